@@ -1,0 +1,22 @@
+// The end of a job that can't go on. One rank's failure ends all ranks: a peer
+// that waits in a collective would otherwise wait for ever.
+#ifndef LEXTRA_BASE_FAILURE_H_
+#define LEXTRA_BASE_FAILURE_H_
+
+#include <string_view>
+
+#include "base/status.h"
+
+namespace lextra {
+
+// What ends the other ranks (MPI_Abort). Set once, when MPI is up.
+void SetAbortHandler(void (*abort_all_ranks)(int exit_code));
+
+// Prints `message` with this rank's name and takes all ranks down. For errors
+// of MPI, NCCL and CUDA and for exceptions that reach main: no rank can
+// continue.
+[[noreturn]] void AbortAllRanks(ExitCode code, std::string_view message);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_BASE_FAILURE_H_

@@ -1,0 +1,45 @@
+// The log is for people. Rank 0 speaks for the job; other ranks speak only when
+// they have an error, prefixed with who they are.
+#ifndef LEXTRA_BASE_LOG_H_
+#define LEXTRA_BASE_LOG_H_
+
+#include <string>
+#include <string_view>
+
+#include "absl/strings/str_format.h"
+
+namespace lextra {
+
+// Who speaks. Set once, after MPI is up; before that the process is rank 0
+// of 1.
+void SetLogIdentity(int rank, int world_size, std::string host);
+
+// From now on rank 0's lines are also appended to `path` (log.txt of a run).
+void SetLogFile(const std::string& path);
+
+// One line on stderr and in the log file, rank 0 only. Results that a person or
+// script asked for go to stdout by PrintResult.
+void LogLine(std::string_view line);
+void LogError(std::string_view line);  // every rank, "[rank r host h] " if many
+void PrintResult(std::string_view text);  // rank 0, stdout, flushed
+
+template <typename... Args>
+void LogInfo(const absl::FormatSpec<Args...>& format, const Args&... args) {
+  LogLine(absl::StrFormat(format, args...));
+}
+template <typename... Args>
+void LogWarning(const absl::FormatSpec<Args...>& format, const Args&... args) {
+  LogLine("warning: " + absl::StrFormat(format, args...));
+}
+// What newcomers meet, and what would help.
+template <typename... Args>
+void LogHint(const absl::FormatSpec<Args...>& format, const Args&... args) {
+  LogLine("--- HINT: " + absl::StrFormat(format, args...));
+}
+
+// True where a progress bar is welcome: rank 0 with stderr on a terminal.
+bool ProgressIsWelcome();
+
+}  // namespace lextra
+
+#endif  // LEXTRA_BASE_LOG_H_

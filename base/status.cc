@@ -1,0 +1,76 @@
+#include "base/status.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace lextra {
+namespace {
+
+// absl's codes serve as the carrier of our classes; only this file knows.
+constexpr absl::StatusCode kUsageCode = absl::StatusCode::kInvalidArgument;
+constexpr absl::StatusCode kInputCode = absl::StatusCode::kDataLoss;
+constexpr absl::StatusCode kCheckpointCode =
+    absl::StatusCode::kFailedPrecondition;
+constexpr absl::StatusCode kRunFolderHeldCode =
+    absl::StatusCode::kAlreadyExists;
+constexpr absl::StatusCode kCommunicationCode = absl::StatusCode::kUnavailable;
+constexpr absl::StatusCode kNumericCode = absl::StatusCode::kOutOfRange;
+constexpr absl::StatusCode kStorageCode = absl::StatusCode::kResourceExhausted;
+
+absl::Status Make(absl::StatusCode code, std::string_view message) {
+  return absl::Status(code, absl::string_view(message.data(), message.size()));
+}
+
+}  // namespace
+
+absl::Status UsageError(std::string_view message) {
+  return Make(kUsageCode, message);
+}
+absl::Status InputError(std::string_view message) {
+  return Make(kInputCode, message);
+}
+absl::Status CheckpointError(std::string_view message) {
+  return Make(kCheckpointCode, message);
+}
+absl::Status RunFolderHeldError(std::string_view message) {
+  return Make(kRunFolderHeldCode, message);
+}
+absl::Status CommunicationError(std::string_view message) {
+  return Make(kCommunicationCode, message);
+}
+absl::Status NumericError(std::string_view message) {
+  return Make(kNumericCode, message);
+}
+absl::Status StorageError(std::string_view message) {
+  return Make(kStorageCode, message);
+}
+
+ExitCode ExitCodeOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return ExitCode::kFinished;
+    case kUsageCode:
+      return ExitCode::kUsage;
+    case kCheckpointCode:
+      return ExitCode::kCheckpoint;
+    case kRunFolderHeldCode:
+      return ExitCode::kRunFolderHeld;
+    case kCommunicationCode:
+      return ExitCode::kCommunication;
+    case kNumericCode:
+      return ExitCode::kNumeric;
+    case kStorageCode:
+      return ExitCode::kStorage;
+    default:
+      return ExitCode::kInput;
+  }
+}
+
+absl::Status WithContext(const absl::Status& status, std::string_view context) {
+  if (status.ok()) return status;
+  return absl::Status(
+      status.code(),
+      absl::StrCat(absl::string_view(context.data(), context.size()), ": ",
+                   status.message()));
+}
+
+}  // namespace lextra

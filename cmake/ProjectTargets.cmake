@@ -1,0 +1,80 @@
+# project_library(NAME SOURCES a.cc ... PROTOS a.proto ... DEPENDS lib ... [TORCH])
+#   a static library lextra_NAME (alias lextra::NAME). TORCH: uses LibTorch, with
+#   the shared precompiled header.
+# project_test(NAME SOURCES a.cc ... DEPENDS lib ... [RANKS 1 2 4] [LABELS x] [TORCH])
+#   one GoogleTest program; with RANKS it runs once under a real mpirun for each
+#   number of ranks, and is labelled mpi; otherwise it is labelled unit.
+
+add_library(lextra_flags INTERFACE)
+target_compile_options(lextra_flags INTERFACE -Wall -Wextra -Werror -Wno-psabi -O2)
+target_compile_definitions(lextra_flags INTERFACE OMPI_SKIP_MPICXX=1)
+target_include_directories(lextra_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
+# at::parallel_for is silently serial in a file compiled without -fopenmp.
+target_link_libraries(lextra_flags INTERFACE OpenMP::OpenMP_CXX Threads::Threads)
+
+file(WRITE ${CMAKE_BINARY_DIR}/torch_precompiled.cc "")
+add_library(lextra_torch_precompiled STATIC ${CMAKE_BINARY_DIR}/torch_precompiled.cc)
+target_link_libraries(lextra_torch_precompiled PUBLIC lextra_flags LibTorch::cpu)
+target_precompile_headers(lextra_torch_precompiled PRIVATE
+  <ATen/ATen.h> <torch/csrc/autograd/custom_function.h> <functional> <memory> <string> <vector>)
+
+function(_project_target target torch)
+  target_link_libraries(${target} PUBLIC lextra_flags)
+  if(torch)
+    target_link_libraries(${target} PUBLIC LibTorch::cpu)
+    target_precompile_headers(${target} REUSE_FROM lextra_torch_precompiled)
+  endif()
+endfunction()
+
+function(project_library name)
+  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;PROTOS;DEPENDS" ${ARGN})
+  add_library(lextra_${name} STATIC ${ARG_SOURCES})
+  add_library(lextra::${name} ALIAS lextra_${name})
+  _project_target(lextra_${name} "${ARG_TORCH}")
+  string(REPLACE "lextra::" "lextra_" ARG_DEPENDS "${ARG_DEPENDS}")
+  target_link_libraries(lextra_${name} PUBLIC ${ARG_DEPENDS})
+  if(ARG_PROTOS)
+    file(RELATIVE_PATH folder ${CMAKE_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
+    foreach(proto ${ARG_PROTOS})
+      get_filename_component(stem ${proto} NAME_WE)
+      set(out ${CMAKE_BINARY_DIR}/${folder}/${stem}.pb)
+      add_custom_command(OUTPUT ${out}.cc ${out}.h
+        COMMAND protobuf::protoc --cpp_out=${CMAKE_BINARY_DIR} -I ${CMAKE_SOURCE_DIR}
+                ${CMAKE_CURRENT_SOURCE_DIR}/${proto}
+        DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${proto} VERBATIM)
+      target_sources(lextra_${name} PRIVATE ${out}.cc ${out}.h)
+      # Generated code is not ours to warn about.
+      set_source_files_properties(${out}.cc PROPERTIES
+        COMPILE_OPTIONS "-w" SKIP_PRECOMPILE_HEADERS ON)
+    endforeach()
+    target_link_libraries(lextra_${name} PUBLIC protobuf::libprotobuf)
+  endif()
+endfunction()
+
+function(project_test name)
+  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPENDS;RANKS;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  _project_target(${name} "${ARG_TORCH}")
+  string(REPLACE "lextra::" "lextra_" ARG_DEPENDS "${ARG_DEPENDS}")
+  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS})
+  set(environment "LEXTRA_SOURCE_DIR=${CMAKE_SOURCE_DIR};LEXTRA_BUILD_DIR=${CMAKE_BINARY_DIR};OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
+  if(ARG_RANKS)
+    target_link_libraries(${name} PRIVATE lextra_testing_mpi_main)
+    foreach(ranks ${ARG_RANKS})
+      add_test(NAME ${name}_np${ranks} COMMAND ${MPIEXEC_EXECUTABLE} -np ${ranks}
+        --oversubscribe --bind-to none --mca btl self,vader
+        --mca oob_tcp_if_include lo --mca btl_vader_single_copy_mechanism none
+        $<TARGET_FILE:${name}>)
+      set_tests_properties(${name}_np${ranks} PROPERTIES LABELS "mpi;${ARG_LABELS}"
+        ENVIRONMENT "${environment}" TIMEOUT 300 PROCESSORS 2)
+    endforeach()
+  else()
+    target_link_libraries(${name} PRIVATE GTest::gtest GTest::gmock GTest::gtest_main)
+    if(NOT ARG_LABELS)
+      set(ARG_LABELS unit)
+    endif()
+    add_test(NAME ${name} COMMAND ${name})
+    set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}"
+      ENVIRONMENT "${environment}" TIMEOUT 600)
+  endif()
+endfunction()

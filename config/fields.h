@@ -1,0 +1,51 @@
+// The configuration seen by reflection: its sections, their fields, and values
+// as text. Loading, rules and tables name a field "section.field".
+#ifndef LEXTRA_CONFIG_FIELDS_H_
+#define LEXTRA_CONFIG_FIELDS_H_
+
+#include <google/protobuf/descriptor.h>
+
+#include <string>
+#include <vector>
+
+#include "config/run.pb.h"
+
+namespace lextra {
+
+struct ConfigField {
+  const google::protobuf::FieldDescriptor* section;
+  const google::protobuf::FieldDescriptor* field;
+
+  std::string name() const { return section->name() + "." + field->name(); }
+};
+
+// All fields of all sections in declaration order.
+const std::vector<ConfigField>& ConfigFields();
+
+// The field of that name; it must exist.
+const ConfigField& FieldNamed(const std::string& name);
+
+// The value (the default where none is given) as text format writes it; a list
+// as [a, b].
+std::string ValueText(const RunConfig& config, const ConfigField& field);
+
+// The value of a number, an enum (by number) or a bool.
+double NumberOf(const RunConfig& config, const ConfigField& field);
+
+// Gives every section and every field that has no value its default.
+void MakeDefaultsExplicit(RunConfig* config);
+
+// The fields, if any, that hold a NaN or an infinity.
+std::vector<ConfigField> NonFiniteFields(const RunConfig& config);
+
+// What a value of `field` may be: "a whole number", "one of CPU, CUDA".
+std::string AllowedValues(const google::protobuf::FieldDescriptor& field);
+
+// What a misspelt `name` may have meant among the fields of `message`: "did you
+// mean width? Its fields: num_layers, width, ...".
+std::string NearFields(const std::string& name,
+                       const google::protobuf::Descriptor& message);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_CONFIG_FIELDS_H_

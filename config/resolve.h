@@ -1,0 +1,30 @@
+// From what a person wrote to what is meant: the fields whose 0 or empty list
+// means "derive it" get their value, and every rule that ties fields together
+// is checked. All problems are reported at once.
+#ifndef LEXTRA_CONFIG_RESOLVE_H_
+#define LEXTRA_CONFIG_RESOLVE_H_
+
+#include <cstdint>
+
+#include "base/status.h"
+#include "config/run.pb.h"
+
+namespace lextra {
+
+// What the configuration is for: which rules apply.
+enum class Purpose { kTrain, kEvaluate };
+
+// Fills every field of `config` (defaults made explicit), replaces derived
+// zeros (num_kv_heads, head_size, ffn_width, parallel.data, block_size,
+// lengths, ..) and checks ranges, divisibility by the tensor degree and the
+// mesh against `world_size`. vocab_size stays 0 if not yet known: the data set
+// fills it. UsageError with one line per problem: field, value, what is
+// allowed.
+absl::Status Resolve(RunConfig* config, Purpose purpose, int world_size);
+
+// The vocabulary after padding to vocab_multiple.
+int64_t PaddedVocab(const ModelConfig& model);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_CONFIG_RESOLVE_H_

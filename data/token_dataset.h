@@ -1,0 +1,59 @@
+// A token data set: PREFIX.bin and PREFIX.idx in Megatron's indexed format
+// (docs/formats.md), mapped and checked when opened.
+#ifndef LEXTRA_DATA_TOKEN_DATASET_H_
+#define LEXTRA_DATA_TOKEN_DATASET_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "base/files.h"
+#include "base/status.h"
+
+namespace lextra {
+
+// PREFIX.meta.json: what the two files can't say.
+struct DatasetMeta {
+  std::string tokenizer;  // "byte"
+  std::string tokenizer_sha256;
+  int64_t vocab_size = 0;
+  int64_t eos_id = 0;
+  int64_t documents = 0;
+  int64_t tokens = 0;  // with one eos after each document
+  int64_t bytes = 0;   // of the text
+};
+
+class TokenDataset {
+ public:
+  // `prefix` with or without .bin / .idx. Every header field, count and offset
+  // is checked against the files' sizes before use; InputErrors name file,
+  // field, found and expected.
+  static absl::StatusOr<TokenDataset> Open(const std::string& prefix);
+
+  const DatasetMeta& meta() const { return meta_; }
+  int64_t num_documents() const { return num_documents_; }
+  int64_t num_tokens() const { return num_tokens_; }
+  // Tokens of a document, its closing eos included.
+  int64_t document_size(int64_t document) const;
+  int64_t document_begin(int64_t document) const;  // in tokens of the stream
+
+  // Copies tokens [begin, begin + out.size()) of one document, widened. An id
+  // outside [0, vocab_size) is an InputError that names document and place.
+  absl::Status Read(int64_t document, int64_t begin,
+                    std::span<int64_t> out) const;
+
+ private:
+  TokenDataset() = default;
+
+  std::string prefix_;
+  DatasetMeta meta_;
+  MappedFile bin_;
+  MappedFile idx_;
+  int64_t num_documents_ = 0;
+  int64_t num_tokens_ = 0;
+  int item_size_ = 0;
+};
+
+}  // namespace lextra
+
+#endif  // LEXTRA_DATA_TOKEN_DATASET_H_

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Builds everything and passes every test. The last line counts them; tests that
+# can't run here (no GPU, no ../shared) are listed as skipped with their reason.
+#
+#   deploy/test.sh [ctest arguments, for instance -L unit]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+deploy/setup.sh --tests
+
+echo "== format"
+git ls-files '*.h' '*.cc' '*.cu' | xargs clang-format --dry-run --Werror
+
+echo "== build"
+deploy/build.sh
+
+echo "== test"
+log=build/test.log
+status=0
+ctest --test-dir build --output-on-failure --no-tests=error "$@" -V >"$log" 2>&1 || status=$?
+# ctest's own lines only; what the tests print is in the log.
+grep -E '^ *[0-9]+/[0-9]+ Test|^Total Test time|tests passed' "$log" || true
+if ((status)); then
+  echo "== failures (all of it in $log)"
+  grep -E '\[  FAILED  \]|Failure$|\[rank [0-9]+\].*: ' "$log" | head -60 || true
+fi
+skipped=$(grep -cE '\[  SKIPPED \] [^ ]+ \([0-9]+ ms\)' "$log" || true)
+passed=$(grep -cE '\[       OK \]' "$log" || true)
+failed=$(grep -cE '\[  FAILED  \] [^ ]+ \([0-9]+ ms\)' "$log" || true)
+if ((skipped)); then
+  echo "== skipped"
+  grep -A1 -E ': Skipped$' "$log" | grep -vE ': Skipped$|^--' | sort | uniq -c || true
+fi
+if ((status != 0 && failed == 0)); then failed=1; fi
+echo "$passed passed, $failed failed, $skipped skipped"
+exit "$status"

@@ -1,0 +1,27 @@
+// The subcommands of `lextra`, one thin file each. Each takes its own arguments
+// (what follows the subcommand), prints what a person wants to see and returns
+// the first error; main.cc turns that into one line and an exit code.
+#ifndef LEXTRA_LAUNCH_COMMANDS_H_
+#define LEXTRA_LAUNCH_COMMANDS_H_
+
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "parallel/mpi_session.h"
+
+namespace lextra {
+
+// One process each.
+absl::Status RunPrepare(const std::vector<std::string>& arguments);
+absl::Status RunCheckpoint(const std::vector<std::string>& arguments);
+
+// All ranks of `mpi` call these alike; the status is the same on all ranks.
+absl::Status RunTrain(MpiSession& mpi,
+                      const std::vector<std::string>& arguments);
+absl::Status RunEvaluate(MpiSession& mpi,
+                         const std::vector<std::string>& arguments);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_LAUNCH_COMMANDS_H_

@@ -1,0 +1,94 @@
+// lextra <command> ...: see commands.h.
+#include <c10/util/Exception.h>
+
+#include <cstdio>
+#include <exception>
+#include <map>
+
+#include "base/failure.h"
+#include "base/log.h"
+#include "launch/commands.h"
+#include "launch/version.h"
+
+namespace lextra {
+namespace {
+
+constexpr char kUsage[] =
+    "usage: lextra COMMAND [--flag=value ...] [section.field=value ...]\n"
+    "\n"
+    "Train short, evaluate long, on a cluster.\n"
+    "\n"
+    "commands:\n"
+    "  prepare      text, JSONL, .gz -> token data set             one "
+    "process\n"
+    "  train        data x tensor parallel training           mpirun -np D*T\n"
+    "  evaluate     long documents through the ranks        mpirun -np R*S*T\n"
+    "  checkpoint   list | show | import                           one "
+    "process\n"
+    "\n"
+    "lextra COMMAND --help explains one; lextra --version says what is built "
+    "in.\n";
+
+using LocalCommand = absl::Status (*)(const std::vector<std::string>&);
+using RankedCommand = absl::Status (*)(MpiSession&,
+                                       const std::vector<std::string>&);
+
+// One line, on rank 0 alone: the status is the same on all ranks.
+int Report(const absl::Status& status, int rank) {
+  if (!status.ok() && rank == 0) {
+    std::fprintf(stderr, "lextra: error: %s\n",
+                 std::string(status.message()).c_str());
+  }
+  return static_cast<int>(ExitCodeOf(status));
+}
+
+int RunRanked(RankedCommand command, int argc, char** argv,
+              const std::vector<std::string>& arguments) {
+  absl::StatusOr<std::unique_ptr<MpiSession>> mpi =
+      MpiSession::Start(&argc, &argv);
+  if (!mpi.ok()) return Report(mpi.status(), 0);
+  const int code = Report(command(**mpi, arguments), (*mpi)->rank());
+  (*mpi)->Finalize();
+  return code;
+}
+
+int Main(int argc, char** argv) {
+  const std::map<std::string, LocalCommand> local = {
+      {"prepare", RunPrepare}, {"checkpoint", RunCheckpoint}};
+  const std::map<std::string, RankedCommand> ranked = {
+      {"train", RunTrain}, {"evaluate", RunEvaluate}};
+  const std::string name = argc > 1 ? argv[1] : "--help";
+  if (name == "--help") {
+    PrintResult(kUsage);
+    return argc > 1 ? 0 : static_cast<int>(ExitCode::kUsage);
+  }
+  if (name == "--version") {
+    PrintResult(VersionLine() + "\n");
+    return 0;
+  }
+  const std::vector<std::string> arguments(argv + 2, argv + argc);
+  if (const auto it = local.find(name); it != local.end()) {
+    return Report(it->second(arguments), 0);
+  }
+  if (const auto it = ranked.find(name); it != ranked.end()) {
+    return RunRanked(it->second, argc, argv, arguments);
+  }
+  return Report(UsageError("unknown command '" + name +
+                           "'; known are prepare, train, evaluate, checkpoint"),
+                0);
+}
+
+}  // namespace
+}  // namespace lextra
+
+int main(int argc, char** argv) {
+  // An exception on one rank must not leave the others in a collective.
+  try {
+    return lextra::Main(argc, argv);
+  } catch (const c10::Error& error) {
+    lextra::AbortAllRanks(lextra::ExitCode::kCommunication,
+                          error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    lextra::AbortAllRanks(lextra::ExitCode::kCommunication, error.what());
+  }
+}

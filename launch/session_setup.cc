@@ -1,0 +1,78 @@
+#include "launch/session_setup.h"
+
+#include <ATen/Parallel.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "base/log.h"
+#include "config/load.h"
+#include "parallel/agreement.h"
+
+namespace lextra {
+namespace {
+
+// Cores this process may run on.
+int AllowedCores() {
+  cpu_set_t cores;
+  if (sched_getaffinity(0, sizeof(cores), &cores) != 0) return 1;
+  return std::max(1, CPU_COUNT(&cores));
+}
+
+}  // namespace
+
+absl::Status CheckWorldSize(const MpiSession& mpi, int64_t expected) {
+  if (expected == 0 || expected == mpi.size()) return absl::OkStatus();
+  return UsageError(absl::StrFormat(
+      "--expect_world_size=%d, but the launcher started %d rank(s); is lextra "
+      "started by the mpirun of the same Open MPI?",
+      expected, mpi.size()));
+}
+
+absl::Status SetUpThreads(const MpiSession& mpi, const ParallelConfig& config) {
+  const int allowed = AllowedCores();
+  const int host = static_cast<int>(std::thread::hardware_concurrency());
+  // Ranks that are bound to cores of their own own all of them; otherwise they
+  // share.
+  const bool bound = allowed < host;
+  const int share = bound ? allowed : std::max(1, host / mpi.local_size());
+  const int threads = config.num_threads() > 0 ? config.num_threads() : share;
+  if (threads > allowed) {
+    LogHint(
+        "parallel.num_threads = %d, but each rank is bound to %d core(s): "
+        "threads will wait for each other; start mpirun with --bind-to none",
+        threads, allowed);
+  } else if (bound && allowed * mpi.local_size() < host) {
+    LogHint(
+        "%d rank(s) bound to %d core(s) each leave cores of this host's %d "
+        "unused; start mpirun with --bind-to none or more ranks",
+        mpi.local_size(), allowed, host);
+  }
+  at::set_num_threads(threads);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<DeviceMesh>> MakeMesh(
+    MpiSession& mpi, const ParallelConfig& config) {
+  if (config.device() == CUDA) {
+    return UsageError(
+        "parallel.device = CUDA: this build trains and evaluates on CPUs");
+  }
+  return DeviceMesh::Create(mpi.World(), {.data = config.data(),
+                                          .sequence = config.sequence(),
+                                          .tensor = config.tensor()});
+}
+
+absl::StatusOr<RunConfig> ShareConfig(Communicator& world,
+                                      const absl::StatusOr<RunConfig>& mine) {
+  LEXTRA_ASSIGN_OR_RETURN(
+      const std::string text,
+      LoadOnRankZero(world, [&]() -> absl::StatusOr<std::string> {
+        LEXTRA_RETURN_IF_ERROR(mine.status());
+        return RunConfigText(*mine);
+      }));
+  return ParseRunConfig(text, "configuration of rank 0");
+}
+
+}  // namespace lextra

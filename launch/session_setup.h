@@ -1,0 +1,32 @@
+// What the commands that run under mpirun do first, alike.
+#ifndef LEXTRA_LAUNCH_SESSION_SETUP_H_
+#define LEXTRA_LAUNCH_SESSION_SETUP_H_
+
+#include <cstdint>
+
+#include "base/status.h"
+#include "config/run.pb.h"
+#include "parallel/device_mesh.h"
+#include "parallel/mpi_session.h"
+
+namespace lextra {
+
+// UsageError if the launcher started another number of ranks than `expected`
+// (0: any).
+absl::Status CheckWorldSize(const MpiSession& mpi, int64_t expected);
+
+// Sets LibTorch's threads: parallel.num_threads, or this rank's share of the
+// cores that it may run on. Prints a hint where binding leaves cores unused.
+absl::Status SetUpThreads(const MpiSession& mpi, const ParallelConfig& config);
+
+// The mesh of parallel.data x sequence x tensor. Collective.
+absl::StatusOr<std::unique_ptr<DeviceMesh>> MakeMesh(
+    MpiSession& mpi, const ParallelConfig& config);
+
+// Rank 0's configuration (text format) on all ranks, parsed.
+absl::StatusOr<RunConfig> ShareConfig(Communicator& world,
+                                      const absl::StatusOr<RunConfig>& mine);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_LAUNCH_SESSION_SETUP_H_

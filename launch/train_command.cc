@@ -1,0 +1,160 @@
+#include <memory>
+
+#include "base/log.h"
+#include "config/load.h"
+#include "config/resolve.h"
+#include "data/token_dataset.h"
+#include "launch/command_line.h"
+#include "launch/commands.h"
+#include "launch/session_setup.h"
+#include "launch/version.h"
+#include "parallel/agreement.h"
+#include "trainer/run_folder.h"
+#include "trainer/trainer.h"
+
+namespace lextra {
+namespace {
+
+struct TrainOptions {
+  std::string config;
+  std::string run_dir;
+  std::string resume = "auto";
+  int64_t stop_at_step = 0;
+  int64_t expect_world_size = 0;
+  bool print_config = false;
+  std::vector<std::string> overrides;
+};
+
+CommandLine MakeCommandLine(TrainOptions* options) {
+  CommandLine line(
+      "train --config=FILE --run_dir=FOLDER [section.field=value ...]",
+      "Trains a language model on a token data set (lextra prepare). Start it "
+      "with\n`mpirun -np D*T` for D data-parallel x T tensor-parallel ranks; "
+      "without mpirun it is\none rank. A run folder that has checkpoints is "
+      "continued, at any layout.");
+  line.AddFlag("config", &options->config,
+               "text format of config/run.proto, or a preset's name");
+  line.AddFlag("run_dir", &options->run_dir,
+               "folder for checkpoints, metrics and the log");
+  line.AddFlag(
+      "resume", &options->resume,
+      "auto, must (fail without a checkpoint) or none (fail with one)");
+  line.AddFlag("stop_at_step", &options->stop_at_step,
+               "save and stop after this many steps in all; 0: "
+               "schedule.num_steps");
+  line.AddFlag("expect_world_size", &options->expect_world_size,
+               "refuse to run with another number of ranks; 0: any");
+  line.AddFlag("print_config", &options->print_config,
+               "print the effective configuration and stop");
+  line.AddFlag("set", &options->overrides,
+               "section.field=value, the same as without the flag");
+  return line;
+}
+
+absl::StatusOr<ResumeMode> ParseResumeMode(const std::string& text) {
+  if (text == "auto") return ResumeMode::kAuto;
+  if (text == "must") return ResumeMode::kMust;
+  if (text == "none") return ResumeMode::kNone;
+  return UsageError("--resume=" + text + ": expected auto, must or none");
+}
+
+// The vocabulary of the training data, where the configuration leaves it open.
+absl::Status TakeVocabularyFromData(RunConfig* config) {
+  if (config->data().train().empty()) {
+    return UsageError(
+        "data.train is not set: give the prefix of a token data set, as "
+        "`lextra prepare` writes it (data.train=PREFIX-train)");
+  }
+  LEXTRA_ASSIGN_OR_RETURN(const TokenDataset data,
+                          TokenDataset::Open(config->data().train()));
+  const int64_t needed = data.meta().vocab_size;
+  if (config->model().vocab_size() == 0) {
+    config->mutable_model()->set_vocab_size(static_cast<int32_t>(needed));
+  }
+  if (config->model().vocab_size() < needed) {
+    return UsageError(absl::StrFormat(
+        "model.vocab_size = %d: %s has token ids up to %d; leave it 0 to take "
+        "the data set's",
+        config->model().vocab_size(), config->data().train(), needed - 1));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RunConfig> EffectiveConfig(const TrainOptions& options,
+                                          int world_size) {
+  if (options.config.empty()) {
+    return UsageError("--config is missing: a file or a preset's name");
+  }
+  LEXTRA_ASSIGN_OR_RETURN(RunConfig config,
+                          LoadRunConfig(options.config, options.overrides));
+  LEXTRA_RETURN_IF_ERROR(Resolve(&config, Purpose::kTrain, world_size));
+  LEXTRA_RETURN_IF_ERROR(TakeVocabularyFromData(&config));
+  // Once more: the rules on the vocabulary.
+  LEXTRA_RETURN_IF_ERROR(Resolve(&config, Purpose::kTrain, world_size));
+  return config;
+}
+
+}  // namespace
+
+absl::Status RunTrain(MpiSession& mpi,
+                      const std::vector<std::string>& arguments) {
+  TrainOptions options;
+  CommandLine line = MakeCommandLine(&options);
+  LEXTRA_RETURN_IF_ERROR(line.Parse(arguments));
+  if (line.help_wanted()) {
+    PrintResult(line.Help());
+    return absl::OkStatus();
+  }
+  options.overrides.insert(options.overrides.end(), line.rest().begin(),
+                           line.rest().end());
+  LEXTRA_RETURN_IF_ERROR(CheckWorldSize(mpi, options.expect_world_size));
+  LEXTRA_ASSIGN_OR_RETURN(const ResumeMode resume,
+                          ParseResumeMode(options.resume));
+
+  const std::unique_ptr<Communicator> world = mpi.World();
+  absl::StatusOr<RunConfig> mine = RunConfig();
+  if (world->rank() == 0) mine = EffectiveConfig(options, mpi.size());
+  LEXTRA_ASSIGN_OR_RETURN(const RunConfig config, ShareConfig(*world, mine));
+  if (options.print_config) {
+    PrintResult(RunConfigText(config));
+    return absl::OkStatus();
+  }
+  if (options.run_dir.empty()) {
+    return UsageError("--run_dir is missing: the folder of this run");
+  }
+
+  const std::vector<std::string> hosts = GatherTexts(*world, mpi.host());
+  std::vector<std::string> command = {"lextra", "train"};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  absl::Status opened;
+  if (world->rank() == 0) {
+    opened = OpenRunFolder(
+        options.run_dir, config,
+        {.command = command, .versions = VersionLine(), .rank_hosts = hosts});
+  }
+  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(*world, opened));
+  SetLogFile(options.run_dir + "/log.txt");
+  LEXTRA_RETURN_IF_ERROR(SetUpThreads(mpi, config.parallel()));
+  LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<DeviceMesh> mesh,
+                          MakeMesh(mpi, config.parallel()));
+  LogLine(VersionLine());
+  LogLine(RunConfigTable(config));
+  LogInfo(
+      "%d rank(s): data %d x tensor %d; %.2fM parameters, %.2f MFLOP a "
+      "token (6 N + 6 L C T)",
+      mpi.size(), config.parallel().data(), config.parallel().tensor(),
+      NumParameters(config.model()) * 1e-6,
+      TrainingFlopsPerToken(config.model()) * 1e-6);
+
+  LEXTRA_ASSIGN_OR_RETURN(
+      const std::unique_ptr<Trainer> trainer,
+      Trainer::Create(config, options.run_dir, resume, *mesh));
+  const int64_t last_step = options.stop_at_step > 0
+                                ? options.stop_at_step
+                                : config.schedule().num_steps();
+  LEXTRA_RETURN_IF_ERROR(trainer->Run(last_step));
+  LEXTRA_RETURN_IF_ERROR(mesh->Finalize());
+  return world->Finalize();
+}
+
+}  // namespace lextra

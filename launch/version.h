@@ -1,0 +1,14 @@
+// Which versions of everything this program was built with and runs on.
+#ifndef LEXTRA_LAUNCH_VERSION_H_
+#define LEXTRA_LAUNCH_VERSION_H_
+
+#include <string>
+
+namespace lextra {
+
+// One line: "lextra 0.1.0 (commit ..), LibTorch .., Open MPI .., ..".
+std::string VersionLine();
+
+}  // namespace lextra
+
+#endif  // LEXTRA_LAUNCH_VERSION_H_

@@ -1,0 +1,82 @@
+// How the queries of a layer meet keys. The Transformer reads as single-device
+// code because everything that differs between training, blockwise evaluation
+// and evaluation over ranks is behind this interface.
+//
+// Legend: B batch, T place, E heads in the packed tensor = H query heads, then
+// K key heads, then K value heads; D head size.
+#ifndef LEXTRA_MODEL_ATTENTION_H_
+#define LEXTRA_MODEL_ATTENTION_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "model/position_encoding.h"
+#include "parallel/halo_exchange.h"
+
+namespace lextra {
+
+class Attention {
+ public:
+  virtual ~Attention() = default;
+  // qkv [B, T, E, D] of layer `layer`, raw (not rotated); it is consumed: its
+  // memory may be overwritten. Returns [B, T, H, D], contiguous.
+  virtual at::Tensor operator()(int64_t layer, const at::Tensor& qkv_BTED) = 0;
+};
+
+// Plain causal attention of each row of the batch, as in training:
+// out = softmax(mask(q k^T / sqrt(D))) v. With autograd.
+class CausalAttention : public Attention {
+ public:
+  // `positions` outlives this. `num_kv_heads`: K, on this rank.
+  CausalAttention(const PositionEncoding& positions, int64_t num_kv_heads);
+  at::Tensor operator()(int64_t layer, const at::Tensor& qkv_BTED) override;
+
+ private:
+  const PositionEncoding& positions_;
+  int64_t num_kv_heads_;
+};
+
+// Blockwise causal attention (METHOD section 2): a query at place a of block b
+// sees all h keys of block b-1 and keys 0..a of its own. Rows of the batch are
+// whole blocks, block-major: row = block * num_documents + document, T == h, so
+// "blocks 1.." and "blocks ..n-1" are views. Two parts: own block, causal, with
+// queries at a; previous block, full, with queries at a + h; keys are rotated
+// once, at their place in their block. With autograd where there is no halo.
+class BlockwiseCausalAttention : public Attention {
+ public:
+  // `halo`: where block 0's previous block comes from, or null if block 0 is
+  // the documents' first. Both outlive this.
+  BlockwiseCausalAttention(const PositionEncoding& positions,
+                           int64_t num_kv_heads, int64_t num_documents,
+                           HaloExchange* halo);
+  at::Tensor operator()(int64_t layer, const at::Tensor& qkv_BTED) override;
+
+ private:
+  const PositionEncoding& positions_;
+  int64_t num_kv_heads_;
+  int64_t num_documents_;
+  HaloExchange* halo_;
+};
+
+// Plain causal attention over documents that are spread over the sequence axis:
+// the comparison. A document is cut into 2 P equal chunks; rank r holds chunks
+// r and 2P-1-r (so that all ranks have equal work), [B, 2 * chunk, E, D] in
+// that order. Keys and values go round the ring; every pair of (query chunk,
+// earlier key chunk) is one part. Rotation is relative to each key chunk's
+// start, so factors stay bounded. Quadratic in length. No autograd.
+class RingCausalAttention : public Attention {
+ public:
+  RingCausalAttention(const PositionEncoding& positions, int64_t num_kv_heads,
+                      Communicator& sequence_axis);
+  at::Tensor operator()(int64_t layer, const at::Tensor& qkv_BTED) override;
+
+ private:
+  const PositionEncoding& positions_;
+  int64_t num_kv_heads_;
+  Communicator& sequence_axis_;
+};
+
+}  // namespace lextra
+
+#endif  // LEXTRA_MODEL_ATTENTION_H_

@@ -1,0 +1,47 @@
+// One rectangle of attention scores, and the merge of several.
+//
+// A mask is a short list of parts: each part is exact softmax attention of some
+// queries over some keys, with the logarithm of its sum of exponentials beside
+// it; parts over disjoint keys merge into attention over their union:
+//   L = log(e^a + e^b),  out = e^(a-L) out_a + e^(b-L) out_b.
+// The backward pass of a part, given the MERGED out and L, is the exact
+// gradient of the whole with respect to the part's queries, keys and values
+// (METHOD section 2), because P = exp(S - L) are the merged probabilities.
+//
+// Legend: B batch, T queries, S keys, H query heads, K key/value heads (H is a
+// multiple of K; query head h uses head h / (H / K)), D head size.
+#ifndef LEXTRA_MODEL_ATTENTION_PART_H_
+#define LEXTRA_MODEL_ATTENTION_PART_H_
+
+#include <ATen/core/Tensor.h>
+
+namespace lextra {
+
+struct AttentionPart {
+  at::Tensor out_BTHD;
+  at::Tensor lse_BTH;  // natural logarithm; fp32, or fp64 for fp64 inputs
+};
+
+// Queries q [B, T, H, D] over keys k, values v [B, S, K, D] (already rotated);
+// any strides but 1 along D. Scores are scaled by 1 / sqrt(D). causal: query t
+// sees keys 0 .. t. bias: undefined, or [H, T, S] added to the scaled scores.
+AttentionPart Attend(const at::Tensor& q_BTHD, const at::Tensor& k_BSKD,
+                     const at::Tensor& v_BSKD, bool causal,
+                     const at::Tensor& bias);
+
+// whole <- whole merged with `part`, in place.
+void MergeInto(const AttentionPart& whole, const AttentionPart& part);
+
+// Gradients of a part from the gradient of the merged output. `merged` holds
+// merged out and lse at the part's queries. Sets dq, dk, dv (views allowed), or
+// adds to them if `accumulate`.
+void AttendBackward(const at::Tensor& dout_BTHD, const at::Tensor& q_BTHD,
+                    const at::Tensor& k_BSKD, const at::Tensor& v_BSKD,
+                    const AttentionPart& merged, bool causal,
+                    const at::Tensor& bias, const at::Tensor& dq_BTHD,
+                    const at::Tensor& dk_BSKD, const at::Tensor& dv_BSKD,
+                    bool accumulate);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_MODEL_ATTENTION_PART_H_

@@ -1,0 +1,59 @@
+// What a position method does to embeddings, queries, keys and scores.
+//
+// Positions are always relative to the start of a block of keys: keys of the
+// block are at 0 .. h-1, a query that looks at it is at its distance from the
+// block's start. Only differences matter to the scores (METHOD section 1), so
+// exponents and angles stay bounded for documents of any length.
+//
+// Legend: B batch, T place, H heads on this rank, D head size, C width.
+#ifndef LEXTRA_MODEL_POSITION_ENCODING_H_
+#define LEXTRA_MODEL_POSITION_ENCODING_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "config/run.pb.h"
+
+namespace lextra {
+
+enum class AttentionRole { kQuery, kKey };
+
+class PositionEncoding {
+ public:
+  virtual ~PositionEncoding() = default;
+
+  // Methods that add to the token embeddings x [B, T, C] (positions int64
+  // [B, T], absolute). The default returns x.
+  virtual at::Tensor AddToEmbedding(const at::Tensor& x_BTC,
+                                    const at::Tensor& positions_BT) const;
+
+  // out <- the linear map of this method for queries or keys at positions
+  // first, first + 1, ... along T. in and out are [B, T, H, D] with any strides
+  // but 1 along D, and may be the same tensor. No autograd.
+  virtual void Rotate(AttentionRole role, const at::Tensor& in_BTHD,
+                      const at::Tensor& out_BTHD, int64_t first_position) const;
+  // out <- the transpose of that map: what takes gradients of rotated tensors
+  // to gradients of raw ones.
+  virtual void RotateTransposed(AttentionRole role, const at::Tensor& in_BTHD,
+                                const at::Tensor& out_BTHD,
+                                int64_t first_position) const;
+
+  // What is added to the scaled scores of queries at first_query .. and keys at
+  // first_key .. [H, queries, keys], or an undefined tensor for nothing (the
+  // default).
+  virtual at::Tensor ScoreBias(int64_t first_query, int64_t num_queries,
+                               int64_t first_key, int64_t num_keys) const;
+};
+
+// The method of `model` (resolved). `centre` is the position at which xPos's
+// factors are 1: half the window, so that they stay near 1 on both sides.
+// Tables are made in fp64 from int64 positions and stored in the precision of
+// the model (fp32, fp64), on first use and when longer ones are asked for.
+std::unique_ptr<PositionEncoding> MakePositionEncoding(const ModelConfig& model,
+                                                       int64_t centre);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_MODEL_POSITION_ENCODING_H_

@@ -1,0 +1,63 @@
+// The decoder: x = embed(tokens); for each layer x += attention(norm(x)),
+// x += feed_forward(norm(x)); hidden = norm(x). Pre-norm, with torchscale's
+// names and, optionally, its second norms inside (sub-LN). Everything that
+// knows the tensor axis is in parallel/sharded_layers.h.
+//
+// Legend: B batch, T place, C width, V vocabulary.
+#ifndef LEXTRA_MODEL_TRANSFORMER_H_
+#define LEXTRA_MODEL_TRANSFORMER_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/status.h"
+#include "config/run.pb.h"
+#include "model/attention.h"
+#include "parallel/communicator.h"
+#include "parallel/parameter.h"
+#include "parallel/sharded_layers.h"
+
+namespace lextra {
+
+class Transformer {
+ public:
+  // `model` is resolved (config/resolve.h): heads and widths divide by the
+  // tensor degree. The initial weights depend on init_seed and each parameter's
+  // name alone, so every layout starts from the same bits.
+  Transformer(const ModelConfig& model, Communicator& tensor_axis);
+  Transformer(const Transformer&) = delete;
+  ~Transformer();
+
+  // tokens int64 [B, T] -> hidden states after the last norm [B, T, C],
+  // replicated over the tensor axis. positions int64 [B, T]: only for methods
+  // that add to the embedding; may be undefined otherwise. With `states`, the
+  // residual stream after the embedding and after each layer is appended to it.
+  at::Tensor operator()(const at::Tensor& tokens_BT, Attention& attention,
+                        const at::Tensor& positions_BT = {},
+                        std::vector<at::Tensor>* states = nullptr);
+
+  // Loss, NLL and logits of hidden states [N, C].
+  VocabParallelCrossEntropy& cross_entropy();
+
+  std::vector<Parameter*> parameters();
+  // Key/value heads on this rank, and layers: what attentions and halos need.
+  int64_t num_kv_heads() const;
+  int64_t num_layers() const;
+  const ModelConfig& config() const { return config_; }
+
+ private:
+  class Layer;
+  ModelConfig config_;
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+// Parameters of the whole model, tied ones once.
+int64_t NumParameters(const ModelConfig& model);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_MODEL_TRANSFORMER_H_

@@ -1,0 +1,109 @@
+// One group of ranks and what they do together.
+//
+// A Communicator is an argument, never a global. Every rank of the group makes
+// the same calls in the same order with the same shapes. Counts come from the
+// tensors, in elements; any count works (backends split what is beyond theirs).
+// An error of the library below ends all ranks (base/failure.h): there is no
+// state to return to. A caller's mistake (shape, dtype, device) is a
+// TORCH_CHECK.
+//
+// Reductions take float, double, bfloat16 (added in fp32, rounded once) and
+// int64; moves take any dtype. Tensors are contiguous.
+#ifndef LEXTRA_PARALLEL_COMMUNICATOR_H_
+#define LEXTRA_PARALLEL_COMMUNICATOR_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+
+namespace lextra {
+
+enum class ReduceOp { kSum, kMax, kMin, kAverage };
+
+// A collective under way. It keeps its tensors alive. Wait() orders what comes
+// after it (the host on CPUs, the current stream on GPUs). Waiting happens
+// once; a pending collective must not be dropped before.
+class [[nodiscard]] PendingCollective {
+ public:
+  class State {
+   public:
+    virtual ~State() = default;
+    virtual void Wait() = 0;
+  };
+
+  PendingCollective() = default;  // already complete
+  explicit PendingCollective(std::unique_ptr<State> state);
+  PendingCollective(PendingCollective&&) = default;
+  PendingCollective& operator=(PendingCollective&& other);
+  ~PendingCollective();
+
+  void Wait();
+
+ private:
+  std::unique_ptr<State> state_;
+};
+
+class Communicator {
+ public:
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+  virtual ~Communicator() = default;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  // "world", "data", "sequence" or "tensor": what messages call this group.
+  const std::string& axis() const { return axis_; }
+  // Bytes this rank has handed to SendReceive so far.
+  int64_t bytes_sent() const { return bytes_sent_; }
+
+  // tensor <- op over the ranks, in place.
+  void AllReduce(const at::Tensor& tensor, ReduceOp op);
+  // out [size * n, ...] <- the ranks' in [n, ...], in rank order.
+  void AllGather(const at::Tensor& out, const at::Tensor& in);
+  // out [n, ...] <- this rank's part of op over the ranks' in [size * n, ...].
+  void ReduceScatter(const at::Tensor& out, const at::Tensor& in, ReduceOp op);
+  // Sends `send` to rank `to` while receiving `receive` from rank `from`. An
+  // undefined tensor, or rank -1, leaves that half out.
+  void SendReceive(const at::Tensor& send, int to, const at::Tensor& receive,
+                   int from);
+
+  virtual PendingCollective AllReduceAsync(const at::Tensor& tensor,
+                                           ReduceOp op) = 0;
+  virtual PendingCollective AllGatherAsync(const at::Tensor& out,
+                                           const at::Tensor& in) = 0;
+  virtual PendingCollective ReduceScatterAsync(const at::Tensor& out,
+                                               const at::Tensor& in,
+                                               ReduceOp op) = 0;
+  virtual PendingCollective SendReceiveAsync(const at::Tensor& send, int to,
+                                             const at::Tensor& receive,
+                                             int from) = 0;
+  virtual void Broadcast(const at::Tensor& tensor, int root) = 0;
+  virtual void Barrier() = 0;
+
+  // The ranks with the same `color` form a group, ordered by `key`. Collective.
+  virtual std::unique_ptr<Communicator> Split(int color, int key,
+                                              std::string axis) = 0;
+
+  // Collective and orderly end. The destructor never runs a collective.
+  virtual absl::Status Finalize() = 0;
+
+ protected:
+  Communicator(int rank, int size, std::string axis)
+      : rank_(rank), size_(size), axis_(std::move(axis)) {}
+
+  void CountBytesSent(int64_t bytes) { bytes_sent_ += bytes; }
+
+ private:
+  int rank_;
+  int size_;
+  std::string axis_;
+  int64_t bytes_sent_ = 0;
+};
+
+}  // namespace lextra
+
+#endif  // LEXTRA_PARALLEL_COMMUNICATOR_H_

@@ -1,0 +1,49 @@
+// The ranks as a box: data x sequence x tensor. The tensor coordinate changes
+// fastest, so that tensor groups, which talk most, are neighbours on a host:
+// rank = (data * num_sequence + sequence) * num_tensor + tensor.
+#ifndef LEXTRA_PARALLEL_DEVICE_MESH_H_
+#define LEXTRA_PARALLEL_DEVICE_MESH_H_
+
+#include <memory>
+
+#include "base/status.h"
+#include "parallel/communicator.h"
+
+namespace lextra {
+
+struct MeshShape {
+  int data = 1;
+  int sequence = 1;
+  int tensor = 1;
+};
+
+class DeviceMesh {
+ public:
+  // Collective over `world`, which the mesh takes. UsageError where the shape
+  // does not multiply to the number of ranks.
+  static absl::StatusOr<std::unique_ptr<DeviceMesh>> Create(
+      std::unique_ptr<Communicator> world, MeshShape shape);
+  DeviceMesh(const DeviceMesh&) = delete;
+
+  const MeshShape& shape() const { return shape_; }
+  Communicator& world() { return *world_; }
+  // This rank's group along each axis: rank() is the coordinate.
+  Communicator& data() { return *data_; }
+  Communicator& sequence() { return *sequence_; }
+  Communicator& tensor() { return *tensor_; }
+
+  absl::Status Finalize();
+
+ private:
+  DeviceMesh() = default;
+
+  MeshShape shape_;
+  std::unique_ptr<Communicator> world_;
+  std::unique_ptr<Communicator> data_;
+  std::unique_ptr<Communicator> sequence_;
+  std::unique_ptr<Communicator> tensor_;
+};
+
+}  // namespace lextra
+
+#endif  // LEXTRA_PARALLEL_DEVICE_MESH_H_

@@ -1,0 +1,68 @@
+// A tensor that trains, and how its parts are known outside.
+#ifndef LEXTRA_PARALLEL_PARAMETER_H_
+#define LEXTRA_PARALLEL_PARAMETER_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/box.h"
+
+namespace lextra {
+
+// One named tensor of the whole model and the box of it that this rank holds.
+// `replica` of `num_replicas` ranks hold the same box: the whole mesh has
+// num_replicas copies, numbered 0 .. num_replicas - 1, and one of them writes
+// it.
+struct ShardedTensor {
+  std::string name;
+  std::vector<int64_t> global_shape;
+  Box box;
+  int replica = 0;
+  int num_replicas = 1;
+  at::Tensor tensor;  // shape == box.shape; any strides
+};
+
+// Makes the WHOLE tensor `name` of `global_shape` (dtype and device are the
+// maker's). Must not depend on the layout: layers slice what it returns.
+using Initializer = std::function<at::Tensor(
+    const std::string& name, const std::vector<int64_t>& global_shape)>;
+
+// One leaf of autograd. A packed leaf (q, k and v in one matrix) has several
+// named pieces, stacked along dimension 0.
+struct Parameter {
+  struct Piece {
+    std::string name;
+    std::vector<int64_t> global_shape;
+    Box box;
+    int64_t first_row = 0;  // in the leaf; the piece has box.shape[0] rows
+  };
+
+  at::Tensor leaf;
+  std::vector<Piece> pieces;
+  bool weight_decay = false;
+  // Each rank of the tensor axis holds its own box; otherwise all hold the
+  // same.
+  bool tensor_sharded = false;
+
+  // The pieces as views of `like`, a tensor of the leaf's shape: the leaf
+  // itself or its optimizer state. Names get `prefix`. `data_rank` of
+  // `num_data` and `tensor_rank` of `num_tensor` number the replicas.
+  std::vector<ShardedTensor> Shards(const at::Tensor& like,
+                                    const std::string& prefix, int data_rank,
+                                    int num_data, int tensor_rank,
+                                    int num_tensor) const;
+};
+
+// The leaf's gradient, made (zero, in the leaf's dtype) where there is none.
+// Backward passes of our layers add to it themselves and return no gradient for
+// the leaf to autograd, which saves a temporary and a pass; the leaf's
+// ready-hooks fire all the same.
+at::Tensor GradientOf(const at::Tensor& leaf);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_PARALLEL_PARAMETER_H_

@@ -1,0 +1,39 @@
+// Reference vectors and comparisons with one table of tolerances.
+#ifndef LEXTRA_TESTS_TESTING_GOLDEN_H_
+#define LEXTRA_TESTS_TESTING_GOLDEN_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+#include "checkpoint/tensor_file.h"
+
+namespace lextra::testing {
+
+// The checkout, and a file of tests/golden/.
+std::string SourceFolder();
+std::string GoldenPath(const std::string& name);
+// All tensors of tests/golden/NAME.safetensors. Fails the test if unreadable.
+NamedTensors Golden(const std::string& name);
+
+// max |a - b|, in fp64; infinity where shapes differ or either has a NaN.
+double MaxDifference(const at::Tensor& a, const at::Tensor& b);
+// max |a - b| / max |b|.
+double RelativeDifference(const at::Tensor& a, const at::Tensor& reference);
+
+// A folder of this test's own under the system's temporary folder, removed when
+// the object goes.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  ~TemporaryFolder();
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+}  // namespace lextra::testing
+
+#endif  // LEXTRA_TESTS_TESTING_GOLDEN_H_

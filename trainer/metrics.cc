@@ -1,0 +1,155 @@
+#include "trainer/metrics.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "model/transformer.h"
+
+namespace lextra {
+namespace {
+
+constexpr int64_t kMaxMetricsBytes = int64_t{1} << 30;
+
+// JSON has no NaN: non-finite numbers are strings.
+nlohmann::ordered_json Number(double value) {
+  if (std::isnan(value)) return "nan";
+  if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
+  return value;
+}
+
+std::string Now() {
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(),
+                          absl::UTCTimeZone());
+}
+
+double PeakMemoryGib() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / (1 << 20);
+}
+
+std::string Duration(double seconds) {
+  const int64_t whole = std::llround(seconds);
+  if (whole >= 3600) {
+    return absl::StrFormat("%dh%02dm", whole / 3600, whole / 60 % 60);
+  }
+  return absl::StrFormat("%dm%02ds", whole / 60, whole % 60);
+}
+
+// The lines of `text` that are whole and whose step is at most `last_step`.
+std::string LinesUpTo(const std::string& text, int64_t last_step) {
+  std::string kept;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const nlohmann::json object =
+        nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!object.is_object() || !object.contains("step") ||
+        !object["step"].is_number_integer()) {
+      continue;
+    }
+    if (object["step"].get<int64_t>() <= last_step) kept += line + "\n";
+  }
+  return kept;
+}
+
+}  // namespace
+
+double TrainingFlopsPerToken(const ModelConfig& model) {
+  const double attention_width =
+      static_cast<double>(model.num_heads()) * model.head_size();
+  return 6.0 * NumParameters(model) +
+         6.0 * model.num_layers() * attention_width * model.training_length();
+}
+
+absl::StatusOr<Metrics> Metrics::Open(const RunConfig& config,
+                                      const std::string& run_folder,
+                                      int64_t first_step) {
+  Metrics metrics;
+  metrics.config_ = config;
+  metrics.path_ = run_folder + "/metrics.jsonl";
+  metrics.last_time_ = std::chrono::steady_clock::now();
+  metrics.last_step_ = first_step;
+  std::string kept;
+  if (std::filesystem::exists(metrics.path_)) {
+    LEXTRA_ASSIGN_OR_RETURN(const std::string text,
+                            ReadFile(metrics.path_, kMaxMetricsBytes));
+    kept = LinesUpTo(text, first_step);
+  }
+  LEXTRA_RETURN_IF_ERROR(AtomicWrite(metrics.path_, kept));
+  return metrics;
+}
+
+absl::Status Metrics::AppendLine(const std::string& line) {
+  const int file = open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+  const bool written = file >= 0 && write(file, line.data(), line.size()) ==
+                                        static_cast<ssize_t>(line.size());
+  const int error = errno;
+  if (file >= 0) close(file);
+  if (written) return absl::OkStatus();
+  return StorageError(path_ + ": " + std::strerror(error));
+}
+
+absl::Status Metrics::Record(const Step& step) {
+  const int64_t num_steps = config_.schedule().num_steps();
+  if (step.step != 1 && step.step != num_steps &&
+      step.step % config_.logging().every_steps() != 0) {
+    return absl::OkStatus();
+  }
+  const auto now = std::chrono::steady_clock::now();
+  const double seconds =
+      std::chrono::duration<double>(now - last_time_).count() /
+      static_cast<double>(std::max<int64_t>(1, step.step - last_step_));
+  last_time_ = now;
+  last_step_ = step.step;
+  const double tokens_per_second =
+      static_cast<double>(config_.data().global_batch()) *
+      config_.model().training_length() / seconds;
+  const double flops =
+      tokens_per_second * TrainingFlopsPerToken(config_.model());
+  LogInfo(
+      "step %6d/%d | %8.2fM tok | loss %7.4f | norm %8.4f | lr %.2e | %8.2f ms "
+      "| %7.0f tok/s | %7.1f GFLOP/s | mem %.2f GiB | eta %s",
+      step.step, num_steps, step.tokens_seen * 1e-6, step.loss,
+      step.gradient_norm, step.learning_rate, seconds * 1e3, tokens_per_second,
+      flops * 1e-9, PeakMemoryGib(),
+      Duration(seconds * static_cast<double>(num_steps - step.step)));
+  nlohmann::ordered_json line;
+  line["step"] = step.step;
+  line["tokens"] = step.tokens_seen;
+  line["loss"] = Number(step.loss);
+  line["lr"] = step.learning_rate;
+  line["grad_norm"] = Number(step.gradient_norm);
+  line["tok_s"] = tokens_per_second;
+  line["flop_s"] = flops;
+  line["mem_gib"] = PeakMemoryGib();
+  line["step_s"] = seconds;
+  line["skipped"] = step.skipped_steps;
+  line["time"] = Now();
+  return AppendLine(line.dump() + "\n");
+}
+
+absl::Status Metrics::RecordValidation(int64_t step, double loss) {
+  LogInfo("step %6d/%d | validation loss %7.4f | perplexity %.3f", step,
+          config_.schedule().num_steps(), loss, std::exp(loss));
+  nlohmann::ordered_json line;
+  line["step"] = step;
+  line["validation_loss"] = Number(loss);
+  line["time"] = Now();
+  // Validation is not part of the next step's time.
+  last_time_ = std::chrono::steady_clock::now();
+  return AppendLine(line.dump() + "\n");
+}
+
+}  // namespace lextra

@@ -1,0 +1,52 @@
+// What a training run tells people and programs while it goes: one aligned line
+// a step group on the log, one JSON object a line in metrics.jsonl (rank 0).
+#ifndef LEXTRA_TRAINER_METRICS_H_
+#define LEXTRA_TRAINER_METRICS_H_
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "base/status.h"
+#include "config/run.pb.h"
+
+namespace lextra {
+
+// FLOPs of one training token, forward and backward: 6 N + 6 L C T, causal half
+// of the attention counted; C is the width of all heads together.
+double TrainingFlopsPerToken(const ModelConfig& model);
+
+class Metrics {
+ public:
+  // Lines of metrics.jsonl beyond `first_step` steps done are removed (a run
+  // that resumes writes them again), and a torn last line.
+  static absl::StatusOr<Metrics> Open(const RunConfig& config,
+                                      const std::string& run_folder,
+                                      int64_t first_step);
+
+  struct Step {
+    int64_t step = 0;  // steps done, this one included
+    int64_t tokens_seen = 0;
+    double loss = 0;
+    double gradient_norm = 0;
+    double learning_rate = 0;
+    int64_t skipped_steps = 0;
+  };
+  // Call after every step; writes when it is due (step 1, every every_steps,
+  // the last).
+  absl::Status Record(const Step& step);
+  absl::Status RecordValidation(int64_t step, double loss);
+
+ private:
+  Metrics() = default;
+  absl::Status AppendLine(const std::string& line);
+
+  RunConfig config_;
+  std::string path_;
+  std::chrono::steady_clock::time_point last_time_;
+  int64_t last_step_ = 0;
+};
+
+}  // namespace lextra
+
+#endif  // LEXTRA_TRAINER_METRICS_H_

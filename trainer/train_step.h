@@ -1,0 +1,64 @@
+// One optimizer step: micro batches forward and backward, gradients summed over
+// the data axis, their global norm, and - if all ranks agree that loss and norm
+// are finite - the clipped update. A step that is not finite changes nothing.
+//
+// Legend: B samples of this rank, T training length.
+#ifndef LEXTRA_TRAINER_TRAIN_STEP_H_
+#define LEXTRA_TRAINER_TRAIN_STEP_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/status.h"
+#include "config/run.pb.h"
+#include "model/attention.h"
+#include "model/transformer.h"
+#include "parallel/device_mesh.h"
+#include "parallel/flat_parameters.h"
+#include "parallel/gradient_reducer.h"
+#include "trainer/adamw.h"
+
+namespace lextra {
+
+struct StepResult {
+  double loss = 0;  // mean over the global batch, nats a token
+  double gradient_norm = 0;
+  bool skipped = false;  // loss or norm was not finite; nothing was changed
+};
+
+class TrainStep {
+ public:
+  // `config` is resolved. All arguments outlive this.
+  TrainStep(const RunConfig& config, DeviceMesh& mesh, Transformer& model);
+
+  // tokens int64 [B, T + 1], this rank's share of the global batch. The result
+  // is the same on all ranks.
+  StepResult Run(const at::Tensor& tokens_BT1, double learning_rate);
+
+  // Mean loss of samples int64 [B, T + 1] of this rank, without gradient; NaN
+  // for none.
+  double EvaluateLoss(const at::Tensor& tokens_BT1);
+
+  // What a checkpoint holds: parameters and optimizer state of this rank.
+  std::vector<ShardedTensor> State();
+  AdamW& optimizer() { return optimizer_; }
+
+ private:
+  at::Tensor Loss(const at::Tensor& tokens_BT1, double scale);
+
+  const RunConfig& config_;
+  DeviceMesh& mesh_;
+  Transformer& model_;
+  std::unique_ptr<PositionEncoding> positions_;
+  CausalAttention attention_;
+  FlatParameters parameters_;
+  GradientReducer reducer_;
+  AdamW optimizer_;
+};
+
+}  // namespace lextra
+
+#endif  // LEXTRA_TRAINER_TRAIN_STEP_H_
