@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -170,46 +169,50 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     if (place_ == Place::kHeader) {
       return Fail(entry_, absl::StrCat("is ", found, ", expected an object"));
     }
-    const char* expected = place_ == Place::kMetadata || field_ == "dtype"
-                               ? "a string"
-                           : place_ == Place::kTensor
-                               ? "a list of numbers"
-                               : "whole numbers of 0 or more";
+    const char* expected =
+        place_ == Place::kMetadata || field_ == "dtype" ? "a string"
+        : place_ == Place::kTensor                      ? "a list of numbers"
+                                   : "whole numbers of 0 or more";
     return Fail(entry_, absl::StrCat("field '", field_, "' is ", found,
                                      ", expected ", expected));
   }
 
   Place place_ = Place::kStart;
-  std::string entry_;             // the tensor under way, or kMetadataKey
-  std::string field_;             // the field of it under way
+  std::string entry_;              // the tensor under way, or kMetadataKey
+  std::string field_;              // the field of it under way
   std::set<std::string> entries_;  // names seen
   std::set<std::string> fields_;   // fields seen of this entry
 };
 
-// The JSON text of the header, once its length has been checked.
-absl::StatusOr<std::string_view> HeaderText(std::span<const std::byte> bytes) {
+// The length of the JSON header, checked against the file.
+absl::StatusOr<int64_t> HeaderLength(std::span<const std::byte> bytes) {
   if (bytes.size() < kLengthBytes) {
-    return InputError(absl::StrFormat(
-        "%d bytes, expected at least %d (the header's length)", bytes.size(),
-        kLengthBytes));
+    return InputError(
+        absl::StrFormat("%d bytes, expected at least %d (the header's length)",
+                        bytes.size(), kLengthBytes));
   }
   uint64_t length = 0;
   for (int i = kLengthBytes - 1; i >= 0; --i) {
     length = length << 8 | std::to_integer<uint64_t>(bytes[i]);
   }
   const uint64_t rest = bytes.size() - kLengthBytes;
-  if (length > kMaxHeaderBytes || length > rest) {
-    return InputError(absl::StrFormat(
-        "header length is %d, expected at most %d (file has %d bytes after it)",
-        length, kMaxHeaderBytes, rest));
+  if (length > std::min(rest, kMaxHeaderBytes)) {
+    return InputError(
+        absl::StrFormat("header length is %d, expected at most %d", length,
+                        std::min(rest, kMaxHeaderBytes)));
   }
-  std::string_view text(reinterpret_cast<const char*>(bytes.data()) +
-                            kLengthBytes,
-                        length);
+  return static_cast<int64_t>(length);
+}
+
+// Parses `text`, a header with its padding (spaces only).
+absl::Status ParseHeader(std::string_view text, HeaderReader* reader) {
   if (text.empty() || text.front() != '{') {
     return InputError("header does not begin with '{'");
   }
-  return text.substr(0, text.find_last_not_of(' ') + 1);
+  text = text.substr(0, text.find_last_not_of(' ') + 1);
+  if (text.back() != '}') return InputError("header does not end with '}'");
+  if (nlohmann::json::sax_parse(text, reader)) return absl::OkStatus();
+  return InputError(reader->error);
 }
 
 // `stated` with its size checked against its dtype and shape.
@@ -265,9 +268,8 @@ absl::Status CheckTiling(const std::vector<TensorEntry>& tensors,
     end += tensor.num_bytes;
   }
   if (end != file_bytes) {
-    return InputError(
-        absl::StrFormat("file has %d bytes, but its tensors end at byte %d",
-                        file_bytes, end));
+    return InputError(absl::StrFormat(
+        "file has %d bytes, but its tensors end at byte %d", file_bytes, end));
   }
   return absl::OkStatus();
 }
@@ -277,9 +279,9 @@ absl::StatusOr<std::vector<TensorEntry>> CheckEntries(
     int64_t file_bytes) {
   std::vector<TensorEntry> tensors;
   for (const auto& [name, tensor] : stated) {
-    LEXTRA_ASSIGN_OR_RETURN(TensorEntry entry,
-                            CheckEntry(name, tensor, header_bytes,
-                                       file_bytes - header_bytes));
+    LEXTRA_ASSIGN_OR_RETURN(
+        TensorEntry entry,
+        CheckEntry(name, tensor, header_bytes, file_bytes - header_bytes));
     tensors.push_back(std::move(entry));
   }
   std::sort(tensors.begin(), tensors.end(),
@@ -291,19 +293,19 @@ absl::StatusOr<std::vector<TensorEntry>> CheckEntries(
   return tensors;
 }
 
-// The header's JSON with data_offsets counted from `data_begin`.
+// The header's JSON; places are counted from the first tensor's.
 std::string HeaderJson(const Metadata& metadata,
                        const std::vector<TensorEntry>& tensors) {
-  nlohmann::ordered_json header;
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header[kMetadataKey] = metadata;
   for (const TensorEntry& tensor : tensors) {
-    header[tensor.name] = {
-        {"dtype", tensor.dtype},
-        {"shape", tensor.shape},
-        {"data_offsets",
-         {tensor.file_offset, tensor.file_offset + tensor.num_bytes}}};
+    nlohmann::ordered_json& entry = header[tensor.name];
+    entry["dtype"] = tensor.dtype;
+    entry["shape"] = tensor.shape;
+    entry["data_offsets"] = {tensor.file_offset,
+                             tensor.file_offset + tensor.num_bytes};
   }
-  return header.is_null() ? "{}" : header.dump();
+  return header.dump();
 }
 
 }  // namespace
@@ -318,37 +320,41 @@ std::optional<int64_t> TensorBytes(const std::string& dtype,
                                    const std::vector<int64_t>& shape) {
   std::optional<int64_t> bytes = DtypeBytes(dtype);
   if (!bytes) return std::nullopt;
+  bool empty = false;
   for (const int64_t extent : shape) {
-    if (extent < 0 || __builtin_mul_overflow(*bytes, extent, &*bytes)) {
+    // The other extents of an empty tensor must have a product too: strides
+    // are computed from them.
+    empty |= extent == 0;
+    if (extent < 0 ||
+        __builtin_mul_overflow(*bytes, std::max<int64_t>(extent, 1), &*bytes)) {
       return std::nullopt;
     }
   }
-  return bytes;
+  return empty ? 0 : bytes;
 }
 
 absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::string& path) {
   SafetensorsFile result;
   LEXTRA_ASSIGN_OR_RETURN(result.file_, MappedFile::Open(path));
-  const std::span<const std::byte> bytes = result.file_.bytes();
-  absl::StatusOr<std::string_view> text = HeaderText(bytes);
-  if (!text.ok()) return WithContext(text.status(), path);
-  // Padding belongs to the header, so its end comes from the stated length.
-  uint64_t length = 0;
-  std::memcpy(&length, bytes.data(), kLengthBytes);
-  result.header_bytes_ = kLengthBytes + static_cast<int64_t>(length);
-  HeaderReader reader;
-  if (!nlohmann::json::sax_parse(*text, &reader)) {
-    return InputError(absl::StrCat(path, ": ", reader.error));
-  }
-  absl::StatusOr<std::vector<TensorEntry>> tensors = CheckEntries(
-      reader.tensors, result.header_bytes_, result.file_.size());
-  if (!tensors.ok()) return WithContext(tensors.status(), path);
-  result.tensors_ = *std::move(tensors);
-  result.metadata_ = std::move(reader.metadata);
-  for (size_t i = 0; i < result.tensors_.size(); ++i) {
-    result.places_[result.tensors_[i].name] = i;
-  }
+  const absl::Status status = result.ReadHeader();
+  if (!status.ok()) return WithContext(status, path);
   return result;
+}
+
+absl::Status SafetensorsFile::ReadHeader() {
+  const std::span<const std::byte> bytes = file_.bytes();
+  LEXTRA_ASSIGN_OR_RETURN(const int64_t length, HeaderLength(bytes));
+  header_bytes_ = kLengthBytes + length;
+  HeaderReader reader;
+  LEXTRA_RETURN_IF_ERROR(ParseHeader(
+      std::string_view(
+          reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, length),
+      &reader));
+  LEXTRA_ASSIGN_OR_RETURN(
+      tensors_, CheckEntries(reader.tensors, header_bytes_, file_.size()));
+  metadata_ = std::move(reader.metadata);
+  for (size_t i = 0; i < tensors_.size(); ++i) places_[tensors_[i].name] = i;
+  return absl::OkStatus();
 }
 
 const TensorEntry* SafetensorsFile::Find(const std::string& name) const {
@@ -356,9 +362,28 @@ const TensorEntry* SafetensorsFile::Find(const std::string& name) const {
   return place == places_.end() ? nullptr : &tensors_[place->second];
 }
 
-absl::StatusOr<std::string> LayOutSafetensors(
-    const Metadata& metadata, std::vector<TensorEntry>* tensors) {
-  return InputError("");
+std::string LayOutSafetensors(const Metadata& metadata,
+                              std::vector<TensorEntry>* tensors) {
+  std::sort(tensors->begin(), tensors->end(),
+            [](const TensorEntry& a, const TensorEntry& b) {
+              return std::pair(-DtypeRank(a.dtype), std::string_view(a.name)) <
+                     std::pair(-DtypeRank(b.dtype), std::string_view(b.name));
+            });
+  int64_t end = 0;
+  for (TensorEntry& tensor : *tensors) {
+    tensor.file_offset = end;
+    tensor.num_bytes = TensorBytes(tensor.dtype, tensor.shape).value();
+    end += tensor.num_bytes;
+  }
+  std::string json = HeaderJson(metadata, *tensors);
+  json.resize((json.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
+  std::string bytes;
+  for (int i = 0; i < kLengthBytes; ++i) {
+    bytes.push_back(static_cast<char>(json.size() >> (8 * i) & 0xff));
+  }
+  bytes += json;
+  for (TensorEntry& tensor : *tensors) tensor.file_offset += bytes.size();
+  return bytes;
 }
 
 }  // namespace lextra

@@ -59,6 +59,7 @@ class SafetensorsFile {
 
  private:
   SafetensorsFile() = default;
+  absl::Status ReadHeader();
 
   MappedFile file_;
   Metadata metadata_;
@@ -67,11 +68,11 @@ class SafetensorsFile {
   int64_t header_bytes_ = 0;
 };
 
-// The bytes before the tensors of a new file. Puts `tensors` (name, dtype and
-// shape given) in the order in which their bytes must follow, larger elements
-// first so that all stay aligned, and fills in their places.
-absl::StatusOr<std::string> LayOutSafetensors(
-    const Metadata& metadata, std::vector<TensorEntry>* tensors);
+// The bytes before the tensors of a new file. Puts `tensors` (names unique,
+// dtypes known, shapes given) in the order in which their bytes must follow,
+// larger elements first so that all stay aligned, and fills in their places.
+std::string LayOutSafetensors(const Metadata& metadata,
+                              std::vector<TensorEntry>* tensors);
 
 }  // namespace lextra
 

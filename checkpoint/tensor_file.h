@@ -5,9 +5,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
+#include "checkpoint/safetensors.h"
 
 namespace lextra {
 
@@ -20,6 +23,18 @@ absl::StatusOr<NamedTensors> ReadTensorFile(const std::string& path);
 // Writes `path` atomically.
 absl::Status WriteTensorFile(const std::string& path,
                              const NamedTensors& tensors);
+
+// Writes a file that must not exist yet and makes its bytes durable; its name
+// is the caller's to make so. Tensors may have any strides and device: at most
+// one contiguous copy exists at a time. Returns where each tensor's bytes lie.
+absl::StatusOr<std::vector<TensorEntry>> WriteNewTensorFile(
+    const std::string& path, const Metadata& metadata,
+    const NamedTensors& tensors);
+
+// safetensors' name of a dtype that we store (F32, F16, BF16, F64, I64, I32,
+// U8, BOOL), and back. Storing another is a TORCH_CHECK.
+std::string DtypeName(at::ScalarType dtype);
+std::optional<at::ScalarType> DtypeNamed(const std::string& name);
 
 }  // namespace lextra
 

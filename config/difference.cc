@@ -12,8 +12,7 @@ std::vector<std::string> DifferingFields(const RunConfig& a,
     const std::string value_a = ValueText(a, field);
     const std::string value_b = ValueText(b, field);
     if (value_a == value_b) continue;
-    lines.push_back(
-        absl::StrCat(field.name(), ": ", value_a, " -> ", value_b));
+    lines.push_back(absl::StrCat(field.name(), ": ", value_a, " -> ", value_b));
   }
   return lines;
 }

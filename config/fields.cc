@@ -38,33 +38,6 @@ const Message& SectionOf(const RunConfig& config, const ConfigField& field) {
   return config.GetReflection()->GetMessage(config, field.section);
 }
 
-void SetToDefault(Message* section, const FieldDescriptor* field) {
-  const Reflection& reflection = *section->GetReflection();
-  switch (field->cpp_type()) {
-    case FieldDescriptor::CPPTYPE_INT32:
-      return reflection.SetInt32(section, field, field->default_value_int32());
-    case FieldDescriptor::CPPTYPE_INT64:
-      return reflection.SetInt64(section, field, field->default_value_int64());
-    case FieldDescriptor::CPPTYPE_UINT64:
-      return reflection.SetUInt64(section, field,
-                                  field->default_value_uint64());
-    case FieldDescriptor::CPPTYPE_DOUBLE:
-      return reflection.SetDouble(section, field,
-                                  field->default_value_double());
-    case FieldDescriptor::CPPTYPE_BOOL:
-      return reflection.SetBool(section, field, field->default_value_bool());
-    case FieldDescriptor::CPPTYPE_ENUM:
-      return reflection.SetEnum(section, field, field->default_value_enum());
-    case FieldDescriptor::CPPTYPE_STRING:
-      return reflection.SetString(section, field,
-                                  field->default_value_string());
-    default:
-      GOOGLE_LOG(FATAL) << "run.proto uses a type that the configuration "
-                           "doesn't know: "
-                        << field->full_name();
-  }
-}
-
 }  // namespace
 
 const std::vector<ConfigField>& ConfigFields() {
@@ -125,13 +98,42 @@ double NumberOf(const RunConfig& config, const ConfigField& field) {
   }
 }
 
+void SetToDefault(RunConfig* config, const ConfigField& named) {
+  Message* section =
+      config->GetReflection()->MutableMessage(config, named.section);
+  const FieldDescriptor* field = named.field;
+  const Reflection& reflection = *section->GetReflection();
+  switch (field->cpp_type()) {
+    case FieldDescriptor::CPPTYPE_INT32:
+      return reflection.SetInt32(section, field, field->default_value_int32());
+    case FieldDescriptor::CPPTYPE_INT64:
+      return reflection.SetInt64(section, field, field->default_value_int64());
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return reflection.SetUInt64(section, field,
+                                  field->default_value_uint64());
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      return reflection.SetDouble(section, field,
+                                  field->default_value_double());
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return reflection.SetBool(section, field, field->default_value_bool());
+    case FieldDescriptor::CPPTYPE_ENUM:
+      return reflection.SetEnum(section, field, field->default_value_enum());
+    case FieldDescriptor::CPPTYPE_STRING:
+      return reflection.SetString(section, field,
+                                  field->default_value_string());
+    default:
+      GOOGLE_LOG(FATAL) << "run.proto uses a type that the configuration "
+                           "doesn't know: "
+                        << field->full_name();
+  }
+}
+
 void MakeDefaultsExplicit(RunConfig* config) {
   for (const ConfigField& field : ConfigFields()) {
-    Message* section =
-        config->GetReflection()->MutableMessage(config, field.section);
     if (field.field->is_repeated()) continue;
-    if (section->GetReflection()->HasField(*section, field.field)) continue;
-    SetToDefault(section, field.field);
+    const Message& section = SectionOf(*config, field);
+    if (section.GetReflection()->HasField(section, field.field)) continue;
+    SetToDefault(config, field);
   }
 }
 

@@ -29,8 +29,12 @@ const ConfigField& FieldNamed(const std::string& name);
 // as [a, b].
 std::string ValueText(const RunConfig& config, const ConfigField& field);
 
-// The value of a number, an enum (by number) or a bool.
+// The value of a field that is a number (not an unsigned one: seeds have no
+// range).
 double NumberOf(const RunConfig& config, const ConfigField& field);
+
+// Gives a field that is no list its default.
+void SetToDefault(RunConfig* config, const ConfigField& field);
 
 // Gives every section and every field that has no value its default.
 void MakeDefaultsExplicit(RunConfig* config);

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
-#include <string_view>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
@@ -78,17 +77,10 @@ std::string WhatIsAllowed(const std::string& message) {
 
 // The line of `text` in which an error stands: it shows the field's name.
 std::string Excerpt(const std::string& text, int line) {
-  const std::vector<std::string_view> lines = [&text] {
-    std::vector<std::string_view> split;
-    for (const absl::string_view part : absl::StrSplit(text, '\n')) {
-      split.emplace_back(part.data(), part.size());
-    }
-    return split;
-  }();
+  const std::vector<absl::string_view> lines = absl::StrSplit(text, '\n');
   if (line < 0 || line >= static_cast<int>(lines.size())) return "";
-  const std::string_view found = lines[line].substr(0, kMaxExcerptBytes);
-  return absl::CEscape(absl::StripAsciiWhitespace(
-      absl::string_view(found.data(), found.size())));
+  return absl::CEscape(
+      absl::StripAsciiWhitespace(lines[line].substr(0, kMaxExcerptBytes)));
 }
 
 absl::Status SetText(const std::string& text, const FieldDescriptor* field,
@@ -149,8 +141,8 @@ absl::StatusOr<ConfigField> FindField(const std::string& path) {
                                    "\"; ", NearFields(names[1], type)));
   }
   if (names.size() > 2) {
-    return UsageError(absl::StrCat(names[0], ".", names[1],
-                                   " is a value and has no fields"));
+    return UsageError(
+        absl::StrCat(names[0], ".", names[1], " is a value and has no fields"));
   }
   return ConfigField{section, field};
 }
@@ -185,9 +177,9 @@ absl::Status ApplyOverride(const std::string& text, RunConfig* config,
 absl::StatusOr<RunConfig> ParseRunConfig(const std::string& text,
                                          const std::string& source) {
   if (text.size() > kMaxConfigBytes) {
-    return UsageError(absl::StrFormat(
-        "%s: %d bytes, a configuration has at most %d", source, text.size(),
-        kMaxConfigBytes));
+    return UsageError(
+        absl::StrFormat("%s: %d bytes, a configuration has at most %d", source,
+                        text.size(), kMaxConfigBytes));
   }
   RunConfig config;
   FirstError error;
@@ -197,10 +189,10 @@ absl::StatusOr<RunConfig> ParseRunConfig(const std::string& text,
   parser.WriteLocationsTo(&places);
   parser.SetRecursionLimit(kMaxDepth);
   if (!parser.ParseFromString(text, &config)) {
-    return UsageError(absl::StrCat(
-        Place(source, error.line(), error.column()), error.message(),
-        WhatIsAllowed(error.message()), ", in '", Excerpt(text, error.line()),
-        "'"));
+    return UsageError(absl::StrCat(Place(source, error.line(), error.column()),
+                                   error.message(),
+                                   WhatIsAllowed(error.message()), ", in '",
+                                   Excerpt(text, error.line()), "'"));
   }
   for (const ConfigField& field : NonFiniteFields(config)) {
     const TextFormat::ParseLocation place =
@@ -239,13 +231,13 @@ absl::StatusOr<RunConfig> LoadRunConfig(
     absl::StatusOr<std::string> read = ReadFile(path, kMaxConfigBytes);
     if (!read.ok()) {
       // A configuration that can't be read is the command line's fault.
-      return UsageError(absl::StrCat(
-          "configuration ", std::string(read.status().message()),
-          "; expected a .textproto file or one of the presets ",
-          absl::StrJoin(presets, ", ",
-                        [](std::string* out, const Preset& known) {
-                          out->append(known.name);
-                        })));
+      return UsageError(
+          absl::StrCat("configuration ", std::string(read.status().message()),
+                       "; expected a .textproto file or one of the presets ",
+                       absl::StrJoin(presets, ", ",
+                                     [](std::string* out, const Preset& known) {
+                                       out->append(known.name);
+                                     })));
     }
     text = *std::move(read);
   }

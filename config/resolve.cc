@@ -1,0 +1,348 @@
+#include "config/resolve.h"
+
+#include <limits>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "config/fields.h"
+
+namespace lextra {
+namespace {
+
+constexpr double kNoBound = std::numeric_limits<double>::max();
+constexpr int64_t kMaxLength = int64_t{1} << 40;
+constexpr int64_t kLengthFactors[] = {1, 4, 16, 64};
+
+// What a number may be, whatever the other fields hold. Upper bounds of sizes
+// only keep products of them within 64 bits; no machine reaches them.
+struct Range {
+  const char* field;
+  double min;
+  double max = kNoBound;
+  bool open = false;  // min and max themselves are not allowed
+};
+
+constexpr Range kAlways[] = {
+    {"model.num_layers", 1, 1 << 16},
+    {"model.width", 1, 1 << 20},
+    {"model.num_heads", 1, 1 << 16},
+    {"model.num_kv_heads", 0, 1 << 16},
+    {"model.head_size", 0, 1 << 16},
+    {"model.ffn_width", 0, 1 << 24},
+    {"model.vocab_size", 0, 1 << 30},
+    {"model.vocab_multiple", 1, 1 << 20},
+    {"model.training_length", 1, 1 << 24},
+    {"model.norm_epsilon", 0, kNoBound, true},
+    {"model.embedding_scale", 0, kNoBound, true},
+    {"model.xpos_gamma", 0, kNoBound, true},
+    {"model.xpos_scale_base", 0, kNoBound, true},
+    {"model.rotary_base", 0, kNoBound, true},
+    {"model.init_std", 0, kNoBound, true},
+    {"parallel.data", 0},
+    {"parallel.sequence", 1},
+    {"parallel.tensor", 1},
+    {"parallel.num_threads", 0, 1 << 12},
+    {"parallel.bucket_bytes", 1},
+    {"evaluation.block_size", 0},
+    {"evaluation.window_size", 0},
+    {"evaluation.max_tokens", 0},
+    {"evaluation.segment_tokens", 1, 1 << 30},
+};
+
+constexpr Range kInTraining[] = {
+    {"data.global_batch", 1, 1 << 24},
+    {"data.micro_batch", 0, 1 << 24},
+    {"optimizer.beta1", 0, 1, true},
+    {"optimizer.beta2", 0, 1, true},
+    {"optimizer.epsilon", 0, kNoBound, true},
+    {"optimizer.weight_decay", 0},
+    {"optimizer.clip_norm", 0},
+    {"optimizer.max_skipped_in_a_row", 0},
+    {"schedule.num_steps", 1},
+    {"schedule.learning_rate", 0},
+    {"schedule.min_learning_rate", 0},
+    {"schedule.warmup_steps", 0},
+    {"checkpoint.every_steps", 0},
+    {"checkpoint.keep_last", 1},
+    {"evaluation.every_steps", 0},
+    {"evaluation.validation_samples", 1},
+    {"logging.every_steps", 1},
+};
+
+std::string Allowed(const Range& range) {
+  const auto words = [&](const char* above, const char* below) {
+    return range.max == kNoBound
+               ? absl::StrCat(above, range.min)
+               : absl::StrCat(above, range.min, below, range.max);
+  };
+  if (range.open) return words("above ", " and below ");
+  return words("at least ", " and at most ");
+}
+
+bool IsAllowed(double value, const Range& range) {
+  if (range.open) {
+    return value > range.min &&
+           (range.max == kNoBound ? value <= range.max : value < range.max);
+  }
+  return value >= range.min && value <= range.max;  // false for a NaN
+}
+
+// One resolution: derives in order and keeps every problem it meets. A refused
+// field takes its default for the rest, and rules that read it say nothing.
+class Resolution {
+ public:
+  Resolution(RunConfig* config, Purpose purpose, int world_size)
+      : config_(*config), purpose_(purpose), world_size_(world_size) {}
+
+  absl::Status Run() {
+    MakeDefaultsExplicit(&config_);
+    CheckRanges(kAlways);
+    if (purpose_ == Purpose::kTrain) CheckRanges(kInTraining);
+    ResolveMesh();
+    ResolveModel();
+    ResolveEvaluation();
+    if (purpose_ == Purpose::kTrain) ResolveTraining();
+    if (problems_.empty()) return absl::OkStatus();
+    return UsageError(absl::StrJoin(problems_, "\n"));
+  }
+
+ private:
+  void CheckRanges(std::span<const Range> ranges);
+
+  // Notes a problem of `field` unless the rule holds. `others`: fields that the
+  // rule also reads.
+  void Require(bool holds, const std::string& field, const std::string& allowed,
+               const std::vector<std::string>& others = {});
+  void RequireMultiple(const std::string& field, const std::string& divisor,
+                       const std::string& hint);
+  bool IsRefused(const std::string& field) const {
+    return refused_.contains(field);
+  }
+
+  void ResolveMesh();
+  void ResolveModel();
+  void ResolveEvaluation();
+  void CheckBlockwiseEvaluation();
+  void ResolveTraining();
+  void ResolveBatch();
+
+  RunConfig& config_;
+  Purpose purpose_;
+  int64_t world_size_;
+  std::vector<std::string> problems_;
+  absl::flat_hash_set<std::string> refused_;
+};
+
+void Resolution::CheckRanges(std::span<const Range> ranges) {
+  for (const Range& range : ranges) {
+    const ConfigField& field = FieldNamed(range.field);
+    if (IsAllowed(NumberOf(config_, field), range)) continue;
+    Require(false, range.field, Allowed(range));
+    SetToDefault(&config_, field);
+    refused_.insert(range.field);
+  }
+}
+
+void Resolution::Require(bool holds, const std::string& field,
+                         const std::string& allowed,
+                         const std::vector<std::string>& others) {
+  if (holds || IsRefused(field)) return;
+  for (const std::string& other : others) {
+    if (IsRefused(other)) return;
+  }
+  problems_.push_back(absl::StrCat(
+      field, " = ", ValueText(config_, FieldNamed(field)), ": ", allowed));
+}
+
+void Resolution::RequireMultiple(const std::string& field,
+                                 const std::string& divisor,
+                                 const std::string& hint) {
+  const ConfigField& by = FieldNamed(divisor);
+  const auto value = static_cast<int64_t>(NumberOf(config_, FieldNamed(field)));
+  Require(value % static_cast<int64_t>(NumberOf(config_, by)) == 0, field,
+          absl::StrCat("a multiple of ", divisor, " = ", ValueText(config_, by),
+                       " (", hint, ")"),
+          {divisor});
+}
+
+void Resolution::ResolveMesh() {
+  ParallelConfig& parallel = *config_.mutable_parallel();
+  Require(purpose_ == Purpose::kEvaluate || parallel.sequence() == 1,
+          "parallel.sequence",
+          "1 in training (only the evaluator spreads a document over ranks)");
+  const int64_t per_copy = int64_t{parallel.sequence()} * parallel.tensor();
+  const bool divides = world_size_ % per_copy == 0;
+  const bool known = !IsRefused("parallel.data") &&
+                     !IsRefused("parallel.sequence") &&
+                     !IsRefused("parallel.tensor");
+  if (known && parallel.data() == 0 && divides) {
+    parallel.set_data(static_cast<int32_t>(world_size_ / per_copy));
+    return;
+  }
+  if (known && divides && world_size_ / per_copy == parallel.data()) return;
+  if (known && parallel.data() == 0) {
+    problems_.push_back(absl::StrCat(
+        "parallel.sequence * parallel.tensor = ", parallel.sequence(), " * ",
+        parallel.tensor(), ": a divisor of the number of ranks, ", world_size_,
+        " (start a multiple of ", per_copy, " ranks with mpirun -np)"));
+  } else if (known) {
+    problems_.push_back(absl::StrCat(
+        "parallel.data * parallel.sequence * parallel.tensor = ",
+        parallel.data(), " * ", parallel.sequence(), " * ", parallel.tensor(),
+        ": the number of ranks, ", world_size_,
+        " (change mpirun -np, or set parallel.data=0 for all there are)"));
+  }
+  parallel.set_data(1);
+  refused_.insert("parallel.data");
+}
+
+void Resolution::ResolveModel() {
+  ModelConfig& model = *config_.mutable_model();
+  if (model.num_kv_heads() == 0) model.set_num_kv_heads(model.num_heads());
+  if (model.ffn_width() == 0) model.set_ffn_width(4 * model.width());
+  if (model.head_size() == 0) {
+    RequireMultiple("model.width", "model.num_heads", "or set model.head_size");
+    if (model.width() % model.num_heads() != 0) {
+      refused_.insert("model.head_size");
+    }
+    model.set_head_size(model.width() / model.num_heads());
+  }
+  RequireMultiple("model.num_heads", "model.num_kv_heads",
+                  "each key/value head serves as many query heads");
+  Require(model.position() == NONE || model.head_size() % 2 == 0,
+          "model.head_size",
+          absl::StrCat("even, because ", PositionMethod_Name(model.position()),
+                       " rotates pairs"),
+          {"model.width", "model.num_heads"});
+  const std::string hint = "choose another tensor degree or size";
+  RequireMultiple("model.num_heads", "parallel.tensor", hint);
+  RequireMultiple("model.num_kv_heads", "parallel.tensor", hint);
+  RequireMultiple("model.ffn_width", "parallel.tensor", hint);
+  const int64_t padded = PaddedVocab(model);
+  Require(padded % config_.parallel().tensor() == 0, "model.vocab_size",
+          absl::StrCat("padded to ", padded,
+                       ", a multiple of parallel.tensor"
+                       " = ",
+                       config_.parallel().tensor(),
+                       " (choose model.vocab_multiple as one)"),
+          {"model.vocab_multiple", "parallel.tensor"});
+}
+
+template <typename List>
+bool HasRepeats(const List& list) {
+  for (int i = 0; i < list.size(); ++i) {
+    for (int j = 0; j < i; ++j) {
+      if (list.Get(i) == list.Get(j)) return true;
+    }
+  }
+  return false;
+}
+
+void Resolution::ResolveEvaluation() {
+  EvaluationConfig& evaluation = *config_.mutable_evaluation();
+  const int64_t training_length = config_.model().training_length();
+  if (evaluation.masks().empty()) {
+    evaluation.add_masks(CAUSAL);
+    evaluation.add_masks(BCA);
+  }
+  if (evaluation.lengths().empty()) {
+    for (const int64_t factor : kLengthFactors) {
+      evaluation.add_lengths(factor * training_length);
+    }
+  }
+  if (evaluation.protocols().empty()) {
+    evaluation.add_protocols(NON_OVERLAPPING);
+  }
+  // An odd training length has no half; training itself needs none.
+  if (evaluation.block_size() == 0 && training_length % 2 == 0) {
+    evaluation.set_block_size(training_length / 2);
+  }
+  for (const int64_t length : evaluation.lengths()) {
+    Require(length >= 1 && length <= kMaxLength, "evaluation.lengths",
+            absl::StrCat("each at least 1 and at most ", kMaxLength));
+  }
+  const std::string once = "no value twice";
+  Require(!HasRepeats(evaluation.masks()), "evaluation.masks", once);
+  Require(!HasRepeats(evaluation.lengths()), "evaluation.lengths", once);
+  Require(!HasRepeats(evaluation.protocols()), "evaluation.protocols", once);
+  bool blockwise = false;
+  for (const int mask : evaluation.masks()) blockwise |= mask == BCA;
+  if (purpose_ == Purpose::kEvaluate && blockwise) CheckBlockwiseEvaluation();
+}
+
+void Resolution::CheckBlockwiseEvaluation() {
+  const EvaluationConfig& evaluation = config_.evaluation();
+  const int64_t training_length = config_.model().training_length();
+  Require(evaluation.block_size() > 0, "model.training_length",
+          "even, because a block of BCA is half of it (or set "
+          "evaluation.block_size)",
+          {"evaluation.block_size"});
+  Require(evaluation.block_size() <= training_length, "evaluation.block_size",
+          absl::StrCat("at most model.training_length = ", training_length,
+                       " (a query sees up to two blocks of keys)"),
+          {"model.training_length"});
+  Require(evaluation.segment_tokens() >= evaluation.block_size(),
+          "evaluation.segment_tokens",
+          absl::StrCat("at least evaluation.block_size = ",
+                       evaluation.block_size()),
+          {"evaluation.block_size", "model.training_length"});
+}
+
+void Resolution::ResolveTraining() {
+  const DataConfig& data = config_.data();
+  const ScheduleConfig& schedule = config_.schedule();
+  Require(!data.train().empty(), "data.train",
+          "the prefix of a token data set, as lextra prepare writes it");
+  Require(!data.validation().empty() || config_.evaluation().every_steps() == 0,
+          "data.validation",
+          "the prefix of a token data set (or set evaluation.every_steps=0 for "
+          "no validation)",
+          {"evaluation.every_steps"});
+  Require(schedule.warmup_steps() <= schedule.num_steps(),
+          "schedule.warmup_steps",
+          absl::StrCat("at most schedule.num_steps = ", schedule.num_steps()),
+          {"schedule.num_steps"});
+  Require(schedule.decay() == CONSTANT ||
+              schedule.min_learning_rate() <= schedule.learning_rate(),
+          "schedule.min_learning_rate",
+          absl::StrCat("at most schedule.learning_rate = ",
+                       schedule.learning_rate()),
+          {"schedule.learning_rate"});
+  ResolveBatch();
+}
+
+void Resolution::ResolveBatch() {
+  DataConfig& data = *config_.mutable_data();
+  const int32_t copies = config_.parallel().data();
+  RequireMultiple("data.global_batch", "parallel.data",
+                  "every copy of the model takes as many samples");
+  if (data.global_batch() % copies != 0) return;
+  const int32_t per_copy = data.global_batch() / copies;
+  if (data.micro_batch() == 0) data.set_micro_batch(per_copy);
+  Require(per_copy % data.micro_batch() == 0, "data.micro_batch",
+          absl::StrCat("a divisor of the ", per_copy,
+                       " samples of a rank (data.global_batch / "
+                       "parallel.data)"),
+          {"data.global_batch", "parallel.data"});
+}
+
+}  // namespace
+
+absl::Status Resolve(RunConfig* config, Purpose purpose, int world_size) {
+  RunConfig resolved = *config;
+  LEXTRA_RETURN_IF_ERROR(Resolution(&resolved, purpose, world_size).Run());
+  *config = std::move(resolved);
+  return absl::OkStatus();
+}
+
+int64_t PaddedVocab(const ModelConfig& model) {
+  const int64_t multiple = model.vocab_multiple();
+  return (model.vocab_size() + multiple - 1) / multiple * multiple;
+}
+
+}  // namespace lextra

@@ -1,0 +1,61 @@
+#include "trainer/adamw.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/testing/golden.h"
+
+namespace lextra {
+namespace {
+
+Parameter MakeParameter(const at::Tensor& leaf, bool weight_decay) {
+  Parameter parameter;
+  parameter.leaf = leaf.clone().set_requires_grad(true);
+  parameter.weight_decay = weight_decay;
+  return parameter;
+}
+
+TEST(AdamW, FollowsItsEquationWithDecayByGroupAndClip) {
+  OptimizerConfig config;
+  config.set_beta1(0.8);
+  config.set_beta2(0.9);
+  config.set_epsilon(1e-3);
+  config.set_weight_decay(0.25);
+  const at::Tensor initial = at::randn({7, 3}, at::kDouble);
+  Parameter bias = MakeParameter(initial, false);
+  Parameter matrix = MakeParameter(initial, true);
+  FlatParameters flat({&bias, &matrix});
+  AdamW optimizer(flat, config);
+
+  const double learning_rate = 0.05;
+  const double clip = 0.5;
+  at::Tensor expected[] = {initial.clone(), initial.clone()};
+  at::Tensor m = at::zeros_like(initial);
+  at::Tensor v = at::zeros_like(initial);
+  for (int step = 1; step <= 3; ++step) {
+    const at::Tensor gradient = at::randn({7, 3}, at::kDouble);
+    flat.ZeroGradients();
+    bias.leaf.mutable_grad().copy_(gradient);
+    matrix.leaf.mutable_grad().copy_(gradient);
+    optimizer.Step(learning_rate, clip);
+
+    const at::Tensor g = gradient * clip;
+    m = 0.8 * m + 0.2 * g;
+    v = 0.9 * v + 0.1 * g * g;
+    const at::Tensor update = (m / (1 - std::pow(0.8, step))) /
+                              ((v / (1 - std::pow(0.9, step))).sqrt() + 1e-3);
+    for (const int group : {0, 1}) {
+      const double decay = group == 1 ? 0.25 : 0;
+      expected[group] =
+          expected[group] - learning_rate * (decay * expected[group] + update);
+    }
+  }
+  // fp64, apart from the clip factor, which the operator takes in fp32.
+  EXPECT_LT(testing::MaxDifference(bias.leaf.detach(), expected[0]), 1e-8);
+  EXPECT_LT(testing::MaxDifference(matrix.leaf.detach(), expected[1]), 1e-8);
+}
+
+}  // namespace
+}  // namespace lextra

@@ -1,0 +1,44 @@
+#include "trainer/gradient_norm.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+namespace lextra {
+namespace {
+
+TEST(SumOfSquares, IsWithinOneInTenMillionOfFp64) {
+  // Sizes around the kernel's lanes, blocks and chunks, and one that shows
+  // at::linalg_vector_norm's error of 4e-4.
+  for (const int64_t size :
+       {1, 15, 16, 17, 511, 513, 32768, 32769, 10'000'000}) {
+    const at::Tensor values = at::randn({size});
+    const double exact = values.to(at::kDouble).square().sum().item<double>();
+    EXPECT_NEAR(SumOfSquares(values) / exact, 1.0, 1e-7) << size;
+    EXPECT_NEAR(SumOfSquares(values.to(at::kDouble)) / exact, 1.0, 1e-13)
+        << size;
+  }
+}
+
+TEST(SumOfSquares, DoesNotDependOnThreads) {
+  const at::Tensor values = at::randn({1'000'003});
+  at::set_num_threads(1);
+  const double one = SumOfSquares(values);
+  at::set_num_threads(2);
+  EXPECT_EQ(SumOfSquares(values), one);
+}
+
+TEST(SumOfSquares, PassesNonFiniteValuesOn) {
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
+                          std::numeric_limits<float>::infinity()}) {
+    at::Tensor values = at::zeros({100'000});
+    values[77'777] = bad;
+    EXPECT_FALSE(std::isfinite(SumOfSquares(values)));
+  }
+}
+
+}  // namespace
+}  // namespace lextra

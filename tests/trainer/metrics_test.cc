@@ -1,0 +1,79 @@
+#include "trainer/metrics.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "base/files.h"
+#include "tests/testing/golden.h"
+
+namespace lextra {
+namespace {
+
+RunConfig SmallConfig() {
+  RunConfig config;
+  config.mutable_model()->set_num_layers(2);
+  config.mutable_model()->set_width(8);
+  config.mutable_model()->set_num_heads(2);
+  config.mutable_model()->set_num_kv_heads(2);
+  config.mutable_model()->set_head_size(4);
+  config.mutable_model()->set_ffn_width(32);
+  config.mutable_model()->set_vocab_size(100);
+  config.mutable_schedule()->set_num_steps(20);
+  config.mutable_logging()->set_every_steps(5);
+  return config;
+}
+
+int64_t CountLines(const std::string& text) {
+  return std::count(text.begin(), text.end(), '\n');
+}
+
+TEST(Metrics, RecordsTheFirstTheDueAndTheLastStep) {
+  const testing::TemporaryFolder folder;
+  Metrics metrics = Metrics::Open(SmallConfig(), folder.path(), 0).value();
+  for (int64_t step = 1; step <= 20; ++step) {
+    ASSERT_TRUE(metrics.Record({.step = step}).ok());
+  }
+  const std::string text =
+      ReadFile(folder.path() + "/metrics.jsonl", 1 << 20).value();
+  EXPECT_EQ(CountLines(text), 5);  // 1, 5, 10, 15, 20
+}
+
+TEST(Metrics, ResumingDropsLaterLinesAndATornOne) {
+  const testing::TemporaryFolder folder;
+  const std::string path = folder.path() + "/metrics.jsonl";
+  ASSERT_TRUE(AtomicWrite(path,
+                          "{\"step\": 5, \"loss\": 1}\n"
+                          "{\"step\": 10, \"loss\": 1}\n"
+                          "{\"step\": 15, \"loss\": 1}\n"
+                          "{\"step\": 20, \"lo")
+                  .ok());
+  ASSERT_TRUE(Metrics::Open(SmallConfig(), folder.path(), 10).ok());
+  EXPECT_EQ(ReadFile(path, 1 << 20).value(),
+            "{\"step\": 5, \"loss\": 1}\n{\"step\": 10, \"loss\": 1}\n");
+}
+
+TEST(Metrics, WritesNonFiniteNumbersAsStrings) {
+  const testing::TemporaryFolder folder;
+  Metrics metrics = Metrics::Open(SmallConfig(), folder.path(), 0).value();
+  ASSERT_TRUE(
+      metrics
+          .Record({.step = 1, .loss = std::numeric_limits<double>::quiet_NaN()})
+          .ok());
+  const std::string text =
+      ReadFile(folder.path() + "/metrics.jsonl", 1 << 20).value();
+  EXPECT_NE(text.find("\"loss\":\"nan\""), std::string::npos) << text;
+}
+
+TEST(TrainingFlopsPerToken, IsSixNPlusSixLCT) {
+  RunConfig config = SmallConfig();
+  config.mutable_model()->set_training_length(16);
+  // Embedding 128 x 8 (padded, tied); a layer: 4 (8 x 8 + 8), 8 x 32 + 32,
+  // 32 x 8 + 8, two norms of 16; the last norm of 16.
+  const double parameters = 128 * 8 + 2 * (4 * 72 + 288 + 264 + 2 * 16) + 16;
+  EXPECT_DOUBLE_EQ(TrainingFlopsPerToken(config.model()),
+                   6 * parameters + 6 * 2 * 8 * 16);
+}
+
+}  // namespace
+}  // namespace lextra
