@@ -234,7 +234,8 @@ absl::StatusOr<std::string> FindCheckpoint(const std::string& path) {
   std::error_code error;
   if (fs::exists(fs::path(path) / kManifestName, error)) return path;
   const absl::StatusOr<std::vector<std::string>> steps = ListCheckpoints(path);
-  if (!steps.ok()) return CheckpointError(steps.status().message());
+  if (!steps.ok())
+    return CheckpointError(absl::StrCat(steps.status().message()));
   if (!steps->empty()) return steps->back();
   return CheckpointError(absl::StrFormat(
       "%s: no checkpoint here: neither a %s nor a step-* folder", path,

@@ -228,9 +228,8 @@ absl::StatusOr<TensorEntry> CheckEntry(const std::string& name,
   }
   const std::optional<int64_t> num_bytes =
       TensorBytes(stated.dtype, stated.shape);
-  const std::string shape =
-      absl::StrCat("shape [", absl::StrJoin(stated.shape, ", "), "]");
-  if (!num_bytes) return fail(absl::StrCat(shape, " is too large"));
+  const std::string kind = KindText(stated.dtype, stated.shape);
+  if (!num_bytes) return fail(absl::StrCat(kind, " is too large"));
   if (stated.data_offsets.size() != 2) {
     return fail(absl::StrFormat("data_offsets has %d numbers, expected 2",
                                 stated.data_offsets.size()));
@@ -243,9 +242,9 @@ absl::StatusOr<TensorEntry> CheckEntry(const std::string& name,
         begin, end, data_bytes));
   }
   if (end - begin != *num_bytes) {
-    return fail(absl::StrFormat(
-        "data_offsets [%d, %d] span %d bytes, but %s %s needs %d", begin, end,
-        end - begin, stated.dtype, shape, *num_bytes));
+    return fail(
+        absl::StrFormat("data_offsets [%d, %d] span %d bytes, but %s needs %d",
+                        begin, end, end - begin, kind, *num_bytes));
   }
   return TensorEntry{.name = name,
                      .dtype = stated.dtype,
@@ -314,6 +313,11 @@ std::optional<int64_t> DtypeBytes(const std::string& dtype) {
   const int rank = DtypeRank(dtype);
   if (rank < 0) return std::nullopt;
   return kDtypes[rank].bytes;
+}
+
+std::string KindText(const std::string& dtype,
+                     const std::vector<int64_t>& shape) {
+  return absl::StrCat(dtype, " [", absl::StrJoin(shape, ", "), "]");
 }
 
 std::optional<int64_t> TensorBytes(const std::string& dtype,

@@ -28,6 +28,10 @@ struct TensorEntry {
   int64_t num_bytes = 0;
 };
 
+// "F32 [64, 32]", for messages.
+std::string KindText(const std::string& dtype,
+                     const std::vector<int64_t>& shape);
+
 using Metadata = std::map<std::string, std::string>;
 
 // Bytes of one element; nothing for a dtype the format does not know.

@@ -194,7 +194,7 @@ void Resolution::ResolveMesh() {
     problems_.push_back(absl::StrCat(
         "parallel.data * parallel.sequence * parallel.tensor = ",
         parallel.data(), " * ", parallel.sequence(), " * ", parallel.tensor(),
-        ": the number of ranks, ", world_size_,
+        ": must be the number of ranks, ", world_size_,
         " (change mpirun -np, or set parallel.data=0 for all there are)"));
   }
   parallel.set_data(1);

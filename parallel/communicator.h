@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "base/status.h"
 
@@ -25,8 +26,8 @@ namespace lextra {
 enum class ReduceOp { kSum, kMax, kMin, kAverage };
 
 // A collective under way. It keeps its tensors alive. Wait() orders what comes
-// after it (the host on CPUs, the current stream on GPUs). Waiting happens
-// once; a pending collective must not be dropped before.
+// after it (the host on CPUs, the current stream on GPUs). One that is dropped
+// before Wait() ends all ranks: its result would be read too early.
 class [[nodiscard]] PendingCollective {
  public:
   class State {
@@ -44,6 +45,8 @@ class [[nodiscard]] PendingCollective {
   void Wait();
 
  private:
+  void CheckNotPending();
+
   std::unique_ptr<State> state_;
 };
 
@@ -57,10 +60,12 @@ class Communicator {
   int size() const { return size_; }
   // "world", "data", "sequence" or "tensor": what messages call this group.
   const std::string& axis() const { return axis_; }
+  // Where the tensors of its calls live.
+  at::Device device() const { return device_; }
   // Bytes this rank has handed to SendReceive so far.
   int64_t bytes_sent() const { return bytes_sent_; }
 
-  // tensor <- op over the ranks, in place.
+  // tensor <- op over the ranks, in place. Free in a group of one.
   void AllReduce(const at::Tensor& tensor, ReduceOp op);
   // out [size * n, ...] <- the ranks' in [n, ...], in rank order.
   void AllGather(const at::Tensor& out, const at::Tensor& in);
@@ -70,18 +75,18 @@ class Communicator {
   // undefined tensor, or rank -1, leaves that half out.
   void SendReceive(const at::Tensor& send, int to, const at::Tensor& receive,
                    int from);
+  // tensor <- rank root's.
+  void Broadcast(const at::Tensor& tensor, int root);
 
-  virtual PendingCollective AllReduceAsync(const at::Tensor& tensor,
-                                           ReduceOp op) = 0;
-  virtual PendingCollective AllGatherAsync(const at::Tensor& out,
-                                           const at::Tensor& in) = 0;
-  virtual PendingCollective ReduceScatterAsync(const at::Tensor& out,
-                                               const at::Tensor& in,
-                                               ReduceOp op) = 0;
-  virtual PendingCollective SendReceiveAsync(const at::Tensor& send, int to,
-                                             const at::Tensor& receive,
-                                             int from) = 0;
-  virtual void Broadcast(const at::Tensor& tensor, int root) = 0;
+  // The same, under way when the call returns where the backend can do that.
+  PendingCollective AllReduceAsync(const at::Tensor& tensor, ReduceOp op);
+  PendingCollective AllGatherAsync(const at::Tensor& out, const at::Tensor& in);
+  PendingCollective ReduceScatterAsync(const at::Tensor& out,
+                                       const at::Tensor& in, ReduceOp op);
+  PendingCollective SendReceiveAsync(const at::Tensor& send, int to,
+                                     const at::Tensor& receive, int from);
+
+  // Returns when all ranks have come here.
   virtual void Barrier() = 0;
 
   // The ranks with the same `color` form a group, ordered by `key`. Collective.
@@ -92,15 +97,35 @@ class Communicator {
   virtual absl::Status Finalize() = 0;
 
  protected:
-  Communicator(int rank, int size, std::string axis)
-      : rank_(rank), size_(size), axis_(std::move(axis)) {}
+  Communicator(int rank, int size, std::string axis, at::Device device)
+      : rank_(rank), size_(size), axis_(std::move(axis)), device_(device) {}
 
-  void CountBytesSent(int64_t bytes) { bytes_sent_ += bytes; }
+  // What a backend does; arguments are checked and groups have several ranks
+  // (except in StartSendReceive, where a rank may send to itself).
+  virtual PendingCollective StartAllReduce(const at::Tensor& tensor,
+                                           ReduceOp op) = 0;
+  virtual PendingCollective StartAllGather(const at::Tensor& out,
+                                           const at::Tensor& in) = 0;
+  virtual PendingCollective StartReduceScatter(const at::Tensor& out,
+                                               const at::Tensor& in,
+                                               ReduceOp op) = 0;
+  // Undefined tensors leave their half out.
+  virtual PendingCollective StartSendReceive(const at::Tensor& send, int to,
+                                             const at::Tensor& receive,
+                                             int from) = 0;
+  virtual void RunBroadcast(const at::Tensor& tensor, int root) = 0;
 
  private:
+  void CheckMovable(const at::Tensor& tensor, const char* call) const;
+  void CheckReducible(const at::Tensor& tensor, ReduceOp op,
+                      const char* call) const;
+  void CheckParts(const at::Tensor& whole, const at::Tensor& part,
+                  const char* call) const;
+
   int rank_;
   int size_;
   std::string axis_;
+  at::Device device_;
   int64_t bytes_sent_ = 0;
 };
 

@@ -1,0 +1,134 @@
+#include "parallel/communicator.h"
+
+#include <exception>
+
+#include "base/failure.h"
+
+namespace lextra {
+
+PendingCollective::PendingCollective(std::unique_ptr<State> state)
+    : state_(std::move(state)) {}
+
+PendingCollective& PendingCollective::operator=(PendingCollective&& other) {
+  CheckNotPending();
+  state_ = std::move(other.state_);
+  return *this;
+}
+
+PendingCollective::~PendingCollective() { CheckNotPending(); }
+
+void PendingCollective::Wait() {
+  // Taken out first, so that an exception of Wait leaves nothing pending.
+  if (const std::unique_ptr<State> state = std::move(state_)) state->Wait();
+}
+
+void PendingCollective::CheckNotPending() {
+  if (state_ == nullptr) return;
+  if (std::uncaught_exceptions() > 0) {
+    // An exception is on its way to main, which ends all ranks and says why.
+    // Until then the library below may still write to the tensors.
+    static_cast<void>(state_.release());
+    return;
+  }
+  AbortAllRanks(ExitCode::kCommunication,
+                "a pending collective was dropped before Wait()");
+}
+
+void Communicator::CheckMovable(const at::Tensor& tensor,
+                                const char* call) const {
+  TORCH_CHECK(tensor.defined(), call, " on axis ", axis_, ": no tensor");
+  TORCH_CHECK(tensor.is_contiguous(), call, " on axis ", axis_,
+              ": tensor of shape ", tensor.sizes(), " is not contiguous");
+  TORCH_CHECK(tensor.device().type() == device_.type(), call, " on axis ",
+              axis_, ": tensor on ", tensor.device(), ", communicator on ",
+              device_);
+}
+
+void Communicator::CheckReducible(const at::Tensor& tensor, ReduceOp op,
+                                  const char* call) const {
+  CheckMovable(tensor, call);
+  const at::ScalarType dtype = tensor.scalar_type();
+  TORCH_CHECK(dtype == at::kFloat || dtype == at::kDouble ||
+                  dtype == at::kBFloat16 || dtype == at::kLong,
+              call, " on axis ", axis_, ": no reduction of ", dtype);
+  TORCH_CHECK(op != ReduceOp::kAverage || dtype != at::kLong, call, " on axis ",
+              axis_, ": no average of ", dtype);
+}
+
+void Communicator::CheckParts(const at::Tensor& whole, const at::Tensor& part,
+                              const char* call) const {
+  CheckMovable(whole, call);
+  CheckMovable(part, call);
+  TORCH_CHECK(whole.scalar_type() == part.scalar_type() &&
+                  whole.numel() == part.numel() * size_,
+              call, " on axis ", axis_, ": ", whole.scalar_type(), " ",
+              whole.sizes(), " is not ", size_, " parts of ",
+              part.scalar_type(), " ", part.sizes());
+}
+
+PendingCollective Communicator::AllReduceAsync(const at::Tensor& tensor,
+                                               ReduceOp op) {
+  CheckReducible(tensor, op, "AllReduce");
+  if (size_ == 1 || tensor.numel() == 0) return PendingCollective();
+  return StartAllReduce(tensor, op);
+}
+
+PendingCollective Communicator::AllGatherAsync(const at::Tensor& out,
+                                               const at::Tensor& in) {
+  CheckParts(out, in, "AllGather");
+  if (size_ == 1) out.view(-1).copy_(in.view(-1));
+  if (size_ == 1 || in.numel() == 0) return PendingCollective();
+  return StartAllGather(out, in);
+}
+
+PendingCollective Communicator::ReduceScatterAsync(const at::Tensor& out,
+                                                   const at::Tensor& in,
+                                                   ReduceOp op) {
+  CheckParts(in, out, "ReduceScatter");
+  CheckReducible(in, op, "ReduceScatter");
+  if (size_ == 1) out.view(-1).copy_(in.view(-1));
+  if (size_ == 1 || out.numel() == 0) return PendingCollective();
+  return StartReduceScatter(out, in, op);
+}
+
+PendingCollective Communicator::SendReceiveAsync(const at::Tensor& send, int to,
+                                                 const at::Tensor& receive,
+                                                 int from) {
+  const bool sends = send.defined() && to >= 0;
+  const bool receives = receive.defined() && from >= 0;
+  if (sends) CheckMovable(send, "SendReceive");
+  if (receives) CheckMovable(receive, "SendReceive");
+  TORCH_CHECK(to < size_ && from < size_, "SendReceive on axis ", axis_,
+              ": to ", to, ", from ", from, " in a group of ", size_);
+  if (sends) bytes_sent_ += static_cast<int64_t>(send.nbytes());
+  if (!sends && !receives) return PendingCollective();
+  return StartSendReceive(sends ? send : at::Tensor(), to,
+                          receives ? receive : at::Tensor(), from);
+}
+
+void Communicator::AllReduce(const at::Tensor& tensor, ReduceOp op) {
+  AllReduceAsync(tensor, op).Wait();
+}
+
+void Communicator::AllGather(const at::Tensor& out, const at::Tensor& in) {
+  AllGatherAsync(out, in).Wait();
+}
+
+void Communicator::ReduceScatter(const at::Tensor& out, const at::Tensor& in,
+                                 ReduceOp op) {
+  ReduceScatterAsync(out, in, op).Wait();
+}
+
+void Communicator::SendReceive(const at::Tensor& send, int to,
+                               const at::Tensor& receive, int from) {
+  SendReceiveAsync(send, to, receive, from).Wait();
+}
+
+void Communicator::Broadcast(const at::Tensor& tensor, int root) {
+  CheckMovable(tensor, "Broadcast");
+  TORCH_CHECK(root >= 0 && root < size_, "Broadcast on axis ", axis_, ": root ",
+              root, " in a group of ", size_);
+  if (size_ > 1 && tensor.numel() > 0) RunBroadcast(tensor, root);
+}
+
+}  // namespace lextra

@@ -1,0 +1,40 @@
+#include "parallel/device_mesh.h"
+
+namespace lextra {
+
+absl::StatusOr<std::unique_ptr<DeviceMesh>> DeviceMesh::Create(
+    std::unique_ptr<Communicator> world, MeshShape shape) {
+  const int64_t ranks =
+      int64_t{shape.data} * int64_t{shape.sequence} * int64_t{shape.tensor};
+  if (shape.data < 1 || shape.sequence < 1 || shape.tensor < 1 ||
+      ranks != world->size()) {
+    return UsageError(absl::StrFormat(
+        "data %d x sequence %d x tensor %d make %d ranks, but the job has %d: "
+        "change parallel.data, parallel.sequence and parallel.tensor, or the "
+        "number of ranks (mpirun -np)",
+        shape.data, shape.sequence, shape.tensor, ranks, world->size()));
+  }
+  const int rank = world->rank();
+  const int tensor = rank % shape.tensor;
+  const int sequence = rank / shape.tensor % shape.sequence;
+  const int data = rank / shape.tensor / shape.sequence;
+
+  std::unique_ptr<DeviceMesh> mesh(new DeviceMesh);
+  mesh->shape_ = shape;
+  mesh->data_ = world->Split(sequence * shape.tensor + tensor, rank, "data");
+  mesh->sequence_ =
+      world->Split(data * shape.tensor + tensor, rank, "sequence");
+  mesh->tensor_ =
+      world->Split(data * shape.sequence + sequence, rank, "tensor");
+  mesh->world_ = std::move(world);
+  return mesh;
+}
+
+absl::Status DeviceMesh::Finalize() {
+  LEXTRA_RETURN_IF_ERROR(tensor_->Finalize());
+  LEXTRA_RETURN_IF_ERROR(sequence_->Finalize());
+  LEXTRA_RETURN_IF_ERROR(data_->Finalize());
+  return world_->Finalize();
+}
+
+}  // namespace lextra

@@ -1,0 +1,330 @@
+#include "config/load.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/util/message_differencer.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "config/difference.h"
+
+namespace lextra {
+namespace {
+
+using ::google::protobuf::util::MessageDifferencer;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+// The message of a UsageError; anything else fails the test.
+std::string UsageMessage(const absl::Status& status) {
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kUsage) << status;
+  return std::string(status.message());
+}
+
+std::string ParseError(const std::string& text) {
+  return UsageMessage(ParseRunConfig(text, "run.textproto").status());
+}
+
+std::string OverrideError(const std::vector<std::string>& overrides) {
+  RunConfig config;
+  return UsageMessage(ApplyOverrides(overrides, &config));
+}
+
+TEST(ParseRunConfig, ReadsFieldsListsAndComments) {
+  const absl::StatusOr<RunConfig> config = ParseRunConfig(
+      "# a comment\n"
+      "model { width: 256 position: ROPE }  # another\n"
+      "evaluation { lengths: [128, 512] masks: BCA }\n",
+      "run.textproto");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->model().width(), 256);
+  EXPECT_EQ(config->model().position(), ROPE);
+  EXPECT_THAT(config->evaluation().lengths(), ElementsAre(128, 512));
+  EXPECT_THAT(config->evaluation().masks(), ElementsAre(BCA));
+  // Not given: absent, with the default of run.proto.
+  EXPECT_FALSE(config->model().has_num_layers());
+  EXPECT_EQ(config->model().num_layers(), 6);
+}
+
+TEST(ParseRunConfig, AnEmptyTextIsAllDefaults) {
+  const absl::StatusOr<RunConfig> config = ParseRunConfig("", "empty");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_THAT(DifferingFields(*config, RunConfig()), IsEmpty());
+}
+
+TEST(ParseRunConfig, AnUnknownFieldIsNamedWithItsPlaceAndTheKnownOnes) {
+  EXPECT_THAT(
+      ParseError("model {\n  widht: 3\n}\n"),
+      AllOf(StartsWith("run.textproto:2:8: "), HasSubstr("\"widht\""),
+            HasSubstr("did you mean width?"),
+            HasSubstr("num_layers, width, num_heads"), Not(HasSubstr("\n"))));
+  EXPECT_THAT(
+      ParseError("models { width: 3 }"),
+      AllOf(StartsWith("run.textproto:1:8: "), HasSubstr("did you mean model?"),
+            HasSubstr("model, data, optimizer")));
+}
+
+TEST(ParseRunConfig, AWrongTypeIsNamedWithItsPlaceValueAndField) {
+  EXPECT_THAT(
+      ParseError("model {\n  width: \"abc\"\n}\n"),
+      AllOf(StartsWith("run.textproto:2:10: "), HasSubstr("Expected integer"),
+            HasSubstr("width: "), HasSubstr("abc"), Not(HasSubstr("\n"))));
+  EXPECT_THAT(ParseError("model { width: 1.5 }"),
+              AllOf(HasSubstr("Expected integer"), HasSubstr("1.5")));
+  EXPECT_THAT(ParseError("model { bias: perhaps }"),
+              AllOf(StartsWith("run.textproto:1:"), HasSubstr("perhaps")));
+  EXPECT_THAT(ParseError("model { init_seed: -1 }"),
+              AllOf(StartsWith("run.textproto:1:"), HasSubstr("init_seed")));
+  EXPECT_THAT(ParseError("model { width: 99999999999 }"),
+              HasSubstr("99999999999"));
+}
+
+TEST(ParseRunConfig, AnUnknownEnumNameListsTheAllowedOnes) {
+  EXPECT_THAT(ParseError("model { position: XPROS }"),
+              AllOf(HasSubstr("XPROS"), HasSubstr("one of XPOS, ROPE, NONE")));
+}
+
+TEST(ParseRunConfig, AFieldOrSectionGivenTwiceIsRefused) {
+  EXPECT_THAT(ParseError("model {\n  width: 1\n  width: 2\n}\n"),
+              AllOf(StartsWith("run.textproto:3:"), HasSubstr("\"width\"")));
+  EXPECT_THAT(ParseError("model { width: 1 }\nmodel { num_heads: 2 }\n"),
+              AllOf(StartsWith("run.textproto:2:"), HasSubstr("\"model\"")));
+}
+
+TEST(ParseRunConfig, NonFiniteNumbersAreRefusedByName) {
+  EXPECT_THAT(ParseError("model { width: 64 }\n"
+                         "schedule {\n  learning_rate: nan\n}\n"),
+              AllOf(StartsWith("run.textproto:3:3: schedule.learning_rate"),
+                    HasSubstr("nan"), HasSubstr("finite")));
+  EXPECT_THAT(ParseError("optimizer { clip_norm: inf }"),
+              HasSubstr("optimizer.clip_norm"));
+  EXPECT_THAT(ParseError("optimizer { clip_norm: -inf }"),
+              HasSubstr("optimizer.clip_norm"));
+  EXPECT_THAT(ParseError("optimizer { clip_norm: 1e999 }"),
+              HasSubstr("optimizer.clip_norm"));
+}
+
+TEST(ParseRunConfig, BrokenTextIsRefused) {
+  EXPECT_THAT(ParseError("model { width: 3"), StartsWith("run.textproto:1:"));
+  EXPECT_THAT(ParseError(std::string("model\0{}", 8)),
+              StartsWith("run.textproto:1:"));
+  EXPECT_THAT(ParseError("\x7f\x45\x4c\x46\xff\xfe"),
+              StartsWith("run.textproto:1:"));
+}
+
+TEST(ParseRunConfig, ATextBeyondOneMebibyteIsRefused) {
+  EXPECT_THAT(ParseError(std::string((1 << 20) + 1, ' ')),
+              HasSubstr("1048577 bytes"));
+  EXPECT_TRUE(ParseRunConfig(std::string(1 << 20, ' '), "blank").ok());
+}
+
+TEST(ApplyOverrides, SetsEveryKindOfField) {
+  RunConfig config;
+  const absl::Status status = ApplyOverrides(
+      {"model.width=256", "schedule.num_steps=5000000000",
+       "model.init_seed=18446744073709551615", "model.sub_ln=true",
+       "schedule.learning_rate=3e-4", "model.position=ROPE",
+       "data.train=my data/train=1", "data.validation=\"quoted\"",
+       "evaluation.lengths=[128, 512]", "evaluation.masks=[BCA]",
+       " model.num_heads = 8 "},
+      &config);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(config.model().width(), 256);
+  EXPECT_EQ(config.schedule().num_steps(), 5000000000);
+  EXPECT_EQ(config.model().init_seed(), UINT64_MAX);
+  EXPECT_TRUE(config.model().sub_ln());
+  EXPECT_EQ(config.schedule().learning_rate(), 3e-4);
+  EXPECT_EQ(config.model().position(), ROPE);
+  EXPECT_EQ(config.data().train(), "my data/train=1");
+  EXPECT_EQ(config.data().validation(), "quoted");
+  EXPECT_THAT(config.evaluation().lengths(), ElementsAre(128, 512));
+  EXPECT_THAT(config.evaluation().masks(), ElementsAre(BCA));
+  EXPECT_EQ(config.model().num_heads(), 8);
+}
+
+TEST(ApplyOverrides, AListReplacesTheFilesList) {
+  RunConfig config;
+  config.mutable_evaluation()->add_lengths(7);
+  ASSERT_TRUE(ApplyOverrides({"evaluation.lengths=[1,2]"}, &config).ok());
+  EXPECT_THAT(config.evaluation().lengths(), ElementsAre(1, 2));
+  ASSERT_TRUE(ApplyOverrides({"evaluation.lengths=[ ]"}, &config).ok());
+  EXPECT_THAT(config.evaluation().lengths(), IsEmpty());
+}
+
+TEST(ApplyOverrides, UnknownNamesListWhatExists) {
+  EXPECT_THAT(
+      OverrideError({"model.widht=3"}),
+      AllOf(StartsWith("\"model.widht=3\": "), HasSubstr("did you mean width?"),
+            HasSubstr("num_layers, width")));
+  EXPECT_THAT(OverrideError({"modle.width=3"}),
+              AllOf(StartsWith("\"modle.width=3\": "),
+                    HasSubstr("did you mean model?")));
+  EXPECT_THAT(OverrideError({"banana.width=3"}),
+              AllOf(HasSubstr("model, data"), Not(HasSubstr("did you mean"))));
+}
+
+TEST(ApplyOverrides, WrongTypesSayWhatIsExpected) {
+  EXPECT_THAT(
+      OverrideError({"model.width=abc"}),
+      AllOf(StartsWith("\"model.width=abc\": "), HasSubstr("whole number")));
+  EXPECT_THAT(OverrideError({"model.width="}), HasSubstr("whole number"));
+  EXPECT_THAT(OverrideError({"model.width=1 2"}), HasSubstr("whole number"));
+  EXPECT_THAT(OverrideError({"model.width=3000000000"}),
+              HasSubstr("whole number below 2^31"));
+  EXPECT_THAT(OverrideError({"model.init_seed=-1"}), HasSubstr("not negative"));
+  EXPECT_THAT(OverrideError({"model.bias=perhaps"}),
+              HasSubstr("true or false"));
+  EXPECT_THAT(OverrideError({"model.position=ALIBI"}),
+              HasSubstr("one of XPOS, ROPE, NONE"));
+  EXPECT_THAT(OverrideError({"evaluation.masks=[BCA, X]"}),
+              HasSubstr("one of CAUSAL, BCA"));
+  EXPECT_THAT(OverrideError({"evaluation.lengths=128"}),
+              HasSubstr("a list like [a, b]"));
+  EXPECT_THAT(OverrideError({"evaluation.lengths=[128,]"}),
+              HasSubstr("a list like [a, b]"));
+  for (const std::string value : {"nan", "inf", "-inf", "1e999"}) {
+    EXPECT_THAT(OverrideError({"schedule.learning_rate=" + value}),
+                AllOf(StartsWith("\"schedule.learning_rate=" + value),
+                      HasSubstr("finite")));
+  }
+}
+
+TEST(ApplyOverrides, WhatIsNoFieldAssignmentIsRefused) {
+  EXPECT_THAT(
+      OverrideError({"model.width"}),
+      AllOf(StartsWith("\"model.width\": "), HasSubstr("section.field=value")));
+  EXPECT_THAT(OverrideError({"model=256"}),
+              AllOf(HasSubstr("model is a section"), HasSubstr("width")));
+  EXPECT_THAT(OverrideError({"model.width.x=256"}),
+              HasSubstr("model.width is a value"));
+  EXPECT_THAT(OverrideError({"=3"}), HasSubstr("no section"));
+  EXPECT_THAT(OverrideError({"model.=3"}), HasSubstr("no field \"\""));
+}
+
+TEST(ApplyOverrides, TheSameFieldTwiceIsRefused) {
+  EXPECT_THAT(OverrideError({"model.width=3", "model.width=4"}),
+              AllOf(StartsWith("\"model.width=4\": "),
+                    HasSubstr("model.width is given twice")));
+}
+
+TEST(ApplyOverrides, AnErrorLeavesTheConfigurationAsItWas) {
+  RunConfig config;
+  EXPECT_FALSE(ApplyOverrides({"model.width=3", "model.bias=x"}, &config).ok());
+  EXPECT_THAT(DifferingFields(config, RunConfig()), IsEmpty());
+}
+
+class LoadRunConfigTest : public ::testing::Test {
+ protected:
+  LoadRunConfigTest()
+      : folder_(::testing::TempDir() + "/lextra-config-" +
+                std::to_string(getpid())) {
+    std::filesystem::create_directories(folder_);
+  }
+  ~LoadRunConfigTest() override { std::filesystem::remove_all(folder_); }
+
+  std::string folder_;
+};
+
+TEST_F(LoadRunConfigTest, OverridesWinOverTheFileAndTheFileOverDefaults) {
+  const std::string path = folder_ + "/run.textproto";
+  std::ofstream(path) << "model { width: 64 num_heads: 2 }\n";
+  const absl::StatusOr<RunConfig> config =
+      LoadRunConfig(path, {"model.width=96"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->model().width(), 96);
+  EXPECT_EQ(config->model().num_heads(), 2);
+  EXPECT_EQ(config->model().num_layers(), 6);
+}
+
+TEST_F(LoadRunConfigTest, ErrorsNameTheFile) {
+  const std::string path = folder_ + "/run.textproto";
+  std::ofstream(path) << "model { widht: 64 }\n";
+  EXPECT_THAT(UsageMessage(LoadRunConfig(path, {}).status()),
+              StartsWith(path + ":1:"));
+}
+
+TEST_F(LoadRunConfigTest, AMissingFileIsAUsageErrorThatListsThePresets) {
+  EXPECT_THAT(
+      UsageMessage(LoadRunConfig(folder_ + "/none.textproto", {}).status()),
+      AllOf(HasSubstr(folder_ + "/none.textproto"), HasSubstr("quickstart")));
+  EXPECT_THAT(UsageMessage(LoadRunConfig("quikstart", {}).status()),
+              AllOf(HasSubstr("quikstart"),
+                    HasSubstr("lex_124m, lex_1b3, lex_355m, quickstart")));
+  EXPECT_THAT(UsageMessage(LoadRunConfig(folder_, {}).status()),
+              HasSubstr("not a regular file"));
+  EXPECT_THAT(UsageMessage(LoadRunConfig("", {}).status()),
+              HasSubstr("presets"));
+}
+
+TEST_F(LoadRunConfigTest, AFileBeyondOneMebibyteIsRefused) {
+  const std::string path = folder_ + "/run.textproto";
+  std::ofstream(path) << std::string((1 << 20) + 1, ' ');
+  EXPECT_THAT(UsageMessage(LoadRunConfig(path, {}).status()), HasSubstr(path));
+}
+
+TEST(RunConfigText, HoldsEveryFieldAndParsesBackToTheSame) {
+  RunConfig config;
+  ASSERT_TRUE(ApplyOverrides({"schedule.learning_rate=0.1",
+                              "model.norm_epsilon=1.0000000000000002",
+                              "data.train=corpus/\xC3\xA4\n\"x\"",
+                              "evaluation.lengths=[1, 2]",
+                              "model.init_seed=18446744073709551615"},
+                             &config)
+                  .ok());
+  const std::string text = RunConfigText(config);
+  EXPECT_THAT(text,
+              AllOf(HasSubstr("  num_layers: 6\n"), HasSubstr("norm: LAYER"),
+                    HasSubstr("every_steps: 10"), HasSubstr("bias: true")));
+  const absl::StatusOr<RunConfig> parsed = ParseRunConfig(text, "text");
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_THAT(DifferingFields(config, *parsed), IsEmpty());
+  EXPECT_EQ(parsed->data().train(), config.data().train());
+  EXPECT_EQ(parsed->model().norm_epsilon(), config.model().norm_epsilon());
+  // Once explicit, always the same bytes.
+  EXPECT_EQ(RunConfigText(*parsed), text);
+  EXPECT_TRUE(MessageDifferencer::Equals(
+      *parsed, ParseRunConfig(RunConfigText(*parsed), "again").value()));
+}
+
+TEST(RunConfigTable, MarksWhatDiffersFromTheDefault) {
+  RunConfig config;
+  config.mutable_model()->set_width(64);
+  config.mutable_model()->set_num_heads(6);  // the default, given explicitly
+  const std::string table = RunConfigTable(config);
+  EXPECT_THAT(table, HasSubstr("* model.width "));
+  EXPECT_THAT(table, HasSubstr("  model.num_heads "));
+  EXPECT_THAT(table, Not(HasSubstr("* model.num_heads ")));
+  EXPECT_THAT(table, HasSubstr("  evaluation.masks "));
+  EXPECT_THAT(table, EndsWith("\n"));
+}
+
+TEST(RunConfigTable, AlignsItsValues) {
+  const std::string table = RunConfigTable(RunConfig());
+  const size_t first = table.find("6\n") - table.find("  model.num_layers");
+  const size_t second = table.find("192\n") - table.find("  model.width");
+  EXPECT_EQ(first, second);
+}
+
+TEST(DifferingFields, NamesFieldAndBothValues) {
+  RunConfig a;
+  RunConfig b;
+  a.mutable_model()->set_num_layers(6);  // equal to the default of b
+  b.mutable_model()->set_width(64);
+  b.mutable_model()->set_position(NONE);
+  b.mutable_evaluation()->add_lengths(5);
+  b.mutable_data()->set_train("x");
+  EXPECT_THAT(
+      DifferingFields(a, b),
+      ElementsAre("model.width: 192 -> 64", "model.position: XPOS -> NONE",
+                  "data.train: \"\" -> \"x\"",
+                  "evaluation.lengths: [] -> [5]"));
+}
+
+}  // namespace
+}  // namespace lextra

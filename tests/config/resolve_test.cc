@@ -1,0 +1,328 @@
+#include "config/resolve.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/util/message_differencer.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "config/load.h"
+
+namespace lextra {
+namespace {
+
+using ::google::protobuf::util::MessageDifferencer;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+// The smallest configuration that trains.
+RunConfig Trainable(const std::vector<std::string>& overrides = {}) {
+  RunConfig config;
+  config.mutable_data()->set_train("train");
+  config.mutable_data()->set_validation("validation");
+  const absl::Status status = ApplyOverrides(overrides, &config);
+  EXPECT_TRUE(status.ok()) << status;
+  return config;
+}
+
+absl::Status TrainStatus(const std::vector<std::string>& overrides,
+                         int world_size = 1) {
+  RunConfig config = Trainable(overrides);
+  return Resolve(&config, Purpose::kTrain, world_size);
+}
+
+absl::Status EvaluateStatus(const std::vector<std::string>& overrides,
+                            int world_size = 1) {
+  RunConfig config = Trainable(overrides);
+  return Resolve(&config, Purpose::kEvaluate, world_size);
+}
+
+std::string UsageMessage(const absl::Status& status) {
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kUsage) << status;
+  return std::string(status.message());
+}
+
+TEST(Resolve, MakesDefaultsAndDerivedValuesExplicit) {
+  RunConfig config = Trainable({"model.width=64", "model.num_heads=4",
+                                "parallel.tensor=2", "data.global_batch=12"});
+  ASSERT_TRUE(Resolve(&config, Purpose::kTrain, 6).ok());
+  EXPECT_TRUE(config.model().has_num_layers());
+  EXPECT_TRUE(config.logging().has_every_steps());
+  EXPECT_EQ(config.model().num_kv_heads(), 4);
+  EXPECT_EQ(config.model().head_size(), 16);
+  EXPECT_EQ(config.model().ffn_width(), 256);
+  EXPECT_EQ(config.model().vocab_size(), 0);
+  EXPECT_EQ(config.parallel().data(), 3);
+  EXPECT_EQ(config.data().micro_batch(), 4);
+  EXPECT_THAT(config.evaluation().masks(), ElementsAre(CAUSAL, BCA));
+  EXPECT_THAT(config.evaluation().lengths(),
+              ElementsAre(256, 1024, 4096, 16384));
+  EXPECT_THAT(config.evaluation().protocols(), ElementsAre(NON_OVERLAPPING));
+  EXPECT_EQ(config.evaluation().block_size(), 128);
+}
+
+TEST(Resolve, LeavesGivenValuesAlone) {
+  RunConfig config =
+      Trainable({"model.num_kv_heads=2", "model.head_size=16",
+                 "model.ffn_width=100", "parallel.data=2", "data.micro_batch=4",
+                 "evaluation.masks=[BCA]", "evaluation.lengths=[77]",
+                 "evaluation.protocols=[PREFIX]", "evaluation.block_size=10"});
+  ASSERT_TRUE(Resolve(&config, Purpose::kTrain, 2).ok());
+  EXPECT_EQ(config.model().num_kv_heads(), 2);
+  EXPECT_EQ(config.model().head_size(), 16);
+  EXPECT_EQ(config.model().ffn_width(), 100);
+  EXPECT_EQ(config.parallel().data(), 2);
+  EXPECT_EQ(config.data().micro_batch(), 4);
+  EXPECT_THAT(config.evaluation().masks(), ElementsAre(BCA));
+  EXPECT_THAT(config.evaluation().lengths(), ElementsAre(77));
+  EXPECT_THAT(config.evaluation().protocols(), ElementsAre(PREFIX));
+  EXPECT_EQ(config.evaluation().block_size(), 10);
+}
+
+TEST(Resolve, ChangesNothingTheSecondTime) {
+  for (const Purpose purpose : {Purpose::kTrain, Purpose::kEvaluate}) {
+    RunConfig once = Trainable();
+    ASSERT_TRUE(Resolve(&once, purpose, 2).ok());
+    RunConfig twice = once;
+    ASSERT_TRUE(Resolve(&twice, purpose, 2).ok());
+    EXPECT_TRUE(MessageDifferencer::Equals(once, twice));
+    EXPECT_TRUE(MessageDifferencer::Equals(
+        once, ParseRunConfig(RunConfigText(once), "text").value()));
+  }
+}
+
+TEST(Resolve, AnErrorLeavesTheConfigurationAsItWas) {
+  RunConfig config = Trainable({"model.num_layers=0"});
+  const RunConfig before = config;
+  EXPECT_FALSE(Resolve(&config, Purpose::kTrain, 1).ok());
+  EXPECT_TRUE(MessageDifferencer::Equals(config, before));
+}
+
+TEST(Resolve, ReportsAllProblemsAtOnceOneALine) {
+  EXPECT_EQ(UsageMessage(TrainStatus(
+                {"model.num_layers=-1", "schedule.warmup_steps=2000",
+                 "optimizer.beta1=1", "model.head_size=33"})),
+            "model.num_layers = -1: at least 1 and at most 65536\n"
+            "optimizer.beta1 = 1: above 0 and below 1\n"
+            "model.head_size = 33: even, because XPOS rotates pairs\n"
+            "schedule.warmup_steps = 2000: at most schedule.num_steps = 1000");
+}
+
+TEST(Resolve, ARefusedFieldCausesNoSecondComplaint) {
+  EXPECT_EQ(UsageMessage(TrainStatus(
+                {"schedule.num_steps=0", "schedule.warmup_steps=5000"})),
+            "schedule.num_steps = 0: at least 1");
+  EXPECT_EQ(UsageMessage(TrainStatus({"parallel.tensor=0"}, 5)),
+            "parallel.tensor = 0: at least 1");
+  EXPECT_EQ(UsageMessage(TrainStatus({"model.num_heads=0", "model.width=7"})),
+            "model.num_heads = 0: at least 1 and at most 65536");
+}
+
+struct Refused {
+  std::string override;
+  std::string field;
+};
+
+TEST(Resolve, RefusesNumbersOutOfRangeInTraining) {
+  const std::vector<Refused> cases = {
+      {"model.width=0", "model.width = 0"},
+      {"model.width=-192", "model.width = -192"},
+      {"model.num_heads=-6", "model.num_heads = -6"},
+      {"model.num_kv_heads=-1", "model.num_kv_heads = -1"},
+      {"model.head_size=-2", "model.head_size = -2"},
+      {"model.ffn_width=-1", "model.ffn_width = -1"},
+      {"model.ffn_width=2147483647", "model.ffn_width = 2147483647"},
+      {"model.vocab_size=-1", "model.vocab_size = -1"},
+      {"model.vocab_multiple=0", "model.vocab_multiple = 0"},
+      {"model.training_length=0", "model.training_length = 0"},
+      {"model.norm_epsilon=0", "model.norm_epsilon = 0"},
+      {"model.embedding_scale=0", "model.embedding_scale = 0"},
+      {"model.xpos_gamma=0", "model.xpos_gamma = 0"},
+      {"model.xpos_scale_base=-1", "model.xpos_scale_base = -1"},
+      {"model.rotary_base=0", "model.rotary_base = 0"},
+      {"model.init_std=0", "model.init_std = 0"},
+      {"data.train=", "data.train = \"\""},
+      {"data.validation=", "data.validation = \"\""},
+      {"data.global_batch=0", "data.global_batch = 0"},
+      {"data.micro_batch=-1", "data.micro_batch = -1"},
+      {"data.micro_batch=3", "data.micro_batch = 3"},
+      {"data.micro_batch=32", "data.micro_batch = 32"},
+      {"optimizer.beta1=0", "optimizer.beta1 = 0"},
+      {"optimizer.beta2=1", "optimizer.beta2 = 1"},
+      {"optimizer.epsilon=0", "optimizer.epsilon = 0"},
+      {"optimizer.weight_decay=-0.1", "optimizer.weight_decay = -0.1"},
+      {"optimizer.clip_norm=-1", "optimizer.clip_norm = -1"},
+      {"optimizer.max_skipped_in_a_row=-1",
+       "optimizer.max_skipped_in_a_row = -1"},
+      {"schedule.num_steps=-5", "schedule.num_steps = -5"},
+      {"schedule.learning_rate=-1e-3", "schedule.learning_rate = -0.001"},
+      {"schedule.min_learning_rate=-1", "schedule.min_learning_rate = -1"},
+      {"schedule.min_learning_rate=1", "schedule.min_learning_rate = 1"},
+      {"schedule.warmup_steps=-1", "schedule.warmup_steps = -1"},
+      {"schedule.warmup_steps=1001", "schedule.warmup_steps = 1001"},
+      {"parallel.data=-1", "parallel.data = -1"},
+      {"parallel.sequence=0", "parallel.sequence = 0"},
+      {"parallel.tensor=-2", "parallel.tensor = -2"},
+      {"parallel.num_threads=-1", "parallel.num_threads = -1"},
+      {"parallel.bucket_bytes=0", "parallel.bucket_bytes = 0"},
+      {"checkpoint.every_steps=-1", "checkpoint.every_steps = -1"},
+      {"checkpoint.keep_last=0", "checkpoint.keep_last = 0"},
+      {"evaluation.every_steps=-1", "evaluation.every_steps = -1"},
+      {"evaluation.validation_samples=0", "evaluation.validation_samples = 0"},
+      {"evaluation.lengths=[128, 0]", "evaluation.lengths = [128, 0]"},
+      {"evaluation.block_size=-1", "evaluation.block_size = -1"},
+      {"logging.every_steps=0", "logging.every_steps = 0"},
+  };
+  ASSERT_TRUE(TrainStatus({}).ok()) << TrainStatus({});
+  for (const Refused& refused : cases) {
+    EXPECT_THAT(UsageMessage(TrainStatus({refused.override})),
+                AllOf(StartsWith(refused.field + ": "), Not(HasSubstr("\n"))))
+        << refused.override;
+  }
+}
+
+TEST(Resolve, RefusesNumbersThatAreNotFinite) {
+  RunConfig config = Trainable();
+  config.mutable_optimizer()->set_clip_norm(
+      std::numeric_limits<double>::quiet_NaN());
+  config.mutable_optimizer()->set_epsilon(
+      std::numeric_limits<double>::infinity());
+  EXPECT_EQ(UsageMessage(Resolve(&config, Purpose::kTrain, 1)),
+            "optimizer.epsilon = inf: above 0\n"
+            "optimizer.clip_norm = nan: at least 0");
+}
+
+TEST(Resolve, TheBoundsThemselvesAreAllowed) {
+  for (const char* override :
+       {"data.micro_batch=16", "data.micro_batch=1", "optimizer.clip_norm=0",
+        "optimizer.weight_decay=0", "schedule.learning_rate=1e-4",
+        "schedule.warmup_steps=1000", "schedule.warmup_steps=0",
+        "schedule.min_learning_rate=0", "checkpoint.every_steps=0",
+        "checkpoint.keep_last=1", "model.training_length=1",
+        "model.training_length=255", "model.num_layers=1"}) {
+    EXPECT_TRUE(TrainStatus({override}).ok()) << TrainStatus({override});
+  }
+}
+
+TEST(Resolve, ACopyOfTheModelMustDivideIntoItsTensorRanks) {
+  EXPECT_EQ(UsageMessage(TrainStatus({"parallel.tensor=4"}, 4)),
+            "model.num_heads = 6: a multiple of parallel.tensor = 4 (choose "
+            "another tensor degree or size)\n"
+            "model.num_kv_heads = 6: a multiple of parallel.tensor = 4 (choose "
+            "another tensor degree or size)");
+  EXPECT_THAT(UsageMessage(TrainStatus(
+                  {"parallel.tensor=3", "model.num_kv_heads=2"}, 3)),
+              StartsWith("model.num_kv_heads = 2: a multiple of "
+                         "parallel.tensor = 3"));
+  EXPECT_THAT(UsageMessage(
+                  TrainStatus({"parallel.tensor=3", "model.ffn_width=100"}, 3)),
+              StartsWith("model.ffn_width = 100: a multiple of "
+                         "parallel.tensor = 3"));
+  EXPECT_TRUE(
+      TrainStatus({"parallel.tensor=3", "data.global_batch=15"}, 3).ok());
+}
+
+TEST(Resolve, HeadsMustFitTheWidthAndTheirGroups) {
+  EXPECT_EQ(UsageMessage(TrainStatus({"model.num_heads=5"})),
+            "model.width = 192: a multiple of model.num_heads = 5 (or set "
+            "model.head_size)");
+  EXPECT_TRUE(TrainStatus({"model.num_heads=5", "model.head_size=32"}).ok());
+  EXPECT_THAT(UsageMessage(TrainStatus({"model.num_kv_heads=4"})),
+              StartsWith("model.num_heads = 6: a multiple of "
+                         "model.num_kv_heads = 4"));
+  EXPECT_THAT(
+      UsageMessage(TrainStatus({"model.position=ROPE", "model.head_size=9"})),
+      StartsWith("model.head_size = 9: even, because ROPE"));
+  EXPECT_TRUE(TrainStatus({"model.position=NONE", "model.head_size=9"}).ok());
+}
+
+TEST(Resolve, TheMeshMustBeTheNumberOfRanks) {
+  EXPECT_EQ(
+      UsageMessage(TrainStatus({"parallel.data=2", "parallel.tensor=2"}, 3)),
+      "parallel.data * parallel.sequence * parallel.tensor = 2 * 1 * 2: "
+      "must be the number of ranks, 3 (change mpirun -np, or set "
+      "parallel.data=0 for all there are)");
+  EXPECT_THAT(UsageMessage(TrainStatus({"parallel.tensor=2"}, 3)),
+              StartsWith("parallel.sequence * parallel.tensor = 1 * 2: a "
+                         "divisor of the number of ranks, 3"));
+  EXPECT_FALSE(
+      TrainStatus({"parallel.data=2147483647", "parallel.tensor=2"}, 2).ok());
+  EXPECT_TRUE(TrainStatus({"parallel.data=2", "parallel.tensor=2"}, 4).ok());
+}
+
+TEST(Resolve, OnlyTheEvaluatorSpreadsADocumentOverRanks) {
+  EXPECT_THAT(UsageMessage(TrainStatus({"parallel.sequence=2"}, 2)),
+              StartsWith("parallel.sequence = 2: 1 in training"));
+  EXPECT_TRUE(EvaluateStatus({"parallel.sequence=2"}, 2).ok());
+}
+
+TEST(Resolve, EveryDataRankTakesAsManySamples) {
+  EXPECT_THAT(UsageMessage(TrainStatus({}, 3)),
+              StartsWith("data.global_batch = 16: a multiple of parallel.data "
+                         "= 3"));
+  EXPECT_THAT(UsageMessage(TrainStatus({"data.micro_batch=3"}, 2)),
+              StartsWith("data.micro_batch = 3: a divisor of the 8 samples"));
+}
+
+TEST(Resolve, EvaluationIgnoresWhatOnlyTrainingNeeds) {
+  EXPECT_TRUE(
+      EvaluateStatus({"data.train=", "data.validation=", "data.global_batch=5",
+                      "data.micro_batch=3", "schedule.warmup_steps=9999",
+                      "optimizer.beta1=7"},
+                     2)
+          .ok());
+}
+
+TEST(Resolve, ABlockOfBcaMustFit) {
+  EXPECT_THAT(UsageMessage(EvaluateStatus({"model.training_length=255"})),
+              StartsWith("model.training_length = 255: even"));
+  EXPECT_TRUE(
+      EvaluateStatus({"model.training_length=255", "evaluation.block_size=127"})
+          .ok());
+  EXPECT_TRUE(
+      EvaluateStatus({"model.training_length=255", "evaluation.masks=[CAUSAL]"})
+          .ok());
+  EXPECT_THAT(UsageMessage(EvaluateStatus({"evaluation.block_size=257"})),
+              StartsWith("evaluation.block_size = 257: at most "
+                         "model.training_length = 256"));
+  EXPECT_THAT(UsageMessage(EvaluateStatus({"evaluation.segment_tokens=127"})),
+              StartsWith("evaluation.segment_tokens = 127: at least "
+                         "evaluation.block_size = 128"));
+}
+
+TEST(Resolve, AListHoldsNoValueTwice) {
+  EXPECT_THAT(UsageMessage(EvaluateStatus({"evaluation.masks=[BCA, BCA]"})),
+              StartsWith("evaluation.masks = [BCA, BCA]: no value twice"));
+  EXPECT_THAT(UsageMessage(EvaluateStatus({"evaluation.lengths=[4, 8, 4]"})),
+              StartsWith("evaluation.lengths = [4, 8, 4]: no value twice"));
+}
+
+TEST(PaddedVocab, IsTheNextMultiple) {
+  ModelConfig model;
+  model.set_vocab_multiple(128);
+  EXPECT_EQ(PaddedVocab(model), 0);
+  model.set_vocab_size(1);
+  EXPECT_EQ(PaddedVocab(model), 128);
+  model.set_vocab_size(256);
+  EXPECT_EQ(PaddedVocab(model), 256);
+  model.set_vocab_size(50257);
+  EXPECT_EQ(PaddedVocab(model), 50304);
+}
+
+TEST(Resolve, ThePaddedVocabularyMustDivideIntoTensorRanks) {
+  const char* tensor = "parallel.tensor=3";
+  // Not known yet: the data set's vocabulary is checked when it is filled in.
+  EXPECT_TRUE(TrainStatus({tensor, "model.vocab_size=0"}, 3).ok());
+  // Padded to 384.
+  EXPECT_TRUE(TrainStatus({tensor, "model.vocab_size=257"}, 3).ok());
+  EXPECT_THAT(UsageMessage(TrainStatus({tensor, "model.vocab_size=256"}, 3)),
+              AllOf(StartsWith("model.vocab_size = 256: padded to 256, a "
+                               "multiple of parallel.tensor = 3"),
+                    HasSubstr("model.vocab_multiple")));
+}
+
+}  // namespace
+}  // namespace lextra
