@@ -37,12 +37,13 @@ class CausalAttention : public Attention {
   int64_t num_kv_heads_;
 };
 
-// Blockwise causal attention (METHOD section 2): a query at place a of block b
-// sees all h keys of block b-1 and keys 0..a of its own. Rows of the batch are
-// whole blocks, block-major: row = block * num_documents + document, T == h, so
-// "blocks 1.." and "blocks ..n-1" are views. Two parts: own block, causal, with
-// queries at a; previous block, full, with queries at a + h; keys are rotated
-// once, at their place in their block. With autograd where there is no halo.
+// Blockwise causal attention (docs/method.md section 2): a query at place a of
+// block b sees all h keys of block b-1 and keys 0..a of its own. Rows of the
+// batch are whole blocks, block-major: row = block * num_documents + document,
+// T == h, so "blocks 1.." and "blocks ..n-1" are views. Two parts: own block,
+// causal, with queries at a; previous block, full, with queries at a + h; keys
+// are rotated once, at their place in their block. With autograd where there is
+// no halo.
 class BlockwiseCausalAttention : public Attention {
  public:
   // `halo`: where block 0's previous block comes from, or null if block 0 is

@@ -6,7 +6,8 @@
 //   L = log(e^a + e^b),  out = e^(a-L) out_a + e^(b-L) out_b.
 // The backward pass of a part, given the MERGED out and L, is the exact
 // gradient of the whole with respect to the part's queries, keys and values
-// (METHOD section 2), because P = exp(S - L) are the merged probabilities.
+// (docs/method.md section 2), because P = exp(S - L) are the merged
+// probabilities.
 //
 // Legend: B batch, T queries, S keys, H query heads, K key/value heads (H is a
 // multiple of K; query head h uses head h / (H / K)), D head size.

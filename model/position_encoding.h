@@ -2,8 +2,8 @@
 //
 // Positions are always relative to the start of a block of keys: keys of the
 // block are at 0 .. h-1, a query that looks at it is at its distance from the
-// block's start. Only differences matter to the scores (METHOD section 1), so
-// exponents and angles stay bounded for documents of any length.
+// block's start. Only differences matter to the scores (docs/method.md section
+// 1), so exponents and angles stay bounded for documents of any length.
 //
 // Legend: B batch, T place, H heads on this rank, D head size, C width.
 #ifndef LEXTRA_MODEL_POSITION_ENCODING_H_

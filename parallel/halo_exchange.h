@@ -1,5 +1,5 @@
 // What blockwise causal attention needs from the left neighbour: the keys and
-// values of the block before this rank's first (METHOD: "Across ranks").
+// values of the block before this rank's first (docs/method.md, section 2).
 //
 // A document's segments are dealt to the P ranks of the sequence axis in
 // rounds: segment s is rank s % P's in round s / P. In every layer of every
