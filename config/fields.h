@@ -45,8 +45,8 @@ std::vector<ConfigField> NonFiniteFields(const RunConfig& config);
 // What a value of `field` may be: "a whole number", "one of CPU, CUDA".
 std::string AllowedValues(const google::protobuf::FieldDescriptor& field);
 
-// What a misspelt `name` may have meant among the fields of `message`: "did you
-// mean width? Its fields: num_layers, width, ...".
+// What a misspelt `name` may have meant among the fields of `message`: "Did you
+// mean width? Known: num_layers, width, ...".
 std::string NearFields(const std::string& name,
                        const google::protobuf::Descriptor& message);
 

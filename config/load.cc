@@ -64,7 +64,7 @@ std::string WhatIsAllowed(const std::string& message) {
     const Descriptor* type =
         RunConfig::descriptor()->file()->FindMessageTypeByName(
             std::string(absl::StripPrefix(parts[1], "lextra.")));
-    if (type != nullptr) return "; " + NearFields(parts[3], *type);
+    if (type != nullptr) return ". " + NearFields(parts[3], *type);
   }
   if (parts.size() >= 5 && absl::StrContains(message, "enumeration value")) {
     for (const ConfigField& field : ConfigFields()) {
@@ -127,7 +127,7 @@ absl::StatusOr<ConfigField> FindField(const std::string& path) {
   const FieldDescriptor* section = run.FindFieldByName(names[0]);
   if (section == nullptr) {
     return UsageError(absl::StrCat("the configuration has no section \"",
-                                   names[0], "\"; ",
+                                   names[0], "\". ",
                                    NearFields(names[0], run)));
   }
   const Descriptor& type = *section->message_type();
@@ -138,7 +138,7 @@ absl::StatusOr<ConfigField> FindField(const std::string& path) {
   const FieldDescriptor* field = type.FindFieldByName(names[1]);
   if (field == nullptr) {
     return UsageError(absl::StrCat(names[0], " has no field \"", names[1],
-                                   "\"; ", NearFields(names[1], type)));
+                                   "\". ", NearFields(names[1], type)));
   }
   if (names.size() > 2) {
     return UsageError(
@@ -196,7 +196,8 @@ absl::StatusOr<RunConfig> ParseRunConfig(const std::string& text,
   }
   for (const ConfigField& field : NonFiniteFields(config)) {
     const TextFormat::ParseLocation place =
-        places.GetTreeForNested(field.section, 0)->GetLocation(field.field, 0);
+        places.GetTreeForNested(field.section, -1)
+            ->GetLocation(field.field, -1);
     return UsageError(absl::StrCat(
         Place(source, place.line, place.column), field.name(), " = ",
         ValueText(config, field), ": expected ", AllowedValues(*field.field)));

@@ -7,10 +7,9 @@
 #include <span>
 #include <system_error>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/strip.h"
 #include "data/input_stream.h"
 #include "nlohmann/json.hpp"
 
@@ -20,13 +19,12 @@ namespace {
 constexpr size_t kFirstBufferBytes = size_t{1} << 20;
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
-bool HasExtension(std::string_view path,
+bool HasExtension(std::string_view name,
                   const std::vector<std::string>& extensions) {
-  const std::string_view name = absl::StripSuffix(path, ".gz");
-  return extensions.empty() ||
-         std::any_of(extensions.begin(), extensions.end(),
-                     [&](const std::string& extension) {
-                       return absl::EndsWith(name, extension);
+  if (name.ends_with(".gz")) name.remove_suffix(3);
+  return std::any_of(extensions.begin(), extensions.end(),
+                     [name](const std::string& extension) {
+                       return name.ends_with(extension);
                      });
 }
 
@@ -38,22 +36,22 @@ absl::Status AppendFolder(const std::string& folder,
   std::filesystem::recursive_directory_iterator entry(folder, error);
   const std::filesystem::recursive_directory_iterator end;
   while (!error && entry != end) {
-    const std::string path = entry->path().string();
+    const std::string name = entry->path().filename().string();
     std::error_code ignored;
-    if (absl::StartsWith(entry->path().filename().string(), ".")) {
+    if (name.starts_with('.')) {
       entry.disable_recursion_pending();
-    } else if (HasExtension(path, extensions) &&
+    } else if ((extensions.empty() || HasExtension(name, extensions)) &&
                entry->is_regular_file(ignored)) {
-      found.push_back(path);
+      found.push_back(entry->path().string());
     }
     entry.increment(error);
   }
   if (error) return InputError(absl::StrCat(folder, ": ", error.message()));
   if (found.empty()) {
-    return InputError(absl::StrCat(
-        folder, ": no file in this folder",
-        extensions.empty() ? "" : " has a name that ends in ",
-        absl::StrJoin(extensions, " or ")));
+    return InputError(
+        absl::StrCat(folder, ": no file in this folder",
+                     extensions.empty() ? "" : " has a name that ends in ",
+                     absl::StrJoin(extensions, " or ")));
   }
   std::sort(found.begin(), found.end());
   files->insert(files->end(), found.begin(), found.end());
@@ -131,8 +129,8 @@ class TextFinder : public nlohmann::json_sax<nlohmann::json> {
   }
   bool parse_error(size_t position, const std::string&,
                    const nlohmann::json::exception&) override {
-    syntax_problem_ = absl::StrCat("not valid JSON at byte ", position,
-                                   " of the line");
+    syntax_problem_ =
+        absl::StrCat("not valid JSON at byte ", position, " of the line");
     return false;
   }
 
@@ -140,7 +138,7 @@ class TextFinder : public nlohmann::json_sax<nlohmann::json> {
   static constexpr size_t kMaxKeysNamed = 8;
 
   bool AtWantedValue() const { return depth_ == 1 && at_wanted_key_; }
-  bool Other(std::string_view what) {
+  bool Other(const char* what) {
     if (depth_ == 0 || AtWantedValue()) found_instead_ = what;
     return true;
   }
@@ -185,8 +183,8 @@ absl::StatusOr<std::vector<std::string>> ListInputFiles(
 // The lines of a stream, each with its '\n'; the last may lack one.
 class DocumentReader::Lines {
  public:
-  Lines(InputStream* stream, std::string* buffer)
-      : stream_(stream), buffer_(buffer) {
+  Lines(std::string path, InputStream* stream, std::string* buffer)
+      : path_(std::move(path)), stream_(stream), buffer_(buffer) {
     if (buffer_->size() < kFirstBufferBytes) buffer_->resize(kFirstBufferBytes);
   }
 
@@ -203,9 +201,8 @@ class DocumentReader::Lines {
       }
       searched = end_ - begin_;
       LEXTRA_RETURN_IF_ERROR(MakeRoom());
-      LEXTRA_ASSIGN_OR_RETURN(
-          const size_t got,
-          stream_->Read(std::span(*buffer_).subspan(end_)));
+      LEXTRA_ASSIGN_OR_RETURN(const size_t got,
+                              stream_->Read(std::span(*buffer_).subspan(end_)));
       end_ += got;
       if (got == 0) {
         if (begin_ == end_) return false;
@@ -214,6 +211,11 @@ class DocumentReader::Lines {
     }
   }
   int64_t number() const { return number_; }  // of the last line, from 1
+
+  // An InputError about the last line.
+  absl::Status Error(const std::string& problem) const {
+    return InputError(absl::StrCat(path_, ":", number_, ": ", problem));
+  }
 
  private:
   bool Take(size_t next, std::string_view* line) {
@@ -230,13 +232,15 @@ class DocumentReader::Lines {
     begin_ = 0;
     if (end_ < buffer_->size()) return absl::OkStatus();
     if (end_ >= kMaxDocumentBytes) {
-      return InputError(absl::StrFormat("line %d is longer than %d bytes",
-                                        number_ + 1, kMaxDocumentBytes));
+      ++number_;
+      return Error(absl::StrFormat("the line is longer than %d bytes",
+                                   kMaxDocumentBytes));
     }
     buffer_->resize(2 * buffer_->size());
     return absl::OkStatus();
   }
 
+  std::string path_;
   InputStream* stream_;
   std::string* buffer_;
   size_t begin_ = 0;
@@ -249,13 +253,12 @@ absl::Status DocumentReader::Read(const std::string& path, Visitor visit) {
   if (!is_jsonl && !options_.split_blank_lines) return ReadWhole(path, visit);
   LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<InputStream> stream,
                           InputStream::Open(path, &stored_bytes_));
-  Lines lines(stream.get(), &buffer_);
-  if (is_jsonl) return ReadJsonLines(path, lines, visit);
+  Lines lines(path, stream.get(), &buffer_);
+  if (is_jsonl) return ReadJsonLines(lines, visit);
   return ReadParagraphs(lines, visit);
 }
 
-absl::Status DocumentReader::ReadWhole(const std::string& path,
-                                       Visitor visit) {
+absl::Status DocumentReader::ReadWhole(const std::string& path, Visitor visit) {
   LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<InputStream> stream,
                           InputStream::Open(path, &stored_bytes_));
   if (buffer_.size() < kFirstBufferBytes) buffer_.resize(kFirstBufferBytes);
@@ -284,7 +287,10 @@ absl::Status DocumentReader::ReadParagraphs(Lines& lines, Visitor visit) {
     if (more && lines.number() == 1) line = WithoutByteOrderMark(line);
     if (more && !IsBlank(line)) {
       document += line;
-      continue;
+      if (document.size() <= kMaxDocumentBytes) continue;
+      return lines.Error(
+          absl::StrFormat("the document that ends here is longer than %d bytes",
+                          kMaxDocumentBytes));
     }
     if (!document.empty()) LEXTRA_RETURN_IF_ERROR(visit(document));
     document.clear();
@@ -292,8 +298,7 @@ absl::Status DocumentReader::ReadParagraphs(Lines& lines, Visitor visit) {
   }
 }
 
-absl::Status DocumentReader::ReadJsonLines(const std::string& path,
-                                           Lines& lines, Visitor visit) {
+absl::Status DocumentReader::ReadJsonLines(Lines& lines, Visitor visit) {
   std::string_view line;
   while (true) {
     LEXTRA_ASSIGN_OR_RETURN(const bool more, lines.Next(&line));
@@ -303,15 +308,14 @@ absl::Status DocumentReader::ReadJsonLines(const std::string& path,
     TextFinder finder(options_.text_key);
     nlohmann::json::sax_parse(line, &finder);
     if (const std::string problem = finder.Problem(); !problem.empty()) {
-      return InputError(
-          absl::StrCat(path, ":", lines.number(), ": ", problem));
+      return lines.Error(problem);
     }
     LEXTRA_RETURN_IF_ERROR(visit(finder.text()));
   }
 }
 
 std::string_view DocumentReader::WithoutByteOrderMark(std::string_view text) {
-  if (!absl::StartsWith(text, kByteOrderMark)) return text;
+  if (!text.starts_with(kByteOrderMark)) return text;
   ++num_byte_order_marks_;
   return text.substr(kByteOrderMark.size());
 }

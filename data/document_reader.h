@@ -50,8 +50,7 @@ class DocumentReader {
 
   absl::Status ReadWhole(const std::string& path, Visitor visit);
   absl::Status ReadParagraphs(Lines& lines, Visitor visit);
-  absl::Status ReadJsonLines(const std::string& path, Lines& lines,
-                             Visitor visit);
+  absl::Status ReadJsonLines(Lines& lines, Visitor visit);
   std::string_view WithoutByteOrderMark(std::string_view text);
 
   ReadOptions options_;

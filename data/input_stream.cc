@@ -8,11 +8,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <string_view>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace lextra {
@@ -95,9 +93,9 @@ class GzipStream : public InputStream {
       return absl::OkStatus();
     }
     if (result == Z_OK || result == Z_BUF_ERROR) return absl::OkStatus();
-    return InputError(absl::StrCat(
-        path_, ": not gzip data, or damaged (",
-        zlib_.msg != nullptr ? zlib_.msg : zError(result), ")"));
+    return InputError(
+        absl::StrCat(path_, ": not gzip data, or damaged (",
+                     zlib_.msg != nullptr ? zlib_.msg : zError(result), ")"));
   }
 
   std::string path_;
@@ -121,7 +119,7 @@ absl::StatusOr<std::unique_ptr<InputStream>> InputStream::Open(
   if (fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
     return InputError(path + ": not a regular file");
   }
-  if (!absl::EndsWith(path, ".gz")) return plain;
+  if (!path.ends_with(".gz")) return plain;
   return std::make_unique<GzipStream>(path, std::move(plain));
 }
 

@@ -9,13 +9,14 @@
 
 #include "base/files.h"
 #include "base/status.h"
+#include "data/token_file_format.h"
 
 namespace lextra {
 
 // PREFIX.meta.json: what the two files can't say.
 struct DatasetMeta {
-  std::string tokenizer;  // "byte"
-  std::string tokenizer_sha256;
+  std::string tokenizer;         // "byte"
+  std::string tokenizer_sha256;  // of its file; empty for the built-in byte
   int64_t vocab_size = 0;
   int64_t eos_id = 0;
   int64_t documents = 0;
@@ -30,6 +31,7 @@ class TokenDataset {
   // field, found and expected.
   static absl::StatusOr<TokenDataset> Open(const std::string& prefix);
 
+  const std::string& prefix() const { return prefix_; }  // without .bin
   const DatasetMeta& meta() const { return meta_; }
   int64_t num_documents() const { return num_documents_; }
   int64_t num_tokens() const { return num_tokens_; }
@@ -45,13 +47,28 @@ class TokenDataset {
  private:
   TokenDataset() = default;
 
+  absl::Status CheckHeader();     // magic, version, type, the file's size
+  absl::Status CheckSequences();  // lengths and offsets, the size of .bin
+  absl::Status CheckDocuments();
+  absl::Status ReadMeta();
+  absl::Status CheckedMeta(const std::string& name, const std::string& text);
+
+  // Entries of the arrays of .idx (token_file_format.h).
+  int32_t length(int64_t sequence) const;
+  int64_t offset(int64_t sequence) const;
+  int64_t first_sequence(int64_t document) const;
+  template <typename Stored>
+  void Widen(int64_t begin, std::span<int64_t> out) const;
+
   std::string prefix_;
   DatasetMeta meta_;
   MappedFile bin_;
   MappedFile idx_;
+  TokenType type_ = TokenType::kUint16;
+  int64_t item_bytes_ = 0;
+  int64_t num_sequences_ = 0;
   int64_t num_documents_ = 0;
   int64_t num_tokens_ = 0;
-  int item_size_ = 0;
 };
 
 }  // namespace lextra

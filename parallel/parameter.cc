@@ -26,6 +26,27 @@ std::vector<ShardedTensor> Parameter::Shards(const at::Tensor& like,
   return shards;
 }
 
+Parameter MakeParameter(std::vector<Parameter::Piece> pieces, bool weight_decay,
+                        bool tensor_sharded, const Initializer& initialize) {
+  std::vector<at::Tensor> boxes;
+  int64_t num_rows = 0;
+  for (Parameter::Piece& piece : pieces) {
+    piece.first_row = num_rows;
+    num_rows += piece.box.shape[0];
+    at::Tensor part = initialize(piece.name, piece.global_shape);
+    for (size_t dim = 0; dim < piece.box.shape.size(); ++dim) {
+      part = part.narrow(static_cast<int64_t>(dim), piece.box.offset[dim],
+                         piece.box.shape[dim]);
+    }
+    boxes.push_back(part);
+  }
+  // cat copies, so that the whole tensors go.
+  return {.leaf = at::cat(boxes).requires_grad_(true),
+          .pieces = std::move(pieces),
+          .weight_decay = weight_decay,
+          .tensor_sharded = tensor_sharded};
+}
+
 at::Tensor GradientOf(const at::Tensor& leaf) {
   at::Tensor& gradient = leaf.mutable_grad();
   if (!gradient.defined()) gradient = at::zeros_like(leaf);

@@ -57,6 +57,11 @@ struct Parameter {
                                     int num_tensor) const;
 };
 
+// A parameter whose leaf stacks the pieces' boxes (their first_row is set
+// here), cut out of the whole tensors that `initialize` makes.
+Parameter MakeParameter(std::vector<Parameter::Piece> pieces, bool weight_decay,
+                        bool tensor_sharded, const Initializer& initialize);
+
 // The leaf's gradient, made (zero, in the leaf's dtype) where there is none.
 // Backward passes of our layers add to it themselves and return no gradient for
 // the leaf to autograd, which saves a temporary and a pass; the leaf's

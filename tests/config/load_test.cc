@@ -62,11 +62,11 @@ TEST(ParseRunConfig, AnUnknownFieldIsNamedWithItsPlaceAndTheKnownOnes) {
   EXPECT_THAT(
       ParseError("model {\n  widht: 3\n}\n"),
       AllOf(StartsWith("run.textproto:2:8: "), HasSubstr("\"widht\""),
-            HasSubstr("did you mean width?"),
+            HasSubstr("Did you mean width?"),
             HasSubstr("num_layers, width, num_heads"), Not(HasSubstr("\n"))));
   EXPECT_THAT(
       ParseError("models { width: 3 }"),
-      AllOf(StartsWith("run.textproto:1:8: "), HasSubstr("did you mean model?"),
+      AllOf(StartsWith("run.textproto:1:8: "), HasSubstr("Did you mean model?"),
             HasSubstr("model, data, optimizer")));
 }
 
@@ -160,13 +160,13 @@ TEST(ApplyOverrides, AListReplacesTheFilesList) {
 TEST(ApplyOverrides, UnknownNamesListWhatExists) {
   EXPECT_THAT(
       OverrideError({"model.widht=3"}),
-      AllOf(StartsWith("\"model.widht=3\": "), HasSubstr("did you mean width?"),
+      AllOf(StartsWith("\"model.widht=3\": "), HasSubstr("Did you mean width?"),
             HasSubstr("num_layers, width")));
   EXPECT_THAT(OverrideError({"modle.width=3"}),
               AllOf(StartsWith("\"modle.width=3\": "),
-                    HasSubstr("did you mean model?")));
+                    HasSubstr("Did you mean model?")));
   EXPECT_THAT(OverrideError({"banana.width=3"}),
-              AllOf(HasSubstr("model, data"), Not(HasSubstr("did you mean"))));
+              AllOf(HasSubstr("model, data"), Not(HasSubstr("Did you mean"))));
 }
 
 TEST(ApplyOverrides, WrongTypesSayWhatIsExpected) {

@@ -248,8 +248,10 @@ TEST(Resolve, TheMeshMustBeTheNumberOfRanks) {
   EXPECT_THAT(UsageMessage(TrainStatus({"parallel.tensor=2"}, 3)),
               StartsWith("parallel.sequence * parallel.tensor = 1 * 2: a "
                          "divisor of the number of ranks, 3"));
-  EXPECT_FALSE(
-      TrainStatus({"parallel.data=2147483647", "parallel.tensor=2"}, 2).ok());
+  for (const char* data : {"parallel.data=1", "parallel.data=2147483647"}) {
+    EXPECT_THAT(UsageMessage(TrainStatus({data}, 2)),
+                HasSubstr("must be the number of ranks, 2"));
+  }
   EXPECT_TRUE(TrainStatus({"parallel.data=2", "parallel.tensor=2"}, 4).ok());
 }
 

@@ -1,0 +1,219 @@
+#include "data/token_file_writer.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "data/token_file_format.h"
+#include "nlohmann/json.hpp"
+
+namespace lextra {
+namespace {
+
+constexpr size_t kPendingBytes = size_t{1} << 22;
+constexpr const char* kSuffixes[] = {".bin", ".meta.json", ".idx"};
+
+bool IsSmall(const DatasetMeta& meta) {
+  return meta.vocab_size < kSmallVocabulary;
+}
+
+// The process's number keeps two runs on one prefix apart.
+std::string TemporaryName(const std::string& prefix, const char* suffix) {
+  return absl::StrCat(prefix, suffix, ".tmp-", getpid());
+}
+
+std::string ParentFolder(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path();
+  return parent.empty() ? "." : parent;
+}
+
+std::string MetaText(const DatasetMeta& meta) {
+  const nlohmann::ordered_json json = {
+      {kMetaTokenizer, meta.tokenizer},
+      {kMetaTokenizerSha256, meta.tokenizer_sha256},
+      {kMetaVocabSize, meta.vocab_size},
+      {kMetaEosId, meta.eos_id},
+      {kMetaDocuments, meta.documents},
+      {kMetaTokens, meta.tokens},
+      {kMetaBytes, meta.bytes}};
+  return json.dump(2) + "\n";
+}
+
+// Collects the numbers of .idx and writes them in large pieces.
+class IndexFile {
+ public:
+  explicit IndexFile(FileWriter writer) : writer_(std::move(writer)) {}
+
+  template <typename Number>
+  absl::Status Add(Number number) {
+    const char* bytes = reinterpret_cast<const char*>(&number);
+    pending_.append(bytes, sizeof(number));
+    return pending_.size() < kPendingBytes ? absl::OkStatus() : Flush();
+  }
+  absl::Status Add(std::string_view bytes) {
+    pending_ += bytes;
+    return absl::OkStatus();
+  }
+  absl::Status Close() {
+    LEXTRA_RETURN_IF_ERROR(Flush());
+    return writer_.Close();
+  }
+
+ private:
+  absl::Status Flush() {
+    LEXTRA_RETURN_IF_ERROR(writer_.Write(pending_));
+    pending_.clear();
+    return absl::OkStatus();
+  }
+
+  FileWriter writer_;
+  std::string pending_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TokenFileWriter>> TokenFileWriter::Create(
+    const std::string& prefix, const DatasetMeta& meta) {
+  LEXTRA_RETURN_IF_ERROR(MakeFolders(ParentFolder(prefix)));
+  const std::string name = TemporaryName(prefix, ".bin");
+  unlink(name.c_str());
+  LEXTRA_ASSIGN_OR_RETURN(FileWriter bin, FileWriter::Create(name));
+  DatasetMeta counted = meta;
+  counted.documents = counted.tokens = counted.bytes = 0;
+  return std::unique_ptr<TokenFileWriter>(
+      new TokenFileWriter(prefix, std::move(counted), std::move(bin)));
+}
+
+TokenFileWriter::~TokenFileWriter() {
+  for (const char* suffix : kSuffixes) {
+    unlink(TemporaryName(prefix_, suffix).c_str());
+  }
+}
+
+absl::Status TokenFileWriter::Append(std::span<const int32_t> tokens,
+                                     int64_t bytes) {
+  if (tokens.size() >= std::numeric_limits<int32_t>::max()) {
+    return InputError(absl::StrFormat(
+        "%s: a document of %d tokens; the format holds at most 2^31 - 2",
+        prefix_, tokens.size()));
+  }
+  const int32_t eos = static_cast<int32_t>(meta_.eos_id);
+  for (const std::span<const int32_t> part : {tokens, std::span(&eos, 1)}) {
+    LEXTRA_RETURN_IF_ERROR(IsSmall(meta_) ? WriteTokens<uint16_t>(part)
+                                          : WriteTokens<int32_t>(part));
+  }
+  const int32_t length = static_cast<int32_t>(tokens.size() + 1);
+  lengths_.push_back(length);
+  meta_.documents += 1;
+  meta_.tokens += length;
+  meta_.bytes += bytes;
+  return absl::OkStatus();
+}
+
+template <typename Stored>
+absl::Status TokenFileWriter::WriteTokens(std::span<const int32_t> tokens) {
+  while (!tokens.empty()) {
+    const size_t begin = pending_.size();
+    const size_t count =
+        std::min(tokens.size(), (kPendingBytes - begin) / sizeof(Stored));
+    pending_.resize(begin + count * sizeof(Stored));
+    // The buffer's parts are whole tokens, so this is aligned.
+    std::transform(tokens.begin(), tokens.begin() + count,
+                   reinterpret_cast<Stored*>(pending_.data() + begin),
+                   [](int32_t id) { return static_cast<Stored>(id); });
+    tokens = tokens.subspan(count);
+    if (pending_.size() == kPendingBytes) LEXTRA_RETURN_IF_ERROR(FlushTokens());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TokenFileWriter::FlushTokens() {
+  LEXTRA_RETURN_IF_ERROR(
+      bin_.Write(std::string_view(pending_.data(), pending_.size())));
+  pending_.clear();
+  return absl::OkStatus();
+}
+
+absl::Status TokenFileWriter::WriteIndex() {
+  const std::string name = TemporaryName(prefix_, ".idx");
+  unlink(name.c_str());
+  LEXTRA_ASSIGN_OR_RETURN(FileWriter writer, FileWriter::Create(name));
+  IndexFile index(std::move(writer));
+  const uint64_t num_sequences = lengths_.size();
+  const TokenType type =
+      IsSmall(meta_) ? TokenType::kUint16 : TokenType::kInt32;
+  const int64_t item_bytes = IsSmall(meta_) ? 2 : 4;
+  LEXTRA_RETURN_IF_ERROR(index.Add(kIndexMagic));
+  LEXTRA_RETURN_IF_ERROR(index.Add(kIndexVersion));
+  LEXTRA_RETURN_IF_ERROR(index.Add(type));
+  LEXTRA_RETURN_IF_ERROR(index.Add(num_sequences));
+  LEXTRA_RETURN_IF_ERROR(index.Add(num_sequences + 1));
+  for (const int32_t length : lengths_) {
+    LEXTRA_RETURN_IF_ERROR(index.Add(length));
+  }
+  int64_t offset = 0;
+  for (const int32_t length : lengths_) {
+    LEXTRA_RETURN_IF_ERROR(index.Add(offset));
+    offset += length * item_bytes;
+  }
+  // One sequence is one document.
+  for (uint64_t document = 0; document <= num_sequences; ++document) {
+    LEXTRA_RETURN_IF_ERROR(index.Add(document));
+  }
+  return index.Close();
+}
+
+absl::Status TokenFileWriter::Seal() {
+  LEXTRA_RETURN_IF_ERROR(FlushTokens());
+  LEXTRA_RETURN_IF_ERROR(bin_.Close());
+  LEXTRA_RETURN_IF_ERROR(WriteIndex());
+  const std::string name = TemporaryName(prefix_, ".meta.json");
+  unlink(name.c_str());
+  LEXTRA_ASSIGN_OR_RETURN(FileWriter meta, FileWriter::Create(name));
+  LEXTRA_RETURN_IF_ERROR(meta.Write(MetaText(meta_)));
+  return meta.Close();
+}
+
+absl::Status TokenFileWriter::WithdrawOld() {
+  const std::string name = prefix_ + ".idx";
+  if (unlink(name.c_str()) != 0 && errno != ENOENT) {
+    return StorageError(absl::StrFormat("can't remove the old %s: %s", name,
+                                        std::strerror(errno)));
+  }
+  return SyncFolder(ParentFolder(prefix_));
+}
+
+absl::Status TokenFileWriter::Publish() {
+  for (const char* suffix : kSuffixes) {
+    const std::string name = prefix_ + suffix;
+    if (rename(TemporaryName(prefix_, suffix).c_str(), name.c_str()) != 0) {
+      return StorageError(absl::StrFormat("can't rename to %s: %s", name,
+                                          std::strerror(errno)));
+    }
+  }
+  return SyncFolder(ParentFolder(prefix_));
+}
+
+absl::Status TokenFileWriter::Commit(
+    std::span<TokenFileWriter* const> writers) {
+  for (TokenFileWriter* writer : writers) {
+    LEXTRA_RETURN_IF_ERROR(writer->Seal());
+  }
+  for (TokenFileWriter* writer : writers) {
+    LEXTRA_RETURN_IF_ERROR(writer->WithdrawOld());
+  }
+  for (TokenFileWriter* writer : writers) {
+    LEXTRA_RETURN_IF_ERROR(writer->Publish());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace lextra

@@ -1,0 +1,62 @@
+// Writes a token data set (token_dataset.h) under temporary names; nothing is
+// seen under its own name before Commit. PREFIX.idx takes its name last: a data
+// set without it is not complete.
+#ifndef LEXTRA_DATA_TOKEN_FILE_WRITER_H_
+#define LEXTRA_DATA_TOKEN_FILE_WRITER_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "base/status.h"
+#include "data/token_dataset.h"
+
+namespace lextra {
+
+class TokenFileWriter {
+ public:
+  // Makes the folder of `prefix`. Of `meta`, the tokenizer's fields are used;
+  // the counts are taken here. StorageError where nothing can be written.
+  static absl::StatusOr<std::unique_ptr<TokenFileWriter>> Create(
+      const std::string& prefix, const DatasetMeta& meta);
+  TokenFileWriter(const TokenFileWriter&) = delete;
+  ~TokenFileWriter();  // removes what was not committed
+
+  // Adds a document and its closing eos. `bytes`: of its text. At most 2^31 - 2
+  // tokens, ids below the vocabulary's size.
+  absl::Status Append(std::span<const int32_t> tokens, int64_t bytes);
+
+  // Completes the data sets of all writers and replaces older ones of the same
+  // names. A crash or an error leaves each prefix with the old data set, with
+  // the new one, or with one that does not open; never a mix of two.
+  static absl::Status Commit(std::span<TokenFileWriter* const> writers);
+
+  const DatasetMeta& meta() const { return meta_; }  // counts so far
+
+ private:
+  TokenFileWriter(std::string prefix, DatasetMeta meta, FileWriter bin)
+      : prefix_(std::move(prefix)),
+        meta_(std::move(meta)),
+        bin_(std::move(bin)) {}
+
+  template <typename Stored>
+  absl::Status WriteTokens(std::span<const int32_t> tokens);
+  absl::Status FlushTokens();
+  absl::Status WriteIndex();
+  absl::Status Seal();         // all three files whole and durable
+  absl::Status WithdrawOld();  // the old .idx goes
+  absl::Status Publish();      // renames, .idx last
+
+  std::string prefix_;
+  DatasetMeta meta_;
+  FileWriter bin_;
+  std::vector<char> pending_;  // of .bin
+  std::vector<int32_t> lengths_;
+};
+
+}  // namespace lextra
+
+#endif  // LEXTRA_DATA_TOKEN_FILE_WRITER_H_

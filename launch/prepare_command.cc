@@ -1,0 +1,116 @@
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "data/byte_tokenizer.h"
+#include "data/prepare.h"
+#include "launch/command_line.h"
+#include "launch/commands.h"
+
+namespace lextra {
+namespace {
+
+struct CommandOptions {
+  PrepareOptions prepare;
+  std::string tokenizer = std::string(ByteTokenizer::kName);
+  std::string validation_fraction = "0.1";
+};
+
+CommandLine MakeCommandLine(CommandOptions* options) {
+  CommandLine line(
+      "prepare --output=PREFIX INPUT ...",
+      "Turns text into token data sets for `lextra train` and `lextra "
+      "evaluate`:\nPREFIX-train and PREFIX-validation (.bin, .idx, "
+      ".meta.json). An INPUT is a file or\na folder (all files below it). "
+      ".jsonl holds one JSON object a line, any other\nfile is the text of one "
+      "document; .gz of either is unpacked on the way. Documents\nare split by "
+      "a hash of their text, so the same text is always on the same side.");
+  line.AddFlag("output", &options->prepare.output,
+               "path that the names of all written files begin with");
+  line.AddFlag("tokenizer", &options->tokenizer,
+               "byte: 256 bytes and an end-of-text id");
+  line.AddFlag("validation_fraction", &options->validation_fraction,
+               "share of the documents kept for validation, 0 to 1");
+  line.AddFlag("min_document_bytes", &options->prepare.min_document_bytes,
+               "leave out shorter documents");
+  line.AddFlag("extension", &options->prepare.extensions,
+               "in folders take only names that end so (.py)");
+  line.AddFlag("text_key", &options->prepare.read.text_key,
+               "key of a JSONL object's text");
+  line.AddFlag("split_blank_lines", &options->prepare.read.split_blank_lines,
+               "blank lines of text files separate documents");
+  return line;
+}
+
+absl::Status CheckOptions(CommandOptions* options) {
+  PrepareOptions& prepare = options->prepare;
+  if (prepare.inputs.empty()) {
+    return UsageError(
+        "no input: give files or folders, as in `lextra prepare "
+        "--output=data/books books.jsonl.gz`");
+  }
+  if (prepare.output.empty() || prepare.output.ends_with('/')) {
+    return UsageError("--output=" + prepare.output +
+                      ": expected a path that file names begin with, as in "
+                      "--output=data/books");
+  }
+  if (options->tokenizer != ByteTokenizer::kName) {
+    return UsageError("--tokenizer=" + options->tokenizer + ": known is byte");
+  }
+  if (!absl::SimpleAtod(options->validation_fraction,
+                        &prepare.validation_fraction) ||
+      !(prepare.validation_fraction >= 0 && prepare.validation_fraction <= 1)) {
+    return UsageError("--validation_fraction=" + options->validation_fraction +
+                      ": expected a number from 0 to 1");
+  }
+  if (prepare.min_document_bytes < 0) {
+    return UsageError(
+        absl::StrCat("--min_document_bytes=", prepare.min_document_bytes,
+                     ": expected 0 or more"));
+  }
+  for (const std::string& extension : prepare.extensions) {
+    if (extension.size() > 1 && extension.starts_with('.')) continue;
+    return UsageError("--extension=" + extension +
+                      ": expected a dot and a name, as in --extension=.py");
+  }
+  return absl::OkStatus();
+}
+
+void GiveHints(const PrepareOptions& options, const PrepareSummary& summary) {
+  const auto hint_if_empty = [](const SplitSummary& split) {
+    if (split.documents > 0) return;
+    LogHint(
+        "no document fell on %s: with few documents choose another "
+        "--validation_fraction, cut texts by --split_blank_lines, or prepare "
+        "the two sides from different inputs",
+        split.prefix);
+  };
+  if (options.validation_fraction < 1) hint_if_empty(summary.train);
+  if (options.validation_fraction > 0) hint_if_empty(summary.validation);
+  if (summary.binary_documents > 0) {
+    LogHint(
+        "%d documents hold NUL bytes and may not be text; choose files by "
+        "--extension",
+        summary.binary_documents);
+  }
+}
+
+}  // namespace
+
+absl::Status RunPrepare(const std::vector<std::string>& arguments) {
+  CommandOptions options;
+  CommandLine line = MakeCommandLine(&options);
+  LEXTRA_RETURN_IF_ERROR(line.Parse(arguments));
+  if (line.help_wanted()) {
+    PrintResult(line.Help());
+    return absl::OkStatus();
+  }
+  options.prepare.inputs = line.rest();
+  LEXTRA_RETURN_IF_ERROR(CheckOptions(&options));
+  LEXTRA_ASSIGN_OR_RETURN(const PrepareSummary summary,
+                          Prepare(options.prepare));
+  PrintResult(SummaryText(summary));
+  GiveHints(options.prepare, summary);
+  return absl::OkStatus();
+}
+
+}  // namespace lextra

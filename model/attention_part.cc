@@ -1,0 +1,119 @@
+#include "model/attention_part.h"
+
+#include <ATen/Dispatch.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/exp.h>
+#include <ATen/ops/logaddexp.h>
+
+#include <cmath>
+#include <vector>
+
+#include "model/kernels/attention_cpu.h"
+#include "model/kernels/head_vectors_of.h"
+
+namespace lextra {
+namespace {
+
+AttentionShape ShapeOf(const at::Tensor& q, const at::Tensor& k,
+                       const at::Tensor& v, bool causal,
+                       const at::Tensor& bias) {
+  TORCH_CHECK(q.device().is_cpu(), "attention is on the CPU, q on ",
+              q.device());
+  TORCH_CHECK(q.dim() == 4 && k.dim() == 4 && k.sizes() == v.sizes() &&
+                  q.size(0) == k.size(0) && q.size(3) == k.size(3) &&
+                  k.size(2) > 0 && q.size(2) % k.size(2) == 0,
+              "attention of q ", q.sizes(), " over k ", k.sizes(), ", v ",
+              v.sizes());
+  TORCH_CHECK(!causal || q.size(1) >= k.size(1),
+              "causal attention of fewer queries than keys: q ", q.sizes(),
+              ", k ", k.sizes());
+  TORCH_CHECK(!bias.defined() ||
+                  (bias.dim() == 3 && bias.size(0) == q.size(2) &&
+                   bias.size(1) == q.size(1) && bias.size(2) == k.size(1) &&
+                   bias.stride(2) == 1 && bias.dtype() == q.dtype()),
+              "bias ", bias.defined() ? bias.sizes() : at::IntArrayRef(),
+              " of q ", q.sizes(), ", k ", k.sizes());
+  return {.batch = q.size(0),
+          .queries = q.size(1),
+          .keys = k.size(1),
+          .heads = q.size(2),
+          .kv_heads = k.size(2),
+          .head_size = q.size(3),
+          .scale = 1 / std::sqrt(static_cast<double>(q.size(3))),
+          .causal = causal};
+}
+
+template <typename Scalar>
+AttentionOperands<Scalar> OperandsOf(const at::Tensor& q, const at::Tensor& k,
+                                     const at::Tensor& v,
+                                     const at::Tensor& bias) {
+  const bool biased = bias.defined();
+  return {.q = HeadVectorsOf<const Scalar>(q),
+          .k = HeadVectorsOf<const Scalar>(k),
+          .v = HeadVectorsOf<const Scalar>(v),
+          .bias = biased ? bias.const_data_ptr<Scalar>() : nullptr,
+          .bias_head_stride = biased ? bias.stride(0) : 0,
+          .bias_query_stride = biased ? bias.stride(1) : 0};
+}
+
+template <typename Scalar>
+AttentionResult<Scalar> ResultOf(const AttentionPart& part) {
+  return {.out = HeadVectorsOf<Scalar>(part.out_BTHD),
+          .lse = HeadVectorsOf<Scalar>(part.lse_BTH.unsqueeze(-1))};
+}
+
+}  // namespace
+
+AttentionPart Attend(const at::Tensor& q_BTHD, const at::Tensor& k_BSKD,
+                     const at::Tensor& v_BSKD, bool causal,
+                     const at::Tensor& bias) {
+  const AttentionShape shape = ShapeOf(q_BTHD, k_BSKD, v_BSKD, causal, bias);
+  const AttentionPart part = {
+      at::empty({shape.batch, shape.queries, shape.heads, shape.head_size},
+                q_BTHD.options()),
+      at::empty({shape.batch, shape.queries, shape.heads}, q_BTHD.options())};
+  AT_DISPATCH_FLOATING_TYPES(q_BTHD.scalar_type(), "Attend", [&] {
+    AttendOnCpu(shape, OperandsOf<scalar_t>(q_BTHD, k_BSKD, v_BSKD, bias),
+                ResultOf<scalar_t>(part));
+  });
+  return part;
+}
+
+void MergeInto(const AttentionPart& whole, const AttentionPart& part) {
+  const at::Tensor lse = at::logaddexp(whole.lse_BTH, part.lse_BTH);
+  const auto weight = [&](const at::Tensor& own) {
+    return at::exp(own - lse).unsqueeze(-1);
+  };
+  whole.out_BTHD.mul_(weight(whole.lse_BTH));
+  whole.out_BTHD.addcmul_(part.out_BTHD, weight(part.lse_BTH));
+  whole.lse_BTH.copy_(lse);
+}
+
+void AttendBackward(const at::Tensor& dout_BTHD, const at::Tensor& q_BTHD,
+                    const at::Tensor& k_BSKD, const at::Tensor& v_BSKD,
+                    const AttentionPart& merged, bool causal,
+                    const at::Tensor& bias, const at::Tensor& dq_BTHD,
+                    const at::Tensor& dk_BSKD, const at::Tensor& dv_BSKD,
+                    bool accumulate) {
+  const AttentionShape shape = ShapeOf(q_BTHD, k_BSKD, v_BSKD, causal, bias);
+  TORCH_CHECK(dout_BTHD.sizes() == q_BTHD.sizes() &&
+                  merged.out_BTHD.sizes() == q_BTHD.sizes() &&
+                  merged.lse_BTH.sizes() == q_BTHD.sizes().slice(0, 3) &&
+                  dq_BTHD.sizes() == q_BTHD.sizes() &&
+                  dk_BSKD.sizes() == k_BSKD.sizes() &&
+                  dv_BSKD.sizes() == v_BSKD.sizes(),
+              "gradients of attention of q ", q_BTHD.sizes(), " over k ",
+              k_BSKD.sizes(), " from ", dout_BTHD.sizes());
+  TORCH_CHECK(shape.queries > 0, "gradients of attention without queries");
+  AT_DISPATCH_FLOATING_TYPES(q_BTHD.scalar_type(), "AttendBackward", [&] {
+    AttendBackwardOnCpu(
+        shape, OperandsOf<scalar_t>(q_BTHD, k_BSKD, v_BSKD, bias),
+        ResultOf<const scalar_t>(merged), HeadVectorsOf<const scalar_t>(dout_BTHD),
+        {.dq = HeadVectorsOf<scalar_t>(dq_BTHD),
+         .dk = HeadVectorsOf<scalar_t>(dk_BSKD),
+         .dv = HeadVectorsOf<scalar_t>(dv_BSKD)},
+        accumulate);
+  });
+}
+
+}  // namespace lextra

@@ -1,0 +1,325 @@
+#include "model/kernels/attention_cpu.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "model/kernels/exponential.h"
+#include "model/kernels/vector_clones.h"
+
+// BLAS of LibTorch (column-major). Inside at::parallel_for it runs on the
+// calling thread.
+extern "C" {
+void sgemm_(const char* transa, const char* transb, const int* m, const int* n,
+            const int* k, const float* alpha, const float* a, const int* lda,
+            const float* b, const int* ldb, const float* beta, float* c,
+            const int* ldc);
+void dgemm_(const char* transa, const char* transb, const int* m, const int* n,
+            const int* k, const double* alpha, const double* a, const int* lda,
+            const double* b, const int* ldb, const double* beta, double* c,
+            const int* ldc);
+}
+
+namespace lextra {
+namespace {
+
+constexpr int64_t kQueryRows = 64;
+// Keeps rows of scores from starting at multiples of a power of two, which
+// would fall into the same cache sets.
+constexpr int64_t kPitchPadding = 16;
+
+// A row-major matrix inside a larger one.
+template <typename Scalar>
+struct Matrix {
+  Scalar* data;
+  int64_t pitch;
+};
+
+template <typename Scalar>
+Matrix<Scalar> RowsOf(const HeadVectors<Scalar>& vectors, int64_t batch,
+                      int64_t place, int64_t head) {
+  return {vectors.At(batch, place, head), vectors.place_stride};
+}
+
+void Gemm(char transa, char transb, int m, int n, int k, float alpha,
+          const float* a, int lda, const float* b, int ldb, float beta,
+          float* c, int ldc) {
+  sgemm_(&transa, &transb, &m, &n, &k, &alpha, a, &lda, b, &ldb, &beta, c,
+         &ldc);
+}
+
+void Gemm(char transa, char transb, int m, int n, int k, double alpha,
+          const double* a, int lda, const double* b, int ldb, double beta,
+          double* c, int ldc) {
+  dgemm_(&transa, &transb, &m, &n, &k, &alpha, a, &lda, b, &ldb, &beta, c,
+         &ldc);
+}
+
+// The three products of attention, row-major; sizes are rows x columns of c.
+// c = alpha a b^T, a [rows, inner], b [columns, inner].
+template <typename Scalar>
+void TimesTransposed(Matrix<const Scalar> a, Matrix<const Scalar> b,
+                     Matrix<Scalar> c, int64_t rows, int64_t columns,
+                     int64_t inner, double alpha) {
+  Gemm('T', 'N', columns, rows, inner, Scalar(alpha), b.data, b.pitch, a.data,
+       a.pitch, Scalar(0), c.data, c.pitch);
+}
+
+// c = a b + beta c, a [rows, inner], b [inner, columns].
+template <typename Scalar>
+void Times(Matrix<const Scalar> a, Matrix<const Scalar> b, Matrix<Scalar> c,
+           int64_t rows, int64_t columns, int64_t inner, bool accumulate) {
+  Gemm('N', 'N', columns, rows, inner, Scalar(1), b.data, b.pitch, a.data,
+       a.pitch, Scalar(accumulate), c.data, c.pitch);
+}
+
+// c = a^T b + beta c, a [inner, rows], b [inner, columns].
+template <typename Scalar>
+void TransposedTimes(Matrix<const Scalar> a, Matrix<const Scalar> b,
+                     Matrix<Scalar> c, int64_t rows, int64_t columns,
+                     int64_t inner, bool accumulate) {
+  Gemm('N', 'T', columns, rows, inner, Scalar(1), b.data, b.pitch, a.data,
+       a.pitch, Scalar(accumulate), c.data, c.pitch);
+}
+
+// The row of scores of one query: `seen` of `keys` numbers count.
+// scores <- e^(scores - max), 0 for keys not seen; returns the sum of them.
+template <typename Scalar>
+LEXTRA_ALWAYS_INLINE Scalar ExponentialsBody(Scalar* scores, int64_t seen,
+                                             int64_t keys, Scalar* max_score) {
+  Scalar max = -std::numeric_limits<Scalar>::infinity();
+#pragma omp simd reduction(max : max)
+  for (int64_t s = 0; s < seen; ++s) max = scores[s] > max ? scores[s] : max;
+  Scalar sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t s = 0; s < seen; ++s) {
+    const Scalar e = Exponential(scores[s] - max);
+    scores[s] = e;
+    sum += e;
+  }
+  for (int64_t s = seen; s < keys; ++s) scores[s] = 0;
+  *max_score = max;
+  return sum;
+}
+
+LEXTRA_VECTOR_CLONES
+float Exponentials(float* scores, int64_t seen, int64_t keys, float* max) {
+  return ExponentialsBody(scores, seen, keys, max);
+}
+
+LEXTRA_VECTOR_CLONES
+double Exponentials(double* scores, int64_t seen, int64_t keys, double* max) {
+  return ExponentialsBody(scores, seen, keys, max);
+}
+
+// scores <- P = e^(scores - lse) and dprobs <- dS = scale P (dprobs - delta);
+// both 0 for keys not seen.
+template <typename Scalar>
+LEXTRA_ALWAYS_INLINE void ScoreGradientsBody(Scalar* scores, Scalar* dprobs,
+                                             int64_t seen, int64_t keys,
+                                             Scalar lse, Scalar delta,
+                                             Scalar scale) {
+#pragma omp simd
+  for (int64_t s = 0; s < seen; ++s) {
+    const Scalar p = Exponential(scores[s] - lse);
+    scores[s] = p;
+    dprobs[s] = scale * p * (dprobs[s] - delta);
+  }
+  for (int64_t s = seen; s < keys; ++s) scores[s] = dprobs[s] = 0;
+}
+
+LEXTRA_VECTOR_CLONES
+void ScoreGradients(float* scores, float* dprobs, int64_t seen, int64_t keys,
+                    float lse, float delta, float scale) {
+  ScoreGradientsBody(scores, dprobs, seen, keys, lse, delta, scale);
+}
+
+LEXTRA_VECTOR_CLONES
+void ScoreGradients(double* scores, double* dprobs, int64_t seen, int64_t keys,
+                    double lse, double delta, double scale) {
+  ScoreGradientsBody(scores, dprobs, seen, keys, lse, delta, scale);
+}
+
+// One thread's work on (batch, head) after (batch, head), with its buffers.
+template <typename Scalar>
+class HeadAttention {
+ public:
+  HeadAttention(const AttentionShape& shape,
+                const AttentionOperands<Scalar>& operands)
+      : shape_(shape),
+        operands_(operands),
+        group_(shape.heads / shape.kv_heads),
+        pitch_(shape.keys + kPitchPadding),
+        scores_(kQueryRows * pitch_) {}
+
+  void Forward(const AttentionResult<Scalar>& result, int64_t b, int64_t h) {
+    for (int64_t t = 0; t < shape_.queries; t += kQueryRows) {
+      const int64_t rows = std::min(kQueryRows, shape_.queries - t);
+      const int64_t keys = KeysSeen(t + rows - 1);
+      Scores(b, h, t, rows, keys);
+      Scalar sums[kQueryRows];
+      for (int64_t r = 0; r < rows; ++r) {
+        Scalar max;
+        sums[r] = Exponentials(&scores_[r * pitch_], KeysSeen(t + r), keys,
+                               &max);
+        *result.lse.At(b, t + r, h) = max + std::log(sums[r]);
+      }
+      Times<Scalar>(Probabilities(), RowsOf(operands_.v, b, 0, h / group_),
+                    RowsOf(result.out, b, t, h), rows, shape_.head_size, keys,
+                    false);
+      for (int64_t r = 0; r < rows; ++r) {
+        Scalar* out = result.out.At(b, t + r, h);
+        const Scalar factor = 1 / sums[r];
+        for (int64_t d = 0; d < shape_.head_size; ++d) out[d] *= factor;
+      }
+    }
+  }
+
+  // All query heads of key/value head `kv`. The last queries see the most keys:
+  // with them first, each row of dk and dv is set once and added to afterwards.
+  void Backward(const AttentionResult<const Scalar>& merged,
+                HeadVectors<const Scalar> dout,
+                const AttentionGradients<Scalar>& gradients, int64_t b,
+                int64_t kv, bool accumulate) {
+    dprobs_.resize(scores_.size());
+    const int64_t last = (shape_.queries - 1) / kQueryRows * kQueryRows;
+    bool add_keys = accumulate;
+    for (int64_t h = kv * group_; h < (kv + 1) * group_; ++h) {
+      for (int64_t t = last; t >= 0; t -= kQueryRows) {
+        const int64_t rows = std::min(kQueryRows, shape_.queries - t);
+        const int64_t keys = KeysSeen(t + rows - 1);
+        const int64_t d = shape_.head_size;
+        ProbabilitiesAndScoreGradients(merged, dout, b, h, t, rows, keys);
+        Times<Scalar>(Gradients(), RowsOf(operands_.k, b, 0, kv),
+                      RowsOf(gradients.dq, b, t, h), rows, d, keys, accumulate);
+        TransposedTimes<Scalar>(Gradients(), RowsOf(operands_.q, b, t, h),
+                                RowsOf(gradients.dk, b, 0, kv), keys, d, rows,
+                                add_keys);
+        TransposedTimes<Scalar>(Probabilities(), RowsOf(dout, b, t, h),
+                                RowsOf(gradients.dv, b, 0, kv), keys, d, rows,
+                                add_keys);
+        add_keys = true;
+      }
+    }
+  }
+
+ private:
+  int64_t KeysSeen(int64_t query) const {
+    return shape_.causal ? std::min(query + 1, shape_.keys) : shape_.keys;
+  }
+
+  Matrix<const Scalar> Probabilities() const {
+    return {scores_.data(), pitch_};
+  }
+  Matrix<const Scalar> Gradients() const { return {dprobs_.data(), pitch_}; }
+
+  void Scores(int64_t b, int64_t h, int64_t t, int64_t rows, int64_t keys) {
+    TimesTransposed<Scalar>(RowsOf(operands_.q, b, t, h),
+                            RowsOf(operands_.k, b, 0, h / group_),
+                            {scores_.data(), pitch_}, rows, keys,
+                            shape_.head_size, shape_.scale);
+    if (operands_.bias == nullptr) return;
+    for (int64_t r = 0; r < rows; ++r) {
+      const Scalar* bias = operands_.bias + h * operands_.bias_head_stride +
+                           (t + r) * operands_.bias_query_stride;
+      Scalar* scores = &scores_[r * pitch_];
+      for (int64_t s = 0; s < keys; ++s) scores[s] += bias[s];
+    }
+  }
+
+  void ProbabilitiesAndScoreGradients(
+      const AttentionResult<const Scalar>& merged,
+      const HeadVectors<const Scalar>& dout, int64_t b, int64_t h, int64_t t,
+      int64_t rows, int64_t keys) {
+    Scores(b, h, t, rows, keys);
+    TimesTransposed<Scalar>(RowsOf(dout, b, t, h),
+                            RowsOf(operands_.v, b, 0, h / group_),
+                            {dprobs_.data(), pitch_}, rows, keys,
+                            shape_.head_size, 1);
+    for (int64_t r = 0; r < rows; ++r) {
+      const Scalar* out = merged.out.At(b, t + r, h);
+      const Scalar* g = dout.At(b, t + r, h);
+      Scalar delta = 0;
+      for (int64_t d = 0; d < shape_.head_size; ++d) delta += g[d] * out[d];
+      ScoreGradients(&scores_[r * pitch_], &dprobs_[r * pitch_],
+                     KeysSeen(t + r), keys, *merged.lse.At(b, t + r, h), delta,
+                     Scalar(shape_.scale));
+    }
+  }
+
+  const AttentionShape& shape_;
+  const AttentionOperands<Scalar>& operands_;
+  int64_t group_;
+  int64_t pitch_;
+  std::vector<Scalar> scores_;
+  std::vector<Scalar> dprobs_;
+};
+
+template <typename Scalar>
+void AttendAll(const AttentionShape& shape,
+               const AttentionOperands<Scalar>& operands,
+               const AttentionResult<Scalar>& result) {
+  at::parallel_for(0, shape.batch * shape.heads, 1,
+                   [&](int64_t begin, int64_t end) {
+                     HeadAttention<Scalar> attention(shape, operands);
+                     for (int64_t i = begin; i < end; ++i) {
+                       attention.Forward(result, i / shape.heads,
+                                         i % shape.heads);
+                     }
+                   });
+}
+
+template <typename Scalar>
+void AttendBackwardAll(const AttentionShape& shape,
+                       const AttentionOperands<Scalar>& operands,
+                       const AttentionResult<const Scalar>& merged,
+                       const HeadVectors<const Scalar>& dout,
+                       const AttentionGradients<Scalar>& gradients,
+                       bool accumulate) {
+  at::parallel_for(0, shape.batch * shape.kv_heads, 1,
+                   [&](int64_t begin, int64_t end) {
+                     HeadAttention<Scalar> attention(shape, operands);
+                     for (int64_t i = begin; i < end; ++i) {
+                       attention.Backward(merged, dout, gradients,
+                                          i / shape.kv_heads,
+                                          i % shape.kv_heads, accumulate);
+                     }
+                   });
+}
+
+}  // namespace
+
+void AttendOnCpu(const AttentionShape& shape,
+                 const AttentionOperands<float>& operands,
+                 const AttentionResult<float>& result) {
+  AttendAll(shape, operands, result);
+}
+
+void AttendOnCpu(const AttentionShape& shape,
+                 const AttentionOperands<double>& operands,
+                 const AttentionResult<double>& result) {
+  AttendAll(shape, operands, result);
+}
+
+void AttendBackwardOnCpu(const AttentionShape& shape,
+                         const AttentionOperands<float>& operands,
+                         const AttentionResult<const float>& merged,
+                         HeadVectors<const float> dout,
+                         const AttentionGradients<float>& gradients,
+                         bool accumulate) {
+  AttendBackwardAll(shape, operands, merged, dout, gradients, accumulate);
+}
+
+void AttendBackwardOnCpu(const AttentionShape& shape,
+                         const AttentionOperands<double>& operands,
+                         const AttentionResult<const double>& merged,
+                         HeadVectors<const double> dout,
+                         const AttentionGradients<double>& gradients,
+                         bool accumulate) {
+  AttendBackwardAll(shape, operands, merged, dout, gradients, accumulate);
+}
+
+}  // namespace lextra

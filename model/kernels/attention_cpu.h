@@ -1,0 +1,77 @@
+// Exact softmax attention of one rectangle of scores on CPUs, 64 queries at a
+// time, with matrix products by BLAS. Reads and writes packed tensors in place.
+//
+//   S = scale Q K^T + bias,  lse = log sum e^S,  out = e^(S - lse) V.
+//
+// Query head h meets key/value head h / (heads / kv_heads).
+#ifndef LEXTRA_MODEL_KERNELS_ATTENTION_CPU_H_
+#define LEXTRA_MODEL_KERNELS_ATTENTION_CPU_H_
+
+#include <cstdint>
+
+#include "model/kernels/head_vectors.h"
+
+namespace lextra {
+
+struct AttentionShape {
+  int64_t batch;
+  int64_t queries;
+  int64_t keys;
+  int64_t heads;
+  int64_t kv_heads;
+  int64_t head_size;
+  double scale;
+  bool causal;  // query t sees keys 0 .. t; there are no fewer queries than keys
+};
+
+// What one rectangle reads. `bias` [heads, queries, keys] with the first two
+// strides given, or null.
+template <typename Scalar>
+struct AttentionOperands {
+  HeadVectors<const Scalar> q;
+  HeadVectors<const Scalar> k;
+  HeadVectors<const Scalar> v;
+  const Scalar* bias;
+  int64_t bias_head_stride;
+  int64_t bias_query_stride;
+};
+
+// What it gives: out, and lse, one number for each (batch, query, head).
+template <typename Scalar>
+struct AttentionResult {
+  HeadVectors<Scalar> out;
+  HeadVectors<Scalar> lse;
+};
+
+template <typename Scalar>
+struct AttentionGradients {
+  HeadVectors<Scalar> dq;
+  HeadVectors<Scalar> dk;
+  HeadVectors<Scalar> dv;
+};
+
+void AttendOnCpu(const AttentionShape& shape,
+                 const AttentionOperands<float>& operands,
+                 const AttentionResult<float>& result);
+void AttendOnCpu(const AttentionShape& shape,
+                 const AttentionOperands<double>& operands,
+                 const AttentionResult<double>& result);
+
+// Gradients from that of `merged`, which may have more parts than this one.
+// Sets them, or adds to them if `accumulate`.
+void AttendBackwardOnCpu(const AttentionShape& shape,
+                         const AttentionOperands<float>& operands,
+                         const AttentionResult<const float>& merged,
+                         HeadVectors<const float> dout,
+                         const AttentionGradients<float>& gradients,
+                         bool accumulate);
+void AttendBackwardOnCpu(const AttentionShape& shape,
+                         const AttentionOperands<double>& operands,
+                         const AttentionResult<const double>& merged,
+                         HeadVectors<const double> dout,
+                         const AttentionGradients<double>& gradients,
+                         bool accumulate);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_MODEL_KERNELS_ATTENTION_CPU_H_

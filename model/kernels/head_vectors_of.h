@@ -1,0 +1,30 @@
+// Tensors as the kernels see them.
+#ifndef LEXTRA_MODEL_KERNELS_HEAD_VECTORS_OF_H_
+#define LEXTRA_MODEL_KERNELS_HEAD_VECTORS_OF_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <type_traits>
+
+#include "model/kernels/head_vectors.h"
+
+namespace lextra {
+
+// x [B, T, H, D], any strides but 1 along D.
+template <typename Scalar>
+HeadVectors<Scalar> HeadVectorsOf(const at::Tensor& x) {
+  TORCH_CHECK(x.dim() == 4 && (x.stride(3) == 1 || x.size(3) == 1),
+              "head vectors must be [B, T, H, D] with stride 1 along D, not ",
+              x.sizes(), " with strides ", x.strides());
+  if constexpr (std::is_const_v<Scalar>) {
+    return {x.const_data_ptr<std::remove_const_t<Scalar>>(), x.stride(0),
+            x.stride(1), x.stride(2)};
+  } else {
+    return {x.mutable_data_ptr<Scalar>(), x.stride(0), x.stride(1),
+            x.stride(2)};
+  }
+}
+
+}  // namespace lextra
+
+#endif  // LEXTRA_MODEL_KERNELS_HEAD_VECTORS_OF_H_

@@ -1,0 +1,72 @@
+#include "parallel/conjugate_collectives.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "parallel/autograd_axis.h"
+
+namespace lextra {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// Incoming tensors may be shared or expanded: the sum gets its own memory.
+at::Tensor Sum(const at::Tensor& x, Communicator& axis) {
+  const at::Tensor sum = x.clone(at::MemoryFormat::Contiguous);
+  axis.AllReduce(sum, ReduceOp::kSum);
+  return sum;
+}
+
+class Copy : public torch::autograd::Function<Copy> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
+                            Communicator* axis) {
+    SaveAxis(context, axis);
+    return x;
+  }
+  static variable_list backward(AutogradContext* context,
+                                variable_list gradients) {
+    return {Sum(gradients[0], *SavedAxis(context)), at::Tensor()};
+  }
+};
+
+class Reduce : public torch::autograd::Function<Reduce> {
+ public:
+  static at::Tensor forward(AutogradContext*, const at::Tensor& x,
+                            Communicator* axis) {
+    return Sum(x, *axis);
+  }
+  static variable_list backward(AutogradContext*, variable_list gradients) {
+    return {gradients[0], at::Tensor()};
+  }
+};
+
+class SumBothWays : public torch::autograd::Function<SumBothWays> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
+                            Communicator* axis) {
+    SaveAxis(context, axis);
+    return Sum(x, *axis);
+  }
+  static variable_list backward(AutogradContext* context,
+                                variable_list gradients) {
+    return {Sum(gradients[0], *SavedAxis(context)), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor CopyToAxis(const at::Tensor& x, Communicator& axis) {
+  return axis.size() == 1 ? x : Copy::apply(x, &axis);
+}
+
+at::Tensor ReduceFromAxis(const at::Tensor& x, Communicator& axis) {
+  return axis.size() == 1 ? x : Reduce::apply(x, &axis);
+}
+
+at::Tensor SumOverAxis(const at::Tensor& x, Communicator& axis) {
+  return axis.size() == 1 ? x : SumBothWays::apply(x, &axis);
+}
+
+}  // namespace lextra

@@ -1,0 +1,161 @@
+// ColumnParallelLinear and RowParallelLinear.
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "parallel/autograd_axis.h"
+#include "parallel/sharded_layers.h"
+
+namespace lextra {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// What one linear layer sums over the tensor axis: dx where every rank makes
+// some of the outputs, y where every rank sees some of the inputs.
+enum class Summed { kInputGradient, kOutput };
+
+// y = x W^T + b. The weight's and bias's gradients go straight into
+// GradientOf(leaf).
+class Linear : public torch::autograd::Function<Linear> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
+                            const at::Tensor& weight, const at::Tensor& bias,
+                            Communicator* axis, Summed summed) {
+    const at::Tensor x_NC = x.reshape({-1, weight.size(1)});
+    const bool sums = summed == Summed::kOutput && axis->size() > 1;
+    const bool bias_in_product = bias.defined() && !sums;
+    const at::Tensor y = bias_in_product ? at::addmm(bias, x_NC, weight.t())
+                                         : at::mm(x_NC, weight.t());
+    if (sums) axis->AllReduce(y, ReduceOp::kSum);
+    if (bias.defined() && !bias_in_product) y.add_(bias);
+
+    context->save_for_backward({x_NC, weight, bias});
+    SaveAxis(context, axis);
+    context->saved_data["sums_dx"] = summed == Summed::kInputGradient;
+    std::vector<int64_t> shape = x.sizes().vec();
+    shape.back() = weight.size(0);
+    return y.view(shape);
+  }
+
+  static variable_list backward(AutogradContext* context,
+                                variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor& x_NC = saved[0];
+    const at::Tensor& weight = saved[1];
+    const at::Tensor& bias = saved[2];
+    const at::Tensor dy = gradients[0].reshape({-1, weight.size(0)});
+
+    at::Tensor dx;
+    PendingCollective pending;  // travels while dW is made
+    if (context->needs_input_grad(0)) {
+      dx = at::mm(dy, weight);
+      if (context->saved_data["sums_dx"].toBool()) {
+        pending = SavedAxis(context)->AllReduceAsync(dx, ReduceOp::kSum);
+      }
+    }
+    if (context->needs_input_grad(1)) {
+      GradientOf(weight).addmm_(dy.t(), x_NC);
+    }
+    if (bias.defined() && context->needs_input_grad(2)) {
+      GradientOf(bias).add_(dy.sum(0));
+    }
+    pending.Wait();
+    if (dx.defined()) {
+      std::vector<int64_t> shape = gradients[0].sizes().vec();
+      shape.back() = weight.size(1);
+      dx = dx.view(shape);
+    }
+    return {dx, at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+// This rank's part of `total`, which must divide.
+int64_t PartOf(int64_t total, const Communicator& axis,
+               const std::string& what) {
+  TORCH_CHECK(total % axis.size() == 0, what, ": ", total,
+              " do not divide among ", axis.size(), " tensor ranks");
+  return total / axis.size();
+}
+
+void CheckInput(const at::Tensor& x, const Parameter& weight) {
+  TORCH_CHECK(x.dim() > 0 && x.size(-1) == weight.leaf.size(1),
+              weight.pieces[0].name, ": input of shape ", x.sizes(),
+              ", this rank's matrix is ", weight.leaf.sizes());
+}
+
+// The parameters that exist.
+std::vector<Parameter*> WithLeaf(Parameter& weight, Parameter& bias) {
+  if (!bias.leaf.defined()) return {&weight};
+  return {&weight, &bias};
+}
+
+}  // namespace
+
+ColumnParallelLinear::ColumnParallelLinear(Communicator& tensor_axis,
+                                           std::vector<Output> outputs,
+                                           int64_t in_features, bool bias,
+                                           const Initializer& initialize)
+    : tensor_axis_(tensor_axis) {
+  std::vector<Parameter::Piece> weights;
+  std::vector<Parameter::Piece> biases;
+  for (const Output& output : outputs) {
+    const int64_t rows = PartOf(output.rows, tensor_axis, output.name);
+    const int64_t first = rows * tensor_axis.rank();
+    weights.push_back({.name = output.name + ".weight",
+                       .global_shape = {output.rows, in_features},
+                       .box = {{first, 0}, {rows, in_features}}});
+    biases.push_back({.name = output.name + ".bias",
+                      .global_shape = {output.rows},
+                      .box = {{first}, {rows}}});
+  }
+  weight_ = MakeParameter(std::move(weights), /*weight_decay=*/true,
+                          /*tensor_sharded=*/true, initialize);
+  if (bias) {
+    bias_ = MakeParameter(std::move(biases), /*weight_decay=*/false,
+                          /*tensor_sharded=*/true, initialize);
+  }
+}
+
+at::Tensor ColumnParallelLinear::operator()(const at::Tensor& x) {
+  CheckInput(x, weight_);
+  return Linear::apply(x, weight_.leaf, bias_.leaf, &tensor_axis_,
+                       Summed::kInputGradient);
+}
+
+std::vector<Parameter*> ColumnParallelLinear::parameters() {
+  return WithLeaf(weight_, bias_);
+}
+
+RowParallelLinear::RowParallelLinear(Communicator& tensor_axis,
+                                     const std::string& name,
+                                     int64_t out_features, int64_t in_features,
+                                     bool bias, const Initializer& initialize)
+    : tensor_axis_(tensor_axis) {
+  const int64_t columns = PartOf(in_features, tensor_axis, name);
+  const int64_t first = columns * tensor_axis.rank();
+  weight_ =
+      MakeParameter({{.name = name + ".weight",
+                      .global_shape = {out_features, in_features},
+                      .box = {{0, first}, {out_features, columns}}}},
+                    /*weight_decay=*/true, /*tensor_sharded=*/true, initialize);
+  if (bias) {
+    bias_ = MakeParameter({{.name = name + ".bias",
+                            .global_shape = {out_features},
+                            .box = Box::Whole({out_features})}},
+                          /*weight_decay=*/false, /*tensor_sharded=*/false,
+                          initialize);
+  }
+}
+
+at::Tensor RowParallelLinear::operator()(const at::Tensor& x) {
+  CheckInput(x, weight_);
+  return Linear::apply(x, weight_.leaf, bias_.leaf, &tensor_axis_,
+                       Summed::kOutput);
+}
+
+std::vector<Parameter*> RowParallelLinear::parameters() {
+  return WithLeaf(weight_, bias_);
+}
+
+}  // namespace lextra

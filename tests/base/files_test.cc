@@ -1,0 +1,289 @@
+#include "base/files.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <atomic>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "tests/base/temporary_folder.h"
+
+namespace lextra {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+using testing::TemporaryFolder;
+
+void Put(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+std::string Get(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::set<std::string> NamesIn(const std::string& folder) {
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    names.insert(entry.path().filename());
+  }
+  return names;
+}
+
+int ModeOf(const std::string& path) {
+  struct stat status;
+  EXPECT_EQ(stat(path.c_str(), &status), 0) << path;
+  return status.st_mode & 0777;
+}
+
+TEST(ReadFile, ReturnsAllBytes) {
+  const TemporaryFolder folder;
+  const std::string bytes("a\0b\r\n\xff", 6);
+  Put(folder / "file", bytes);
+  Put(folder / "empty", "");
+  EXPECT_EQ(ReadFile(folder / "file", 6).value(), bytes);
+  EXPECT_EQ(ReadFile(folder / "empty", 0).value(), "");
+}
+
+TEST(ReadFile, RefusesMoreThanTheCap) {
+  const TemporaryFolder folder;
+  Put(folder / "file", "123456");
+  const absl::Status status = ReadFile(folder / "file", 5).status();
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kInput);
+  EXPECT_EQ(status.message(),
+            (folder / "file") + ": 6 bytes, at most 5 are expected");
+}
+
+TEST(ReadFile, NamesWhatIsMissingOrNoFile) {
+  const TemporaryFolder folder;
+  const absl::Status missing = ReadFile(folder / "none", 10).status();
+  EXPECT_EQ(ExitCodeOf(missing), ExitCode::kInput);
+  EXPECT_EQ(missing.message(),
+            (folder / "none") + ": No such file or directory");
+  EXPECT_THAT(std::string(ReadFile(folder.path(), 10).status().message()),
+              AllOf(StartsWith(folder.path()), HasSubstr("regular file")));
+}
+
+TEST(ReadFile, DoesNotWaitForAFifosWriter) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(mkfifo((folder / "fifo").c_str(), 0600), 0);
+  EXPECT_THAT(std::string(ReadFile(folder / "fifo", 10).status().message()),
+              HasSubstr("regular file"));
+}
+
+TEST(AtomicWrite, CreatesAndReplaces) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(AtomicWrite(folder / "file", "first"), absl::OkStatus());
+  EXPECT_EQ(Get(folder / "file"), "first");
+  EXPECT_EQ(AtomicWrite(folder / "file", ""), absl::OkStatus());
+  EXPECT_EQ(Get(folder / "file"), "");
+  EXPECT_EQ(AtomicWrite(folder / "file", std::string(100000, 'x')),
+            absl::OkStatus());
+  EXPECT_EQ(Get(folder / "file"), std::string(100000, 'x'));
+  EXPECT_EQ(NamesIn(folder.path()), (std::set<std::string>{"file"}));
+}
+
+TEST(AtomicWrite, ReportsAFolderThatIsNotThere) {
+  const TemporaryFolder folder;
+  const absl::Status status = AtomicWrite(folder / "none/file", "x");
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
+  EXPECT_THAT(std::string(status.message()), HasSubstr(folder / "none/file"));
+}
+
+TEST(AtomicWrite, AFailedRenameLeavesTheTargetAndNothingElse) {
+  const TemporaryFolder folder;
+  // No file can take the place of a folder, not even root's.
+  ASSERT_TRUE(std::filesystem::create_directories(folder / "target/inside"));
+  const absl::Status status = AtomicWrite(folder / "target", "x");
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
+  EXPECT_THAT(std::string(status.message()), HasSubstr(folder / "target"));
+  EXPECT_EQ(NamesIn(folder.path()), (std::set<std::string>{"target"}));
+  EXPECT_TRUE(std::filesystem::is_directory(folder / "target/inside"));
+}
+
+// Within this object's life no file may grow beyond `bytes`: a full disk.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit = {bytes, before_.rlim_max};
+    handler_ = std::signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+
+ private:
+  rlimit before_;
+  void (*handler_)(int);
+};
+
+TEST(AtomicWrite, AWriteThatFailsHalfwayLeavesTheOldFile) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(AtomicWrite(folder / "file", "old"), absl::OkStatus());
+  absl::Status status;
+  {
+    const FileSizeLimit limit(4096);
+    status = AtomicWrite(folder / "file", std::string(10000, 'n'));
+  }
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("can't write"), HasSubstr("too large")));
+  EXPECT_EQ(Get(folder / "file"), "old");
+  EXPECT_EQ(NamesIn(folder.path()), (std::set<std::string>{"file"}));
+}
+
+TEST(AtomicWrite, AReaderNeverSeesAPart) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "file";
+  ASSERT_EQ(AtomicWrite(path, std::string(1 << 16, '0')), absl::OkStatus());
+  std::atomic<bool> done = false;
+  std::thread writer([&] {
+    for (int i = 1; i <= 50; ++i) {
+      const char letter = '0' + i % 10;
+      EXPECT_EQ(AtomicWrite(path, std::string(1 << 16, letter)),
+                absl::OkStatus());
+    }
+    done = true;
+  });
+  while (!done) {
+    const absl::StatusOr<std::string> seen = ReadFile(path, 1 << 20);
+    ASSERT_TRUE(seen.ok()) << seen.status();
+    ASSERT_EQ(*seen, std::string(1 << 16, (*seen)[0]));
+  }
+  writer.join();
+}
+
+TEST(MakeFolders, MakesAllParentsForTheOwnerAlone) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(MakeFolders(folder / "a/b/c"), absl::OkStatus());
+  EXPECT_EQ(ModeOf(folder / "a"), 0700);
+  EXPECT_EQ(ModeOf(folder / "a/b/c"), 0700);
+  EXPECT_EQ(MakeFolders(folder / "a/b/c/"), absl::OkStatus());
+}
+
+TEST(MakeFolders, NamesTheFileInTheWay) {
+  const TemporaryFolder folder;
+  Put(folder / "a", "");
+  const absl::Status status = MakeFolders(folder / "a/b");
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
+  EXPECT_THAT(std::string(status.message()), HasSubstr(folder / "a: "));
+}
+
+TEST(SyncFolder, RefusesWhatIsNoFolder) {
+  const TemporaryFolder folder;
+  Put(folder / "file", "");
+  EXPECT_EQ(SyncFolder(folder.path()), absl::OkStatus());
+  EXPECT_EQ(ExitCodeOf(SyncFolder(folder / "file")), ExitCode::kStorage);
+  EXPECT_EQ(ExitCodeOf(SyncFolder(folder / "none")), ExitCode::kStorage);
+}
+
+std::string TextOf(const MappedFile& file) {
+  return {reinterpret_cast<const char*>(file.bytes().data()),
+          file.bytes().size()};
+}
+
+TEST(MappedFile, ShowsTheBytes) {
+  const TemporaryFolder folder;
+  Put(folder / "file", "12345");
+  const absl::StatusOr<MappedFile> file = MappedFile::Open(folder / "file");
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->size(), 5);
+  EXPECT_EQ(file->path(), folder / "file");
+  EXPECT_EQ(TextOf(*file), "12345");
+}
+
+TEST(MappedFile, AnEmptyFileIsAnEmptySpan) {
+  const TemporaryFolder folder;
+  Put(folder / "file", "");
+  const absl::StatusOr<MappedFile> file = MappedFile::Open(folder / "file");
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(file->size(), 0);
+  EXPECT_TRUE(file->bytes().empty());
+}
+
+TEST(MappedFile, MovesAndOutlivesItsName) {
+  const TemporaryFolder folder;
+  Put(folder / "a", "aaa");
+  Put(folder / "b", "bb");
+  MappedFile a = MappedFile::Open(folder / "a").value();
+  MappedFile b = MappedFile::Open(folder / "b").value();
+  MappedFile c = std::move(a);
+  std::filesystem::remove(folder / "a");
+  EXPECT_EQ(TextOf(c), "aaa");
+  c = std::move(b);
+  EXPECT_EQ(TextOf(c), "bb");
+  EXPECT_EQ(c.path(), folder / "b");
+}
+
+TEST(MappedFile, NamesWhatItCantOpen) {
+  const TemporaryFolder folder;
+  for (const std::string& path : {folder / "none", folder.path()}) {
+    const absl::Status status = MappedFile::Open(path).status();
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kInput);
+    EXPECT_THAT(std::string(status.message()), StartsWith(path + ": "));
+  }
+}
+
+TEST(FileWriter, WritesFrontToBackAndCounts) {
+  const TemporaryFolder folder;
+  FileWriter writer = FileWriter::Create(folder / "file").value();
+  const std::byte bytes[] = {std::byte{'c'}, std::byte{0}};
+  EXPECT_EQ(writer.Write("ab"), absl::OkStatus());
+  EXPECT_EQ(writer.Write(std::span(bytes)), absl::OkStatus());
+  EXPECT_EQ(writer.Write(""), absl::OkStatus());
+  EXPECT_EQ(writer.bytes_written(), 4);
+  EXPECT_EQ(writer.Close(), absl::OkStatus());
+  EXPECT_EQ(Get(folder / "file"), std::string("abc\0", 4));
+  EXPECT_EQ(ModeOf(folder / "file"), 0600);
+}
+
+TEST(FileWriter, NeverOverwritesOrFollowsLinks) {
+  const TemporaryFolder folder;
+  Put(folder / "file", "old");
+  std::filesystem::create_symlink(folder / "elsewhere", folder / "link");
+  for (const std::string& path : {folder / "file", folder / "link"}) {
+    const absl::Status status = FileWriter::Create(path).status();
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
+    EXPECT_THAT(std::string(status.message()),
+                AllOf(HasSubstr(path), HasSubstr("exists")));
+  }
+  EXPECT_EQ(Get(folder / "file"), "old");
+  EXPECT_FALSE(std::filesystem::exists(folder / "elsewhere"));
+}
+
+TEST(FileWriter, MovesItsFile) {
+  const TemporaryFolder folder;
+  FileWriter first = FileWriter::Create(folder / "file").value();
+  ASSERT_EQ(first.Write("a"), absl::OkStatus());
+  FileWriter second = std::move(first);
+  EXPECT_EQ(second.Write("b"), absl::OkStatus());
+  EXPECT_EQ(second.bytes_written(), 2);
+  EXPECT_EQ(second.Close(), absl::OkStatus());
+  EXPECT_EQ(Get(folder / "file"), "ab");
+}
+
+TEST(FileWriter, ReportsAFullDisk) {
+  const TemporaryFolder folder;
+  FileWriter writer = FileWriter::Create(folder / "file").value();
+  const FileSizeLimit limit(4096);
+  EXPECT_EQ(writer.Write(std::string(4096, 'x')), absl::OkStatus());
+  const absl::Status status = writer.Write("x");
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
+  EXPECT_THAT(std::string(status.message()), HasSubstr(folder / "file"));
+}
+
+}  // namespace
+}  // namespace lextra

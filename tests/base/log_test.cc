@@ -1,0 +1,78 @@
+#include "base/log.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "tests/base/temporary_folder.h"
+
+namespace lextra {
+namespace {
+
+using ::testing::internal::CaptureStderr;
+using ::testing::internal::CaptureStdout;
+using ::testing::internal::GetCapturedStderr;
+using ::testing::internal::GetCapturedStdout;
+
+// Each test leaves the process as it found it: rank 0 of 1, no log file.
+class LogTest : public ::testing::Test {
+ protected:
+  ~LogTest() override {
+    SetLogIdentity(0, 1, "");
+    SetLogFile("");
+  }
+};
+
+TEST_F(LogTest, Rank0SpeaksForTheJob) {
+  SetLogIdentity(0, 2, "host");
+  CaptureStderr();
+  LogInfo("step %d", 3);
+  LogWarning("%s", "odd");
+  LogHint("try %d", 4);
+  EXPECT_EQ(GetCapturedStderr(), "step 3\nwarning: odd\n--- HINT: try 4\n");
+}
+
+TEST_F(LogTest, OtherRanksSpeakOnlyOfErrors) {
+  SetLogIdentity(1, 2, "node7");
+  CaptureStderr();
+  CaptureStdout();
+  LogInfo("step %d", 3);
+  PrintResult("result\n");
+  LogError("lost");
+  EXPECT_EQ(GetCapturedStderr(), "[rank 1 host node7] error: lost\n");
+  EXPECT_EQ(GetCapturedStdout(), "");
+}
+
+TEST_F(LogTest, ALoneProcessNeedsNoRank) {
+  CaptureStderr();
+  LogError("lost");
+  EXPECT_EQ(GetCapturedStderr(), "error: lost\n");
+}
+
+TEST_F(LogTest, ResultsGoToStdoutAsTheyAre) {
+  CaptureStdout();
+  PrintResult("50%s");
+  EXPECT_EQ(GetCapturedStdout(), "50%s");
+}
+
+TEST_F(LogTest, TheLogFileHoldsTheSameLines) {
+  const testing::TemporaryFolder folder;
+  CaptureStderr();
+  LogLine("before");
+  SetLogFile(folder / "log.txt");
+  LogLine("first");
+  LogError("second");
+  GetCapturedStderr();
+  std::ifstream file(folder / "log.txt");
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}),
+            "first\nerror: second\n");
+}
+
+TEST_F(LogTest, NoProgressBarWhereStderrIsNoTerminal) {
+  CaptureStderr();
+  EXPECT_FALSE(ProgressIsWelcome());
+  GetCapturedStderr();
+}
+
+}  // namespace
+}  // namespace lextra
