@@ -70,6 +70,7 @@ class ShardReader {
   absl::Status Fill(const ShardedTensor& wanted) {
     LEXTRA_ASSIGN_OR_RETURN(const TensorIndex* index, IndexFor(wanted));
     if (wanted.box.num_elements() == 0) return absl::OkStatus();
+    int64_t num_filled = 0;
     for (const StoredBox& stored : index->boxes()) {
       const Box box = BoxOf(stored);
       const std::optional<Box> common = Intersect(box, wanted.box);
@@ -78,7 +79,10 @@ class ShardReader {
       const at::Tensor part = PartOf(source, box, *common);
       PartOf(wanted.tensor, wanted.box, *common).copy_(part);
       bytes_read_ += static_cast<int64_t>(part.nbytes());
+      num_filled += part.numel();
     }
+    TORCH_CHECK(num_filled == wanted.box.num_elements(), wanted.name,
+                ": the wanted box reaches beyond the tensor");
     return absl::OkStatus();
   }
 

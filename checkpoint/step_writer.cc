@@ -206,7 +206,7 @@ absl::StatusOr<Manifest> WriteShard(const StepSave& save, int rank,
   NamedTensors bytes;
   for (const auto& [name, box] : boxes) bytes[name] = box->tensor;
   LEXTRA_ASSIGN_OR_RETURN(
-      const std::vector<TensorEntry> entries,
+      const WrittenFile written,
       WriteNewTensorFile(path, {{"format", "pt"}, {"save_id", save.save_id}},
                          bytes));
 
@@ -217,8 +217,8 @@ absl::StatusOr<Manifest> WriteShard(const StepSave& save, int rank,
   Manifest shard;
   ShardFile* file = shard.add_files();
   file->set_name(file_name);
-  file->set_bytes(static_cast<int64_t>(fs::file_size(path)));
-  for (const TensorEntry& entry : entries) {
+  file->set_bytes(written.num_bytes);
+  for (const TensorEntry& entry : written.tensors) {
     const ShardedTensor& box = *boxes.at(entry.name);
     *indexes.at(box.name).add_boxes() =
         StoredBoxOf(box.box, rank, entry.file_offset);

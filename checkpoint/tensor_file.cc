@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -67,19 +69,19 @@ absl::StatusOr<NamedTensors> ReadTensorFile(const std::string& path) {
   return tensors;
 }
 
-absl::StatusOr<std::vector<TensorEntry>> WriteNewTensorFile(
-    const std::string& path, const Metadata& metadata,
-    const NamedTensors& tensors) {
-  std::vector<TensorEntry> entries;
+absl::StatusOr<WrittenFile> WriteNewTensorFile(const std::string& path,
+                                               const Metadata& metadata,
+                                               const NamedTensors& tensors) {
+  WrittenFile written;
   for (const auto& [name, tensor] : tensors) {
-    entries.push_back({.name = name,
-                       .dtype = DtypeName(tensor.scalar_type()),
-                       .shape = tensor.sizes().vec()});
+    written.tensors.push_back({.name = name,
+                               .dtype = DtypeName(tensor.scalar_type()),
+                               .shape = tensor.sizes().vec()});
   }
-  const std::string header = LayOutSafetensors(metadata, &entries);
+  const std::string header = LayOutSafetensors(metadata, &written.tensors);
   LEXTRA_ASSIGN_OR_RETURN(FileWriter writer, FileWriter::Create(path));
   LEXTRA_RETURN_IF_ERROR(writer.Write(header));
-  for (const TensorEntry& entry : entries) {
+  for (const TensorEntry& entry : written.tensors) {
     const at::Tensor bytes =
         tensors.at(entry.name).detach().to(at::kCPU).contiguous();
     LEXTRA_RETURN_IF_ERROR(writer.Write(
@@ -87,7 +89,8 @@ absl::StatusOr<std::vector<TensorEntry>> WriteNewTensorFile(
                   static_cast<size_t>(entry.num_bytes))));
   }
   LEXTRA_RETURN_IF_ERROR(writer.Close());
-  return entries;
+  written.num_bytes = writer.bytes_written();
+  return written;
 }
 
 absl::Status WriteTensorFile(const std::string& path,

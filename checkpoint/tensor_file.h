@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -24,12 +25,18 @@ absl::StatusOr<NamedTensors> ReadTensorFile(const std::string& path);
 absl::Status WriteTensorFile(const std::string& path,
                              const NamedTensors& tensors);
 
+// Where the tensors of a file just written lie, and its size.
+struct WrittenFile {
+  std::vector<TensorEntry> tensors;
+  int64_t num_bytes = 0;
+};
+
 // Writes a file that must not exist yet and makes its bytes durable; its name
 // is the caller's to make so. Tensors may have any strides and device: at most
-// one contiguous copy exists at a time. Returns where each tensor's bytes lie.
-absl::StatusOr<std::vector<TensorEntry>> WriteNewTensorFile(
-    const std::string& path, const Metadata& metadata,
-    const NamedTensors& tensors);
+// one contiguous copy exists at a time.
+absl::StatusOr<WrittenFile> WriteNewTensorFile(const std::string& path,
+                                               const Metadata& metadata,
+                                               const NamedTensors& tensors);
 
 // safetensors' name of a dtype that we store (F32, F16, BF16, F64, I64, I32,
 // U8, BOOL), and back. Storing another is a TORCH_CHECK.

@@ -153,13 +153,16 @@ void AddPair(Shapes* shapes, const std::string& name,
   (*shapes)[name + ".weight"] = std::move(weight_shape);
 }
 
-// Every parameter of the decoder, as torchscale holds it: `vocab_size` rows.
+// Every parameter of the decoder, as torchscale holds it: `vocab_size` rows, a
+// tied output once.
 Shapes ParameterShapes(const ModelConfig& model) {
   const int64_t width = model.width();
   const int64_t ffn_width = model.ffn_width();
   Shapes shapes;
   shapes["embed_tokens.weight"] = {model.vocab_size(), width};
-  shapes["output_projection.weight"] = {model.vocab_size(), width};
+  if (!model.tied_output()) {
+    shapes["output_projection.weight"] = {model.vocab_size(), width};
+  }
   AddPair(&shapes, "layer_norm", {width});
   for (int layer = 0; layer < model.num_layers(); ++layer) {
     const std::string prefix = absl::StrCat("layers.", layer, ".");
@@ -187,21 +190,53 @@ at::Tensor XposScale(const ModelConfig& model) {
          ((1 + model.xpos_gamma()) * head_size);
 }
 
-absl::Status TakeXposBuffers(const ModelConfig& model, NamedTensors* tensors) {
-  if (model.position() != XPOS) return absl::OkStatus();
-  for (int layer = 0; layer < model.num_layers(); ++layer) {
-    const auto found =
-        tensors->find(absl::StrCat("layers.", layer, ".self_attn.xpos.scale"));
-    if (found == tensors->end()) continue;
-    if (!at::allclose(found->second.to(at::kDouble), XposScale(model),
-                      /*rtol=*/0, kXposTolerance)) {
-      return InputError(
-          absl::StrCat("tensor '", found->first,
-                       "' is not (2i + gamma d) / ((1 + gamma) d) with gamma ",
-                       model.xpos_gamma(), ", d ", model.head_size()));
-    }
-    tensors->erase(found);
+bool BitEqual(const at::Tensor& a, const at::Tensor& b) {
+  return a.scalar_type() == b.scalar_type() && at::equal(a, b);
+}
+
+// Moves the xPos buffers out of `state_dict`; a model may lack them.
+NamedTensors TakeXposBuffers(const ModelConfig& model,
+                             NamedTensors* state_dict) {
+  NamedTensors buffers;
+  for (int layer = 0; model.position() == XPOS && layer < model.num_layers();
+       ++layer) {
+    auto buffer = state_dict->extract(
+        absl::StrCat("layers.", layer, ".self_attn.xpos.scale"));
+    if (!buffer.empty()) buffers.insert(std::move(buffer));
   }
+  return buffers;
+}
+
+absl::Status CheckXposBuffers(const ModelConfig& model,
+                              const NamedTensors& buffers) {
+  const at::Tensor expected = XposScale(model);
+  for (const auto& [name, stored] : buffers) {
+    if (stored.sizes() == expected.sizes() &&
+        at::allclose(stored.to(at::kDouble), expected, /*rtol=*/0,
+                     kXposTolerance)) {
+      continue;
+    }
+    return InputError(
+        absl::StrCat("tensor '", name,
+                     "' is not (2i + gamma d) / ((1 + gamma) d) with gamma ",
+                     model.xpos_gamma(), ", d ", model.head_size()));
+  }
+  return absl::OkStatus();
+}
+
+// Drops the output of a decoder that ties it to the embedding, if it is stored.
+absl::Status DropTiedOutput(NamedTensors* state_dict) {
+  const auto output = state_dict->find("output_projection.weight");
+  const auto embedding = state_dict->find("embed_tokens.weight");
+  if (output == state_dict->end() || embedding == state_dict->end()) {
+    return absl::OkStatus();
+  }
+  if (!BitEqual(output->second, embedding->second)) {
+    return InputError(
+        "tensor 'output_projection.weight' differs from "
+        "'embed_tokens.weight', but the two are tied");
+  }
+  state_dict->erase(output);
   return absl::OkStatus();
 }
 
@@ -262,25 +297,16 @@ absl::StatusOr<RunConfig> TorchscaleConfig(const std::string& json,
 
 absl::StatusOr<NamedTensors> TorchscaleTensors(const ModelConfig& model,
                                                NamedTensors state_dict) {
-  LEXTRA_RETURN_IF_ERROR(TakeXposBuffers(model, &state_dict));
-  Shapes shapes = ParameterShapes(model);
-  const auto output = state_dict.find("output_projection.weight");
+  const NamedTensors buffers = TakeXposBuffers(model, &state_dict);
   if (model.tied_output()) {
-    shapes.erase("output_projection.weight");
-    const auto embedding = state_dict.find("embed_tokens.weight");
-    if (output != state_dict.end() && embedding != state_dict.end()) {
-      if (!at::equal(output->second, embedding->second)) {
-        return InputError(
-            "tensor 'output_projection.weight' differs from "
-            "'embed_tokens.weight', but the two are tied");
-      }
-      state_dict.erase(output);
-    }
+    LEXTRA_RETURN_IF_ERROR(DropTiedOutput(&state_dict));
   }
+  const Shapes shapes = ParameterShapes(model);
   LEXTRA_RETURN_IF_ERROR(CheckNames(shapes, state_dict));
   for (auto& [name, tensor] : state_dict) {
     LEXTRA_ASSIGN_OR_RETURN(tensor, Widened(name, tensor, shapes.at(name)));
   }
+  LEXTRA_RETURN_IF_ERROR(CheckXposBuffers(model, buffers));
   const int64_t padding = PaddedVocab(model) - model.vocab_size();
   for (const char* name : {"embed_tokens.weight", "output_projection.weight"}) {
     const auto rows = state_dict.find(name);

@@ -10,7 +10,6 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -79,8 +78,10 @@ std::string WhatIsAllowed(const std::string& message) {
 std::string Excerpt(const std::string& text, int line) {
   const std::vector<absl::string_view> lines = absl::StrSplit(text, '\n');
   if (line < 0 || line >= static_cast<int>(lines.size())) return "";
-  return absl::CEscape(
+  std::string excerpt(
       absl::StripAsciiWhitespace(lines[line].substr(0, kMaxExcerptBytes)));
+  std::replace_if(excerpt.begin(), excerpt.end(), absl::ascii_iscntrl, ' ');
+  return excerpt;
 }
 
 absl::Status SetText(const std::string& text, const FieldDescriptor* field,
@@ -172,6 +173,25 @@ absl::Status ApplyOverride(const std::string& text, RunConfig* config,
   return absl::OkStatus();
 }
 
+// The text of the file `path`, or else of the preset of that name.
+absl::StatusOr<std::string> FileOrPreset(const std::string& path) {
+  std::error_code ignored;
+  const bool is_file = std::filesystem::is_regular_file(path, ignored);
+  std::vector<std::string> names;
+  for (const Preset& preset : Presets()) {
+    if (!is_file && preset.name == path) return preset.text;
+    names.push_back(preset.name);
+  }
+  absl::StatusOr<std::string> text = ReadFile(path, kMaxConfigBytes);
+  if (text.ok()) return text;
+  // A configuration that can't be read is the command line's fault.
+  return UsageError(absl::StrCat(
+      "configuration ",
+      path.empty() ? "not given" : std::string(text.status().message()),
+      "; expected a .textproto file or one of the presets ",
+      absl::StrJoin(names, ", ")));
+}
+
 }  // namespace
 
 absl::StatusOr<RunConfig> ParseRunConfig(const std::string& text,
@@ -190,9 +210,9 @@ absl::StatusOr<RunConfig> ParseRunConfig(const std::string& text,
   parser.SetRecursionLimit(kMaxDepth);
   if (!parser.ParseFromString(text, &config)) {
     return UsageError(absl::StrCat(Place(source, error.line(), error.column()),
-                                   error.message(),
-                                   WhatIsAllowed(error.message()), ", in '",
-                                   Excerpt(text, error.line()), "'"));
+                                   absl::StripSuffix(error.message(), "."),
+                                   " in '", Excerpt(text, error.line()), "'",
+                                   WhatIsAllowed(error.message())));
   }
   for (const ConfigField& field : NonFiniteFields(config)) {
     const TextFormat::ParseLocation place =
@@ -219,29 +239,7 @@ absl::Status ApplyOverrides(const std::vector<std::string>& overrides,
 
 absl::StatusOr<RunConfig> LoadRunConfig(
     const std::string& path, const std::vector<std::string>& overrides) {
-  std::string text;
-  const std::vector<Preset>& presets = Presets();
-  const auto preset = std::find_if(
-      presets.begin(), presets.end(),
-      [&path](const Preset& candidate) { return candidate.name == path; });
-  std::error_code ignored;
-  if (preset != presets.end() &&
-      !std::filesystem::is_regular_file(path, ignored)) {
-    text = preset->text;
-  } else {
-    absl::StatusOr<std::string> read = ReadFile(path, kMaxConfigBytes);
-    if (!read.ok()) {
-      // A configuration that can't be read is the command line's fault.
-      return UsageError(
-          absl::StrCat("configuration ", std::string(read.status().message()),
-                       "; expected a .textproto file or one of the presets ",
-                       absl::StrJoin(presets, ", ",
-                                     [](std::string* out, const Preset& known) {
-                                       out->append(known.name);
-                                     })));
-    }
-    text = *std::move(read);
-  }
+  LEXTRA_ASSIGN_OR_RETURN(const std::string text, FileOrPreset(path));
   LEXTRA_ASSIGN_OR_RETURN(RunConfig config, ParseRunConfig(text, path));
   LEXTRA_RETURN_IF_ERROR(ApplyOverrides(overrides, &config));
   return config;

@@ -17,12 +17,13 @@ absl::StatusOr<RunConfig> ParseRunConfig(const std::string& text,
                                          const std::string& source);
 
 // Applies "section.field=value" by reflection; lists as [a, b]. An override
-// given twice for one field is refused.
+// given twice for one field is refused. An error leaves `config` as it was.
 absl::Status ApplyOverrides(const std::vector<std::string>& overrides,
                             RunConfig* config);
 
 // `path` (a .textproto file, or the bare name of a preset such as "quickstart",
-// looked up in config/presets beside the program), then the overrides.
+// presets.h; a file of that name wins), then the overrides. Errors are
+// UsageErrors, an unreadable file's too.
 absl::StatusOr<RunConfig> LoadRunConfig(
     const std::string& path, const std::vector<std::string>& overrides);
 

@@ -176,25 +176,28 @@ void Resolution::ResolveMesh() {
           "parallel.sequence",
           "1 in training (only the evaluator spreads a document over ranks)");
   const int64_t per_copy = int64_t{parallel.sequence()} * parallel.tensor();
-  const bool divides = world_size_ % per_copy == 0;
-  const bool known = !IsRefused("parallel.data") &&
-                     !IsRefused("parallel.sequence") &&
-                     !IsRefused("parallel.tensor");
-  if (known && parallel.data() == 0 && divides) {
-    parallel.set_data(static_cast<int32_t>(world_size_ / per_copy));
+  const int64_t copies = world_size_ / per_copy;
+  const bool fits = copies * per_copy == world_size_ &&
+                    (parallel.data() == 0 || parallel.data() == copies);
+  const bool in_range = !IsRefused("parallel.data") &&
+                        !IsRefused("parallel.sequence") &&
+                        !IsRefused("parallel.tensor");
+  if (fits && in_range) {
+    parallel.set_data(static_cast<int32_t>(copies));
     return;
   }
-  if (known && divides && world_size_ / per_copy == parallel.data()) return;
-  if (known && parallel.data() == 0) {
+  const std::string copy =
+      absl::StrCat(parallel.sequence(), " * ", parallel.tensor());
+  if (in_range && parallel.data() == 0) {
     problems_.push_back(absl::StrCat(
-        "parallel.sequence * parallel.tensor = ", parallel.sequence(), " * ",
-        parallel.tensor(), ": a divisor of the number of ranks, ", world_size_,
+        "parallel.sequence * parallel.tensor = ", copy,
+        ": a divisor of the number of ranks, ", world_size_,
         " (start a multiple of ", per_copy, " ranks with mpirun -np)"));
-  } else if (known) {
+  } else if (in_range) {
     problems_.push_back(absl::StrCat(
         "parallel.data * parallel.sequence * parallel.tensor = ",
-        parallel.data(), " * ", parallel.sequence(), " * ", parallel.tensor(),
-        ": must be the number of ranks, ", world_size_,
+        parallel.data(), " * ", copy, ": must be the number of ranks, ",
+        world_size_,
         " (change mpirun -np, or set parallel.data=0 for all there are)"));
   }
   parallel.set_data(1);
@@ -224,11 +227,10 @@ void Resolution::ResolveModel() {
   RequireMultiple("model.num_kv_heads", "parallel.tensor", hint);
   RequireMultiple("model.ffn_width", "parallel.tensor", hint);
   const int64_t padded = PaddedVocab(model);
-  Require(padded % config_.parallel().tensor() == 0, "model.vocab_size",
+  const int32_t tensor = config_.parallel().tensor();
+  Require(padded % tensor == 0, "model.vocab_size",
           absl::StrCat("padded to ", padded,
-                       ", a multiple of parallel.tensor"
-                       " = ",
-                       config_.parallel().tensor(),
+                       ", a multiple of parallel.tensor = ", tensor,
                        " (choose model.vocab_multiple as one)"),
           {"model.vocab_multiple", "parallel.tensor"});
 }
@@ -294,15 +296,9 @@ void Resolution::CheckBlockwiseEvaluation() {
 }
 
 void Resolution::ResolveTraining() {
-  const DataConfig& data = config_.data();
   const ScheduleConfig& schedule = config_.schedule();
-  Require(!data.train().empty(), "data.train",
+  Require(!config_.data().train().empty(), "data.train",
           "the prefix of a token data set, as lextra prepare writes it");
-  Require(!data.validation().empty() || config_.evaluation().every_steps() == 0,
-          "data.validation",
-          "the prefix of a token data set (or set evaluation.every_steps=0 for "
-          "no validation)",
-          {"evaluation.every_steps"});
   Require(schedule.warmup_steps() <= schedule.num_steps(),
           "schedule.warmup_steps",
           absl::StrCat("at most schedule.num_steps = ", schedule.num_steps()),

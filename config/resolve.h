@@ -18,8 +18,8 @@ enum class Purpose { kTrain, kEvaluate };
 // zeros (num_kv_heads, head_size, ffn_width, parallel.data, block_size,
 // lengths, ..) and checks ranges, divisibility by the tensor degree and the
 // mesh against `world_size`. vocab_size stays 0 if not yet known: the data set
-// fills it. UsageError with one line per problem: field, value, what is
-// allowed.
+// fills it, and a second call checks it. UsageError with one line per problem:
+// field, value, what is allowed; then `config` is left as it was.
 absl::Status Resolve(RunConfig* config, Purpose purpose, int world_size);
 
 // The vocabulary after padding to vocab_multiple.

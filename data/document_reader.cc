@@ -95,7 +95,7 @@ class TextFinder : public nlohmann::json_sax<nlohmann::json> {
   bool number_float(double, const std::string&) override {
     return Other("a number");
   }
-  bool binary(std::vector<uint8_t>&) override { return Other("binary"); }
+  bool binary(binary_t&) override { return Other("binary"); }
   bool string(std::string& value) override {
     if (!AtWantedValue()) return Other("a string");
     text_ = std::move(value);

@@ -85,9 +85,20 @@ class SplitWriter {
     return split;
   }
 
-  absl::Status Append(std::span<const int32_t> tokens, int64_t bytes) {
-    ++summary_.documents_of_size[std::bit_width(tokens.size() + 1) - 1];
-    return writer_->Append(tokens, bytes);
+  absl::Status Append(std::string_view text) {
+    const int64_t tokens_before = writer_->meta().tokens;
+    const int64_t bytes = std::ssize(text);
+    // In pieces that stay in the cache.
+    while (!text.empty()) {
+      const std::string_view piece = text.substr(0, kPieceBytes);
+      tokenizer_.Encode(piece, &tokens_);
+      LEXTRA_RETURN_IF_ERROR(writer_->Append(tokens_));
+      text.remove_prefix(piece.size());
+    }
+    LEXTRA_RETURN_IF_ERROR(writer_->EndDocument(bytes));
+    const uint64_t tokens = writer_->meta().tokens - tokens_before;
+    ++summary_.documents_of_size[std::bit_width(tokens) - 1];
+    return absl::OkStatus();
   }
   TokenFileWriter* writer() const { return writer_.get(); }
   SplitSummary summary() const {
@@ -99,7 +110,11 @@ class SplitWriter {
   }
 
  private:
+  static constexpr size_t kPieceBytes = size_t{1} << 15;
+
   std::unique_ptr<TokenFileWriter> writer_;
+  ByteTokenizer tokenizer_;
+  std::vector<int32_t> tokens_;  // of a piece
   SplitSummary summary_;
 };
 
@@ -160,18 +175,15 @@ class Preparation {
     if (std::memchr(text.data(), '\0', text.size()) != nullptr) {
       ++summary_.binary_documents;
     }
-    tokenizer_.Encode(text, &tokens_);
     const bool validates = SplitPoint(text) < options_.validation_fraction;
-    return (validates ? validation_ : train_).Append(tokens_, bytes);
+    return (validates ? validation_ : train_).Append(text);
   }
 
   const PrepareOptions& options_;
   DocumentReader reader_;
-  ByteTokenizer tokenizer_;
   SplitWriter train_;
   SplitWriter validation_;
   PrepareSummary summary_;
-  std::vector<int32_t> tokens_;
 };
 
 void AppendHistogram(const PrepareSummary& summary, std::string* text) {

@@ -29,6 +29,8 @@ enum class TokenType : uint8_t {
   kUint16 = 8,
 };
 
+constexpr int64_t kMaxSequenceTokens = INT32_MAX;
+
 // Vocabularies below this are stored in two bytes a token, others in four.
 constexpr int64_t kSmallVocabulary = 65500;
 

@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -98,23 +97,26 @@ TokenFileWriter::~TokenFileWriter() {
   }
 }
 
-absl::Status TokenFileWriter::Append(std::span<const int32_t> tokens,
-                                     int64_t bytes) {
-  if (tokens.size() >= std::numeric_limits<int32_t>::max()) {
-    return InputError(absl::StrFormat(
-        "%s: a document of %d tokens; the format holds at most 2^31 - 2",
-        prefix_, tokens.size()));
+absl::Status TokenFileWriter::Append(std::span<const int32_t> tokens) {
+  open_tokens_ += std::ssize(tokens);
+  if (open_tokens_ > kMaxSequenceTokens) {
+    return InputError(
+        absl::StrFormat("%s: a document of more than %d tokens: the format "
+                        "can't hold it",
+                        prefix_, kMaxSequenceTokens));
   }
+  return IsSmall(meta_) ? WriteTokens<uint16_t>(tokens)
+                        : WriteTokens<int32_t>(tokens);
+}
+
+absl::Status TokenFileWriter::EndDocument(int64_t bytes) {
   const int32_t eos = static_cast<int32_t>(meta_.eos_id);
-  for (const std::span<const int32_t> part : {tokens, std::span(&eos, 1)}) {
-    LEXTRA_RETURN_IF_ERROR(IsSmall(meta_) ? WriteTokens<uint16_t>(part)
-                                          : WriteTokens<int32_t>(part));
-  }
-  const int32_t length = static_cast<int32_t>(tokens.size() + 1);
-  lengths_.push_back(length);
+  LEXTRA_RETURN_IF_ERROR(Append(std::span(&eos, 1)));
+  lengths_.push_back(static_cast<int32_t>(open_tokens_));
   meta_.documents += 1;
-  meta_.tokens += length;
+  meta_.tokens += open_tokens_;
   meta_.bytes += bytes;
+  open_tokens_ = 0;
   return absl::OkStatus();
 }
 

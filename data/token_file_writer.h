@@ -25,9 +25,11 @@ class TokenFileWriter {
   TokenFileWriter(const TokenFileWriter&) = delete;
   ~TokenFileWriter();  // removes what was not committed
 
-  // Adds a document and its closing eos. `bytes`: of its text. At most 2^31 - 2
-  // tokens, ids below the vocabulary's size.
-  absl::Status Append(std::span<const int32_t> tokens, int64_t bytes);
+  // Adds tokens to the document that is being written: at most 2^31 - 2 in
+  // all, ids below the vocabulary's size.
+  absl::Status Append(std::span<const int32_t> tokens);
+  // Closes it by eos. `bytes`: of its text.
+  absl::Status EndDocument(int64_t bytes);
 
   // Completes the data sets of all writers and replaces older ones of the same
   // names. A crash or an error leaves each prefix with the old data set, with
@@ -53,8 +55,9 @@ class TokenFileWriter {
   std::string prefix_;
   DatasetMeta meta_;
   FileWriter bin_;
-  std::vector<char> pending_;  // of .bin
-  std::vector<int32_t> lengths_;
+  std::vector<char> pending_;     // of .bin
+  std::vector<int32_t> lengths_;  // of the documents
+  int64_t open_tokens_ = 0;       // of the document being written
 };
 
 }  // namespace lextra

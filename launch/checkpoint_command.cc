@@ -5,7 +5,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "base/log.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/safetensors.h"
@@ -135,8 +134,7 @@ absl::Status RunCheckpoint(const std::vector<std::string>& arguments) {
     return Show(words[1]);
   }
   if (words != std::vector<std::string>{"import"}) {
-    return UsageError(absl::StrCat("checkpoint ", absl::StrJoin(words, " "),
-                                   ": expected ", kUsage));
+    return UsageError(absl::StrCat("expected lextra ", kUsage));
   }
   if (format != "torchscale") {
     return UsageError(

@@ -73,8 +73,9 @@ AttentionPart Attend(const at::Tensor& q_BTHD, const at::Tensor& k_BSKD,
                 q_BTHD.options()),
       at::empty({shape.batch, shape.queries, shape.heads}, q_BTHD.options())};
   AT_DISPATCH_FLOATING_TYPES(q_BTHD.scalar_type(), "Attend", [&] {
-    AttendOnCpu(shape, OperandsOf<scalar_t>(q_BTHD, k_BSKD, v_BSKD, bias),
-                ResultOf<scalar_t>(part));
+    AttendOnCpu<scalar_t>(shape,
+                          OperandsOf<scalar_t>(q_BTHD, k_BSKD, v_BSKD, bias),
+                          ResultOf<scalar_t>(part));
   });
   return part;
 }
@@ -106,9 +107,10 @@ void AttendBackward(const at::Tensor& dout_BTHD, const at::Tensor& q_BTHD,
               k_BSKD.sizes(), " from ", dout_BTHD.sizes());
   TORCH_CHECK(shape.queries > 0, "gradients of attention without queries");
   AT_DISPATCH_FLOATING_TYPES(q_BTHD.scalar_type(), "AttendBackward", [&] {
-    AttendBackwardOnCpu(
+    AttendBackwardOnCpu<scalar_t>(
         shape, OperandsOf<scalar_t>(q_BTHD, k_BSKD, v_BSKD, bias),
-        ResultOf<const scalar_t>(merged), HeadVectorsOf<const scalar_t>(dout_BTHD),
+        ResultOf<const scalar_t>(merged),
+        HeadVectorsOf<const scalar_t>(dout_BTHD),
         {.dq = HeadVectorsOf<scalar_t>(dq_BTHD),
          .dk = HeadVectorsOf<scalar_t>(dk_BSKD),
          .dv = HeadVectorsOf<scalar_t>(dv_BSKD)},

@@ -18,11 +18,10 @@ namespace {
 // Factors below this count as 0: what they multiply vanishes beside any other
 // score, and denormal numbers are slow.
 double SmallestFactor(at::ScalarType dtype) {
-  return dtype == at::kDouble
-             ? std::numeric_limits<double>::min() /
-                   std::numeric_limits<double>::epsilon()
-             : std::numeric_limits<float>::min() /
-                   std::numeric_limits<float>::epsilon();
+  return dtype == at::kDouble ? std::numeric_limits<double>::min() /
+                                    std::numeric_limits<double>::epsilon()
+                              : std::numeric_limits<float>::min() /
+                                    std::numeric_limits<float>::epsilon();
 }
 
 // RoPE and xPos (METHOD section 1): the pair i of a query at position p is
@@ -72,12 +71,11 @@ class RotaryEncoding : public PositionEncoding {
     const Table& table = TableUpTo(role, first_position + in.size(1));
     AT_DISPATCH_FLOATING_TYPES(dtype_, "RotatePairs", [&] {
       const int64_t first = first_position * pairs;
-      RotatePairs(HeadVectorsOf<const scalar_t>(in),
-                  HeadVectorsOf<scalar_t>(out),
-                  RotationTable<scalar_t>{
-                      table.cos.const_data_ptr<scalar_t>() + first,
-                      table.sin.const_data_ptr<scalar_t>() + first},
-                  in.size(0), in.size(1), in.size(2), in.size(3), transposed);
+      RotatePairs<scalar_t>(
+          HeadVectorsOf<const scalar_t>(in), HeadVectorsOf<scalar_t>(out),
+          {table.cos.const_data_ptr<scalar_t>() + first,
+           table.sin.const_data_ptr<scalar_t>() + first},
+          in.size(0), in.size(1), in.size(2), in.size(3), transposed);
     });
   }
 
@@ -160,8 +158,8 @@ std::unique_ptr<PositionEncoding> MakePositionEncoding(const ModelConfig& model,
     angles[i] = std::pow(model.rotary_base(), -fraction);
     if (model.position() == XPOS) {
       const double gamma = model.xpos_gamma();
-      log_factors[i] = std::log((fraction + gamma) / (1 + gamma)) /
-                       model.xpos_scale_base();
+      log_factors[i] =
+          std::log((fraction + gamma) / (1 + gamma)) / model.xpos_scale_base();
     }
   }
   return std::make_unique<RotaryEncoding>(

@@ -84,8 +84,8 @@ class VocabParallelEmbedding {
 };
 
 // -log softmax(x E^T)[target] over the first `vocab_size` rows of E, in chunks
-// of tokens: the logits of all tokens never exist at once. Three small
-// all-reduces a chunk (maximum, sum of exponentials, target's logit).
+// of tokens: the logits of all tokens never exist at once. One small all-gather
+// a chunk: each rank's maximum, sum of exponentials and target's logit.
 // Statistics and sums are fp32 (fp64 for fp64 input). Padded ids are left out
 // by selection.
 class VocabParallelCrossEntropy {

@@ -2,6 +2,8 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <optional>
+
 #include "parallel/autograd_axis.h"
 #include "parallel/sharded_layers.h"
 
@@ -20,8 +22,10 @@ enum class Summed { kInputGradient, kOutput };
 class Linear : public torch::autograd::Function<Linear> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
-                            const at::Tensor& weight, const at::Tensor& bias,
+                            const at::Tensor& weight,
+                            const std::optional<at::Tensor>& optional_bias,
                             Communicator* axis, Summed summed) {
+    const at::Tensor bias = optional_bias.value_or(at::Tensor());
     const at::Tensor x_NC = x.reshape({-1, weight.size(1)});
     const bool sums = summed == Summed::kOutput && axis->size() > 1;
     const bool bias_in_product = bias.defined() && !sums;
@@ -78,10 +82,15 @@ int64_t PartOf(int64_t total, const Communicator& axis,
   return total / axis.size();
 }
 
-void CheckInput(const at::Tensor& x, const Parameter& weight) {
+at::Tensor Apply(const at::Tensor& x, const Parameter& weight,
+                 const Parameter& bias, Communicator& axis, Summed summed) {
   TORCH_CHECK(x.dim() > 0 && x.size(-1) == weight.leaf.size(1),
               weight.pieces[0].name, ": input of shape ", x.sizes(),
               ", this rank's matrix is ", weight.leaf.sizes());
+  // Autograd takes no undefined tensor as an argument.
+  const std::optional<at::Tensor> optional_bias =
+      bias.leaf.defined() ? std::optional(bias.leaf) : std::nullopt;
+  return Linear::apply(x, weight.leaf, optional_bias, &axis, summed);
 }
 
 // The parameters that exist.
@@ -118,9 +127,7 @@ ColumnParallelLinear::ColumnParallelLinear(Communicator& tensor_axis,
 }
 
 at::Tensor ColumnParallelLinear::operator()(const at::Tensor& x) {
-  CheckInput(x, weight_);
-  return Linear::apply(x, weight_.leaf, bias_.leaf, &tensor_axis_,
-                       Summed::kInputGradient);
+  return Apply(x, weight_, bias_, tensor_axis_, Summed::kInputGradient);
 }
 
 std::vector<Parameter*> ColumnParallelLinear::parameters() {
@@ -149,9 +156,7 @@ RowParallelLinear::RowParallelLinear(Communicator& tensor_axis,
 }
 
 at::Tensor RowParallelLinear::operator()(const at::Tensor& x) {
-  CheckInput(x, weight_);
-  return Linear::apply(x, weight_.leaf, bias_.leaf, &tensor_axis_,
-                       Summed::kOutput);
+  return Apply(x, weight_, bias_, tensor_axis_, Summed::kOutput);
 }
 
 std::vector<Parameter*> RowParallelLinear::parameters() {

@@ -88,8 +88,8 @@ void TransposedTimes(Matrix<const Scalar> a, Matrix<const Scalar> b,
 // The row of scores of one query: `seen` of `keys` numbers count.
 // scores <- e^(scores - max), 0 for keys not seen; returns the sum of them.
 template <typename Scalar>
-LEXTRA_ALWAYS_INLINE Scalar ExponentialsBody(Scalar* scores, int64_t seen,
-                                             int64_t keys, Scalar* max_score) {
+LEXTRA_VECTOR_CLONES Scalar Exponentials(Scalar* scores, int64_t seen,
+                                         int64_t keys, Scalar* max_score) {
   Scalar max = -std::numeric_limits<Scalar>::infinity();
 #pragma omp simd reduction(max : max)
   for (int64_t s = 0; s < seen; ++s) max = scores[s] > max ? scores[s] : max;
@@ -105,23 +105,12 @@ LEXTRA_ALWAYS_INLINE Scalar ExponentialsBody(Scalar* scores, int64_t seen,
   return sum;
 }
 
-LEXTRA_VECTOR_CLONES
-float Exponentials(float* scores, int64_t seen, int64_t keys, float* max) {
-  return ExponentialsBody(scores, seen, keys, max);
-}
-
-LEXTRA_VECTOR_CLONES
-double Exponentials(double* scores, int64_t seen, int64_t keys, double* max) {
-  return ExponentialsBody(scores, seen, keys, max);
-}
-
 // scores <- P = e^(scores - lse) and dprobs <- dS = scale P (dprobs - delta);
 // both 0 for keys not seen.
 template <typename Scalar>
-LEXTRA_ALWAYS_INLINE void ScoreGradientsBody(Scalar* scores, Scalar* dprobs,
-                                             int64_t seen, int64_t keys,
-                                             Scalar lse, Scalar delta,
-                                             Scalar scale) {
+LEXTRA_VECTOR_CLONES void ScoreGradients(Scalar* scores, Scalar* dprobs,
+                                         int64_t seen, int64_t keys, Scalar lse,
+                                         Scalar delta, Scalar scale) {
 #pragma omp simd
   for (int64_t s = 0; s < seen; ++s) {
     const Scalar p = Exponential(scores[s] - lse);
@@ -129,18 +118,6 @@ LEXTRA_ALWAYS_INLINE void ScoreGradientsBody(Scalar* scores, Scalar* dprobs,
     dprobs[s] = scale * p * (dprobs[s] - delta);
   }
   for (int64_t s = seen; s < keys; ++s) scores[s] = dprobs[s] = 0;
-}
-
-LEXTRA_VECTOR_CLONES
-void ScoreGradients(float* scores, float* dprobs, int64_t seen, int64_t keys,
-                    float lse, float delta, float scale) {
-  ScoreGradientsBody(scores, dprobs, seen, keys, lse, delta, scale);
-}
-
-LEXTRA_VECTOR_CLONES
-void ScoreGradients(double* scores, double* dprobs, int64_t seen, int64_t keys,
-                    double lse, double delta, double scale) {
-  ScoreGradientsBody(scores, dprobs, seen, keys, lse, delta, scale);
 }
 
 // One thread's work on (batch, head) after (batch, head), with its buffers.
@@ -163,8 +140,8 @@ class HeadAttention {
       Scalar sums[kQueryRows];
       for (int64_t r = 0; r < rows; ++r) {
         Scalar max;
-        sums[r] = Exponentials(&scores_[r * pitch_], KeysSeen(t + r), keys,
-                               &max);
+        sums[r] =
+            Exponentials(&scores_[r * pitch_], KeysSeen(t + r), keys, &max);
         *result.lse.At(b, t + r, h) = max + std::log(sums[r]);
       }
       Times<Scalar>(Probabilities(), RowsOf(operands_.v, b, 0, h / group_),
@@ -217,10 +194,9 @@ class HeadAttention {
   Matrix<const Scalar> Gradients() const { return {dprobs_.data(), pitch_}; }
 
   void Scores(int64_t b, int64_t h, int64_t t, int64_t rows, int64_t keys) {
-    TimesTransposed<Scalar>(RowsOf(operands_.q, b, t, h),
-                            RowsOf(operands_.k, b, 0, h / group_),
-                            {scores_.data(), pitch_}, rows, keys,
-                            shape_.head_size, shape_.scale);
+    TimesTransposed<Scalar>(
+        RowsOf(operands_.q, b, t, h), RowsOf(operands_.k, b, 0, h / group_),
+        {scores_.data(), pitch_}, rows, keys, shape_.head_size, shape_.scale);
     if (operands_.bias == nullptr) return;
     for (int64_t r = 0; r < rows; ++r) {
       const Scalar* bias = operands_.bias + h * operands_.bias_head_stride +
@@ -235,10 +211,9 @@ class HeadAttention {
       const HeadVectors<const Scalar>& dout, int64_t b, int64_t h, int64_t t,
       int64_t rows, int64_t keys) {
     Scores(b, h, t, rows, keys);
-    TimesTransposed<Scalar>(RowsOf(dout, b, t, h),
-                            RowsOf(operands_.v, b, 0, h / group_),
-                            {dprobs_.data(), pitch_}, rows, keys,
-                            shape_.head_size, 1);
+    TimesTransposed<Scalar>(
+        RowsOf(dout, b, t, h), RowsOf(operands_.v, b, 0, h / group_),
+        {dprobs_.data(), pitch_}, rows, keys, shape_.head_size, 1);
     for (int64_t r = 0; r < rows; ++r) {
       const Scalar* out = merged.out.At(b, t + r, h);
       const Scalar* g = dout.At(b, t + r, h);
@@ -258,68 +233,53 @@ class HeadAttention {
   std::vector<Scalar> dprobs_;
 };
 
-template <typename Scalar>
-void AttendAll(const AttentionShape& shape,
-               const AttentionOperands<Scalar>& operands,
-               const AttentionResult<Scalar>& result) {
-  at::parallel_for(0, shape.batch * shape.heads, 1,
-                   [&](int64_t begin, int64_t end) {
-                     HeadAttention<Scalar> attention(shape, operands);
-                     for (int64_t i = begin; i < end; ++i) {
-                       attention.Forward(result, i / shape.heads,
-                                         i % shape.heads);
-                     }
-                   });
-}
-
-template <typename Scalar>
-void AttendBackwardAll(const AttentionShape& shape,
-                       const AttentionOperands<Scalar>& operands,
-                       const AttentionResult<const Scalar>& merged,
-                       const HeadVectors<const Scalar>& dout,
-                       const AttentionGradients<Scalar>& gradients,
-                       bool accumulate) {
-  at::parallel_for(0, shape.batch * shape.kv_heads, 1,
-                   [&](int64_t begin, int64_t end) {
-                     HeadAttention<Scalar> attention(shape, operands);
-                     for (int64_t i = begin; i < end; ++i) {
-                       attention.Backward(merged, dout, gradients,
-                                          i / shape.kv_heads,
-                                          i % shape.kv_heads, accumulate);
-                     }
-                   });
-}
-
 }  // namespace
 
+template <typename Scalar>
 void AttendOnCpu(const AttentionShape& shape,
-                 const AttentionOperands<float>& operands,
-                 const AttentionResult<float>& result) {
-  AttendAll(shape, operands, result);
+                 const AttentionOperands<Scalar>& operands,
+                 const AttentionResult<Scalar>& result) {
+  at::parallel_for(
+      0, shape.batch * shape.heads, 1, [&](int64_t begin, int64_t end) {
+        HeadAttention<Scalar> attention(shape, operands);
+        for (int64_t i = begin; i < end; ++i) {
+          attention.Forward(result, i / shape.heads, i % shape.heads);
+        }
+      });
 }
 
-void AttendOnCpu(const AttentionShape& shape,
-                 const AttentionOperands<double>& operands,
-                 const AttentionResult<double>& result) {
-  AttendAll(shape, operands, result);
-}
-
+template <typename Scalar>
 void AttendBackwardOnCpu(const AttentionShape& shape,
-                         const AttentionOperands<float>& operands,
-                         const AttentionResult<const float>& merged,
-                         HeadVectors<const float> dout,
-                         const AttentionGradients<float>& gradients,
+                         const AttentionOperands<Scalar>& operands,
+                         const AttentionResult<const Scalar>& merged,
+                         HeadVectors<const Scalar> dout,
+                         const AttentionGradients<Scalar>& gradients,
                          bool accumulate) {
-  AttendBackwardAll(shape, operands, merged, dout, gradients, accumulate);
+  at::parallel_for(
+      0, shape.batch * shape.kv_heads, 1, [&](int64_t begin, int64_t end) {
+        HeadAttention<Scalar> attention(shape, operands);
+        for (int64_t i = begin; i < end; ++i) {
+          attention.Backward(merged, dout, gradients, i / shape.kv_heads,
+                             i % shape.kv_heads, accumulate);
+        }
+      });
 }
 
-void AttendBackwardOnCpu(const AttentionShape& shape,
-                         const AttentionOperands<double>& operands,
-                         const AttentionResult<const double>& merged,
-                         HeadVectors<const double> dout,
-                         const AttentionGradients<double>& gradients,
-                         bool accumulate) {
-  AttendBackwardAll(shape, operands, merged, dout, gradients, accumulate);
-}
+template void AttendOnCpu(const AttentionShape&,
+                          const AttentionOperands<float>&,
+                          const AttentionResult<float>&);
+template void AttendOnCpu(const AttentionShape&,
+                          const AttentionOperands<double>&,
+                          const AttentionResult<double>&);
+template void AttendBackwardOnCpu(const AttentionShape&,
+                                  const AttentionOperands<float>&,
+                                  const AttentionResult<const float>&,
+                                  HeadVectors<const float>,
+                                  const AttentionGradients<float>&, bool);
+template void AttendBackwardOnCpu(const AttentionShape&,
+                                  const AttentionOperands<double>&,
+                                  const AttentionResult<const double>&,
+                                  HeadVectors<const double>,
+                                  const AttentionGradients<double>&, bool);
 
 }  // namespace lextra

@@ -21,7 +21,8 @@ struct AttentionShape {
   int64_t kv_heads;
   int64_t head_size;
   double scale;
-  bool causal;  // query t sees keys 0 .. t; there are no fewer queries than keys
+  bool
+      causal;  // query t sees keys 0 .. t; there are no fewer queries than keys
 };
 
 // What one rectangle reads. `bias` [heads, queries, keys] with the first two
@@ -50,26 +51,20 @@ struct AttentionGradients {
   HeadVectors<Scalar> dv;
 };
 
+// Both have instances for float and double.
+template <typename Scalar>
 void AttendOnCpu(const AttentionShape& shape,
-                 const AttentionOperands<float>& operands,
-                 const AttentionResult<float>& result);
-void AttendOnCpu(const AttentionShape& shape,
-                 const AttentionOperands<double>& operands,
-                 const AttentionResult<double>& result);
+                 const AttentionOperands<Scalar>& operands,
+                 const AttentionResult<Scalar>& result);
 
 // Gradients from that of `merged`, which may have more parts than this one.
-// Sets them, or adds to them if `accumulate`.
+// Sets them, or adds to them if `accumulate`. There is at least one query.
+template <typename Scalar>
 void AttendBackwardOnCpu(const AttentionShape& shape,
-                         const AttentionOperands<float>& operands,
-                         const AttentionResult<const float>& merged,
-                         HeadVectors<const float> dout,
-                         const AttentionGradients<float>& gradients,
-                         bool accumulate);
-void AttendBackwardOnCpu(const AttentionShape& shape,
-                         const AttentionOperands<double>& operands,
-                         const AttentionResult<const double>& merged,
-                         HeadVectors<const double> dout,
-                         const AttentionGradients<double>& gradients,
+                         const AttentionOperands<Scalar>& operands,
+                         const AttentionResult<const Scalar>& merged,
+                         HeadVectors<const Scalar> dout,
+                         const AttentionGradients<Scalar>& gradients,
                          bool accumulate);
 
 }  // namespace lextra

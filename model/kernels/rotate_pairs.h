@@ -18,12 +18,11 @@ struct RotationTable {
   const Scalar* sin;
 };
 
-// `out` may be `in`. transposed: the transpose of the map, s -> -s.
-void RotatePairs(HeadVectors<const float> in, HeadVectors<float> out,
-                 RotationTable<float> table, int64_t batch, int64_t places,
-                 int64_t heads, int64_t head_size, bool transposed);
-void RotatePairs(HeadVectors<const double> in, HeadVectors<double> out,
-                 RotationTable<double> table, int64_t batch, int64_t places,
+// `out` may be `in`. transposed: the transpose of the map, s -> -s. Instances
+// for float and double.
+template <typename Scalar>
+void RotatePairs(HeadVectors<const Scalar> in, HeadVectors<Scalar> out,
+                 RotationTable<Scalar> table, int64_t batch, int64_t places,
                  int64_t heads, int64_t head_size, bool transposed);
 
 }  // namespace lextra

@@ -7,8 +7,7 @@
 #define LEXTRA_MODEL_KERNELS_VECTOR_CLONES_H_
 
 #define LEXTRA_VECTOR_CLONES \
-  __attribute__((            \
-      target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #define LEXTRA_ALWAYS_INLINE inline __attribute__((always_inline))
 
 #endif  // LEXTRA_MODEL_KERNELS_VECTOR_CLONES_H_

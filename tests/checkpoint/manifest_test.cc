@@ -4,9 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
 #include <functional>
-#include <sstream>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -18,7 +16,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 
 StoredBox MakeBox(std::vector<int64_t> offset, std::vector<int64_t> shape,
                   int file, int64_t file_offset) {

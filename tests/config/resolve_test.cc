@@ -22,7 +22,6 @@ using ::testing::StartsWith;
 RunConfig Trainable(const std::vector<std::string>& overrides = {}) {
   RunConfig config;
   config.mutable_data()->set_train("train");
-  config.mutable_data()->set_validation("validation");
   const absl::Status status = ApplyOverrides(overrides, &config);
   EXPECT_TRUE(status.ok()) << status;
   return config;
@@ -119,6 +118,15 @@ TEST(Resolve, ARefusedFieldCausesNoSecondComplaint) {
             "parallel.tensor = 0: at least 1");
   EXPECT_EQ(UsageMessage(TrainStatus({"model.num_heads=0", "model.width=7"})),
             "model.num_heads = 0: at least 1 and at most 65536");
+  EXPECT_EQ(UsageMessage(TrainStatus(
+                {"schedule.warmup_steps=-1", "schedule.num_steps=10"})),
+            "schedule.warmup_steps = -1: at least 0");
+  EXPECT_THAT(
+      UsageMessage(TrainStatus({"model.width=100", "model.num_heads=3"})),
+      AllOf(StartsWith("model.width = 100"), Not(HasSubstr("\n"))));
+  EXPECT_THAT(
+      UsageMessage(TrainStatus({"parallel.data=3", "data.micro_batch=32"}, 2)),
+      AllOf(StartsWith("parallel.data * "), Not(HasSubstr("\n"))));
 }
 
 struct Refused {
@@ -145,7 +153,6 @@ TEST(Resolve, RefusesNumbersOutOfRangeInTraining) {
       {"model.rotary_base=0", "model.rotary_base = 0"},
       {"model.init_std=0", "model.init_std = 0"},
       {"data.train=", "data.train = \"\""},
-      {"data.validation=", "data.validation = \"\""},
       {"data.global_batch=0", "data.global_batch = 0"},
       {"data.micro_batch=-1", "data.micro_batch = -1"},
       {"data.micro_batch=3", "data.micro_batch = 3"},
@@ -270,12 +277,11 @@ TEST(Resolve, EveryDataRankTakesAsManySamples) {
 }
 
 TEST(Resolve, EvaluationIgnoresWhatOnlyTrainingNeeds) {
-  EXPECT_TRUE(
-      EvaluateStatus({"data.train=", "data.validation=", "data.global_batch=5",
-                      "data.micro_batch=3", "schedule.warmup_steps=9999",
-                      "optimizer.beta1=7"},
-                     2)
-          .ok());
+  EXPECT_TRUE(EvaluateStatus(
+                  {"data.train=", "data.global_batch=5", "data.micro_batch=3",
+                   "schedule.warmup_steps=9999", "optimizer.beta1=7"},
+                  2)
+                  .ok());
 }
 
 TEST(Resolve, ABlockOfBcaMustFit) {

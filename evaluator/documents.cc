@@ -1,0 +1,42 @@
+#include "evaluator/documents.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+namespace lextra {
+
+DatasetDocuments::DatasetDocuments(const TokenDataset& dataset)
+    : Documents({.eos_id = dataset.meta().eos_id,
+                 .bytes_per_token = static_cast<double>(dataset.meta().bytes) /
+                                    (dataset.meta().tokens -
+                                     dataset.meta().documents)}),
+      dataset_(dataset) {}
+
+TensorDocuments::TensorDocuments(const at::Tensor& tokens_BT,
+                                 int64_t vocab_size, TextMeasure text_measure)
+    : Documents(text_measure),
+      tokens_BT_(tokens_BT.contiguous()),
+      vocab_size_(vocab_size) {
+  TORCH_CHECK(
+      tokens_BT.dim() == 2 && tokens_BT.scalar_type() == at::kLong,
+      "documents are int64 [B, T], not ", tokens_BT.scalar_type(), " ",
+      tokens_BT.sizes());
+}
+
+absl::Status TensorDocuments::Read(int64_t document, int64_t begin,
+                                   std::span<int64_t> out) const {
+  const int64_t* from = tokens_BT_.const_data_ptr<int64_t>() +
+                        document * tokens_BT_.size(1) + begin;
+  std::copy_n(from, out.size(), out.begin());
+  for (size_t i = 0; i < out.size(); ++i) {
+    if (out[i] >= 0 && out[i] < vocab_size_) continue;
+    return InputError(absl::StrFormat(
+        "tokens[%d, %d] = %d: must be at least 0 and below the model's "
+        "vocabulary of %d",
+        document, begin + static_cast<int64_t>(i), out[i], vocab_size_));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace lextra

@@ -1,0 +1,209 @@
+#include "evaluator/long_document_scorer.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "model/attention.h"
+
+// Legend: B documents, T places, P ranks of the sequence axis, h block.
+namespace lextra {
+namespace {
+
+int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+int64_t CentreOf(const LongDocumentScorer::Options& options,
+                 const ModelConfig& model) {
+  return options.mask == BCA ? options.block_size
+                             : model.training_length() / 2;
+}
+
+}  // namespace
+
+// Inputs and targets int64 [B, count] of places begin, begin + 1, ...; id 0
+// stands where the document has ended.
+struct LongDocumentScorer::Places {
+  at::Tensor inputs_BT;
+  at::Tensor targets_BT;
+};
+
+LongDocumentScorer::LongDocumentScorer(Transformer& model, DeviceMesh& mesh,
+                                       Options options)
+    : model_(model),
+      mesh_(mesh),
+      options_(options),
+      positions_(
+          MakePositionEncoding(model.config(), CentreOf(options, model.config()))),
+      halo_(mesh.sequence(), model.num_layers()) {
+  TORCH_CHECK(options.mask == CAUSAL || options.block_size > 0,
+              "BCA needs a block size, not ", options.block_size);
+  TORCH_CHECK(options.segment_tokens > 0, "segments of ",
+              options.segment_tokens, " tokens");
+}
+
+void LongDocumentScorer::Score(int64_t num_documents, int64_t num_tokens,
+                               const ReadTokens& read, const TakeNll& take) {
+  if (num_documents == 0 || num_tokens < 2) return;
+  const at::NoGradGuard no_gradients;
+  const Job job = {num_documents, num_tokens, read, take};
+  if (options_.mask == BCA) {
+    ScoreBlockwise(job);
+  } else {
+    ScoreCausal(job);
+  }
+}
+
+at::Tensor LongDocumentScorer::Score(const at::Tensor& tokens_BT) {
+  const int64_t num_tokens = tokens_BT.size(1);
+  const at::Tensor nll_BT =
+      at::empty({tokens_BT.size(0), std::max<int64_t>(num_tokens - 1, 0)},
+                at::kDouble);
+  Score(
+      tokens_BT.size(0), num_tokens,
+      [&](int64_t begin, const at::Tensor& part_BT) {
+        part_BT.copy_(tokens_BT.narrow(1, begin, part_BT.size(1)));
+      },
+      [&](int64_t first, const at::Tensor& part_BT) {
+        nll_BT.narrow(1, first, part_BT.size(1)).copy_(part_BT);
+      });
+  return nll_BT;
+}
+
+void LongDocumentScorer::ScoreBlockwise(const Job& job) {
+  const int64_t h = options_.block_size;
+  const int64_t num_ranks = mesh_.sequence().size();
+  const int64_t num_targets = job.num_tokens - 1;
+  const int64_t num_blocks = CeilDivide(num_targets, h);
+  const int64_t blocks = BlocksPerSegment(job.num_documents, num_blocks);
+  const int64_t num_segments = CeilDivide(num_blocks, blocks);
+  const int64_t round_places = num_ranks * blocks * h;
+  halo_.BeginDocument(num_segments);
+  for (int64_t round = 0; round * num_ranks < num_segments; ++round) {
+    halo_.BeginRound(round);
+    // A rank beyond the last segment has nothing to score, send or receive.
+    const int64_t first_block = halo_.segment() * blocks;
+    const int64_t num_mine =
+        std::clamp<int64_t>(num_blocks - first_block, 0, blocks);
+    const at::Tensor mine_BT =
+        at::zeros({job.num_documents, blocks * h}, at::kDouble);
+    if (num_mine > 0) {
+      mine_BT.narrow(1, 0, num_mine * h)
+          .copy_(SegmentNll(job, first_block * h, num_mine));
+    }
+    const at::Tensor round_BT =
+        GatherOverSequence(mine_BT).transpose(0, 1).reshape(
+            {job.num_documents, round_places});
+    const int64_t first = round * round_places;
+    job.take(first, round_BT.narrow(
+                        1, 0, std::min(round_places, num_targets - first)));
+  }
+}
+
+// nll [B, num_blocks * h] of the blocks from place `begin` on.
+at::Tensor LongDocumentScorer::SegmentNll(const Job& job, int64_t begin,
+                                          int64_t num_blocks) {
+  const int64_t h = options_.block_size;
+  const auto block_major = [&](const at::Tensor& tokens_BT) {
+    return tokens_BT.unflatten(1, {num_blocks, h})
+        .transpose(0, 1)
+        .reshape({num_blocks * job.num_documents, h});
+  };
+  const Places places = ReadPlaces(job, begin, num_blocks * h);
+  BlockwiseCausalAttention attention(*positions_, model_.num_kv_heads(),
+                                     job.num_documents, &halo_);
+  return Nll(block_major(places.inputs_BT), block_major(places.targets_BT),
+             attention)
+      .view({num_blocks, job.num_documents, h})
+      .transpose(0, 1)
+      .reshape({job.num_documents, num_blocks * h});
+}
+
+void LongDocumentScorer::ScoreCausal(const Job& job) {
+  const int64_t num_ranks = mesh_.sequence().size();
+  const int64_t rank = mesh_.sequence().rank();
+  const int64_t chunk = ChunkPlaces(job.num_tokens);
+  const Places early = ReadPlaces(job, rank * chunk, chunk);
+  const Places late = ReadPlaces(job, (2 * num_ranks - 1 - rank) * chunk, chunk);
+  RingCausalAttention attention(*positions_, model_.num_kv_heads(),
+                                mesh_.sequence());
+  const at::Tensor mine_BT =
+      Nll(at::cat({early.inputs_BT, late.inputs_BT}, 1),
+          at::cat({early.targets_BT, late.targets_BT}, 1), attention);
+  // [P, B, 2 chunks]: the early chunks in rank order, then the late ones
+  // backwards.
+  const at::Tensor all_PBT = GatherOverSequence(mine_BT);
+  const at::Tensor in_order =
+      at::cat({all_PBT.narrow(2, 0, chunk),
+               all_PBT.narrow(2, chunk, chunk).flip({0})});
+  job.take(0, in_order.transpose(0, 1)
+                  .reshape({job.num_documents, 2 * num_ranks * chunk})
+                  .narrow(1, 0, job.num_tokens - 1));
+}
+
+LongDocumentScorer::Places LongDocumentScorer::ReadPlaces(const Job& job,
+                                                          int64_t begin,
+                                                          int64_t count) {
+  const at::Tensor tokens_BT =
+      at::zeros({job.num_documents, count + 1}, at::kLong);
+  const int64_t num_read =
+      std::clamp<int64_t>(job.num_tokens - begin, 0, count + 1);
+  if (num_read > 0) job.read(begin, tokens_BT.narrow(1, 0, num_read));
+  return {tokens_BT.narrow(1, 0, count), tokens_BT.narrow(1, 1, count)};
+}
+
+// [P, B, T] of all ranks.
+at::Tensor LongDocumentScorer::GatherOverSequence(const at::Tensor& nll_BT) {
+  const at::Tensor all_PBT = at::empty(
+      {mesh_.sequence().size(), nll_BT.size(0), nll_BT.size(1)}, at::kDouble);
+  mesh_.sequence().AllGather(all_PBT, nll_BT);
+  return all_PBT;
+}
+
+at::Tensor LongDocumentScorer::Nll(const at::Tensor& inputs_BT,
+                                   const at::Tensor& targets_BT,
+                                   Attention& attention) {
+  const at::Tensor hidden_BTC = model_(inputs_BT, attention);
+  return model_.cross_entropy()
+      .Nll(hidden_BTC.flatten(0, 1), targets_BT.reshape(-1))
+      .to(at::kDouble)
+      .view(inputs_BT.sizes());
+}
+
+// As few rounds as segment_tokens allows, and among the ranks of these rounds
+// as equal a share as whole blocks allow: so short documents spread too.
+int64_t LongDocumentScorer::BlocksPerSegment(int64_t num_documents,
+                                             int64_t num_blocks) const {
+  const int64_t most = std::max<int64_t>(
+      1, options_.segment_tokens / (options_.block_size * num_documents));
+  const int64_t num_ranks = mesh_.sequence().size();
+  const int64_t num_rounds = CeilDivide(num_blocks, most * num_ranks);
+  return CeilDivide(num_blocks, num_rounds * num_ranks);
+}
+
+int64_t LongDocumentScorer::ChunkPlaces(int64_t num_tokens) const {
+  return CeilDivide(num_tokens - 1, 2 * mesh_.sequence().size());
+}
+
+int64_t LongDocumentScorer::DocumentsAtOnce(int64_t num_tokens) const {
+  if (num_tokens < 2) return 1;
+  const int64_t h = options_.block_size;
+  // Places of one document on a rank, if all of it is held at once.
+  const int64_t places =
+      options_.mask == BCA
+          ? CeilDivide(CeilDivide(num_tokens - 1, h), mesh_.sequence().size()) *
+                h
+          : 2 * ChunkPlaces(num_tokens);
+  return std::max<int64_t>(1, options_.segment_tokens / places);
+}
+
+double LongDocumentScorer::NumVisibleKeys(int64_t num_places) const {
+  const auto causal = [](double places) { return places * (places + 1) / 2; };
+  if (options_.mask == CAUSAL) return causal(num_places);
+  const int64_t h = options_.block_size;
+  const double own = num_places / h * causal(h) + causal(num_places % h);
+  const double previous =
+      static_cast<double>(h) * std::max<int64_t>(0, num_places - h);
+  return own + previous;
+}
+
+}  // namespace lextra

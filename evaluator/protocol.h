@@ -1,0 +1,60 @@
+// What "NLL at length N" means: which pieces of which documents one row of the
+// results scores (docs/method.md section 3). Each piece is scored alone, as a
+// document of its own; each of its tokens but the first is a target, and no
+// target is in two pieces of a row.
+//
+//   non_overlapping  Piece k of a document has inputs [kN, kN + N) and targets
+//                    [kN + 1, kN + N + 1). All lengths score the same targets:
+//                    of every document with more tokens than the longest
+//                    length, the first M targets, M the largest multiple of the
+//                    longest length. (A length that does not divide M ends with
+//                    a shorter piece.)
+//   prefix           The first N targets of the same documents, one piece each.
+//   streaming        Every document of two tokens or more, as one piece; the
+//                    row's length is the tokens of the longest piece.
+//
+// evaluation.max_tokens bounds a row's targets: documents are taken in their
+// order, the same for every row of a protocol, the last one cut (at a multiple
+// of the longest length, for the first two).
+#ifndef LEXTRA_EVALUATOR_PROTOCOL_H_
+#define LEXTRA_EVALUATOR_PROTOCOL_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "config/run.pb.h"
+#include "evaluator/documents.h"
+
+namespace lextra {
+
+// Tokens [begin, begin + num_targets + 1) of a document: inputs are all but the
+// last, targets all but the first.
+struct Piece {
+  int64_t document = 0;
+  int64_t begin = 0;
+  int64_t num_targets = 0;
+
+  friend bool operator==(const Piece&, const Piece&) = default;
+};
+
+struct PieceRow {
+  Protocol protocol = NON_OVERLAPPING;
+  int64_t length = 0;
+  std::vector<Piece> pieces;  // by document, then by begin
+};
+
+// The rows of all protocols and lengths of `config` (resolved), in its order.
+// InputError if no document is long enough, UsageError if max_tokens is less
+// than the longest length.
+absl::StatusOr<std::vector<PieceRow>> PlanRows(const Documents& documents,
+                                               const EvaluationConfig& config);
+
+// "non_overlapping", "causal", ..: how results name them.
+std::string ProtocolName(Protocol protocol);
+std::string MaskName(Mask mask);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_EVALUATOR_PROTOCOL_H_

@@ -1,0 +1,66 @@
+#include <ATen/ops/empty_like.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "model/attention.h"
+#include "model/attention_part.h"
+#include "model/packed_heads.h"
+
+namespace lextra {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// Rotates inside the packed tensor: what made it (a linear layer) does not need
+// its output for its own backward pass, so autograd need not know. Saves the
+// rotated tensor, out and lse; no copy of queries, keys or values is made.
+class CausalFunction : public torch::autograd::Function<CausalFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context,
+                            const at::Tensor& qkv_BTED,
+                            const PositionEncoding* positions,
+                            int64_t num_kv_heads) {
+    const PackedHeads heads(qkv_BTED, num_kv_heads);
+    const int64_t length = qkv_BTED.size(1);
+    positions->Rotate(AttentionRole::kQuery, heads.q, heads.q, 0);
+    positions->Rotate(AttentionRole::kKey, heads.k, heads.k, 0);
+    const AttentionPart part =
+        Attend(heads.q, heads.k, heads.v, /*causal=*/true,
+               positions->ScoreBias(0, length, 0, length));
+    context->save_for_backward({qkv_BTED, part.out_BTHD, part.lse_BTH});
+    context->saved_data["positions"] = reinterpret_cast<int64_t>(positions);
+    context->saved_data["num_kv_heads"] = num_kv_heads;
+    return part.out_BTHD;
+  }
+
+  static variable_list backward(AutogradContext* context,
+                                variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const auto* positions = reinterpret_cast<const PositionEncoding*>(
+        context->saved_data["positions"].toInt());
+    const int64_t num_kv_heads = context->saved_data["num_kv_heads"].toInt();
+    const int64_t length = saved[0].size(1);
+    const PackedHeads heads(saved[0], num_kv_heads);
+    const at::Tensor dqkv = at::empty_like(saved[0]);
+    const PackedHeads to(dqkv, num_kv_heads);
+    AttendBackward(gradients[0].contiguous(), heads.q, heads.k, heads.v,
+                   {saved[1], saved[2]}, /*causal=*/true,
+                   positions->ScoreBias(0, length, 0, length), to.q, to.k, to.v,
+                   /*accumulate=*/false);
+    positions->RotateTransposed(AttentionRole::kQuery, to.q, to.q, 0);
+    positions->RotateTransposed(AttentionRole::kKey, to.k, to.k, 0);
+    return {dqkv, at::Tensor(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+CausalAttention::CausalAttention(const PositionEncoding& positions,
+                                 int64_t num_kv_heads)
+    : positions_(positions), num_kv_heads_(num_kv_heads) {}
+
+at::Tensor CausalAttention::operator()(int64_t, const at::Tensor& qkv_BTED) {
+  return CausalFunction::apply(qkv_BTED, &positions_, num_kv_heads_);
+}
+
+}  // namespace lextra

@@ -1,0 +1,45 @@
+// Layer norm and RMS norm over the last dimension, C:
+//   LAYER_NORM  y = (x - mean(x)) / sqrt(var(x) + epsilon) * weight + bias
+//   RMS_NORM    y = x / sqrt(mean(x^2) + epsilon) * weight
+// The variance is the biased one. Either every rank holds whole rows and all
+// parameters, or (the second norms of sub-LN) rows and parameters are split
+// over the tensor axis: statistics then are sums over it, and the result equals
+// that of the whole row up to the order of additions.
+// Results don't depend on the number of threads.
+#ifndef LEXTRA_MODEL_NORM_H_
+#define LEXTRA_MODEL_NORM_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "config/run.pb.h"
+#include "parallel/communicator.h"
+#include "parallel/parameter.h"
+
+namespace lextra {
+
+class NormLayer {
+ public:
+  // Parameters are name.weight and, for layer norm with `bias`, name.bias.
+  // `width`: of the whole model. `split_over`: the tensor axis, if rows are
+  // split; otherwise null. It outlives this.
+  NormLayer(Norm kind, const std::string& name, int64_t width, double epsilon,
+            bool bias, Communicator* split_over, const Initializer& initialize);
+
+  at::Tensor operator()(const at::Tensor& x);
+  std::vector<Parameter*> parameters();
+
+ private:
+  Norm kind_;
+  double epsilon_;
+  Communicator* split_over_;
+  Parameter weight_;
+  Parameter bias_;  // no leaf without bias
+};
+
+}  // namespace lextra
+
+#endif  // LEXTRA_MODEL_NORM_H_

@@ -1,0 +1,140 @@
+#include "tests/end_to_end/lextra_program.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+namespace lextra::testing {
+namespace {
+
+constexpr char kSmallModel[] = R"(
+model { num_layers: 2 width: 32 num_heads: 4 training_length: 32 }
+data { global_batch: 8 }
+schedule {
+  num_steps: 20 warmup_steps: 4 learning_rate: 5e-3 min_learning_rate: 5e-4
+}
+parallel { num_threads: 1 bucket_bytes: 16384 }
+checkpoint { every_steps: 0 }
+evaluation { every_steps: 10 validation_samples: 8 }
+logging { every_steps: 1 }
+)";
+
+std::string Variable(const char* name, const char* otherwise) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : otherwise;
+}
+
+// The values of `key` in metrics.jsonl by step.
+std::map<int64_t, double> MetricsOf(const std::string& run_folder,
+                                    const char* key) {
+  std::map<int64_t, double> values;
+  std::istringstream lines(ReadText(run_folder + "/metrics.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    const nlohmann::json object = nlohmann::json::parse(line);
+    if (object.contains(key)) values[object["step"]] = object[key];
+  }
+  return values;
+}
+
+}  // namespace
+
+Arguments operator+(Arguments left, const Arguments& right) {
+  left.insert(left.end(), right.begin(), right.end());
+  return left;
+}
+
+Arguments Lextra(const Arguments& arguments) {
+  return Arguments{Variable("LEXTRA_BUILD_DIR", "build") + "/launch/lextra"} +
+         arguments;
+}
+
+Arguments Mpirun(int num_ranks, const Arguments& command) {
+  return Arguments{"mpirun",
+                   "-np",
+                   std::to_string(num_ranks),
+                   "--oversubscribe",
+                   "--bind-to",
+                   "none",
+                   "--mca",
+                   "btl",
+                   "self,vader",
+                   "--mca",
+                   "oob_tcp_if_include",
+                   "lo",
+                   "--mca",
+                   "btl_vader_single_copy_mechanism",
+                   "none"} +
+         command;
+}
+
+Arguments LextraOn(int num_ranks, const Arguments& arguments) {
+  return Mpirun(num_ranks, Lextra(arguments));
+}
+
+ProcessResult RunWell(const Arguments& command) {
+  ProcessResult result = RunProcess(command, kLimitSeconds);
+  EXPECT_FALSE(result.timed_out);
+  EXPECT_EQ(result.exit_code, 0) << ::testing::PrintToString(command) << "\n"
+                                 << result.output;
+  return result;
+}
+
+std::map<int64_t, double> LossesOf(const std::string& run_folder) {
+  return MetricsOf(run_folder, "loss");
+}
+
+std::map<int64_t, double> ValidationLossesOf(const std::string& run_folder) {
+  return MetricsOf(run_folder, "validation_loss");
+}
+
+std::string ReadText(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  EXPECT_TRUE(file) << path;
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+void WriteText(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  EXPECT_TRUE(file.flush()) << path;
+}
+
+std::string* EndToEndTest::folder_ = nullptr;
+
+void EndToEndTest::SetUpTestSuite() {
+  std::string pattern =
+      (std::filesystem::temp_directory_path() / "lextra-test-XXXXXX").string();
+  folder_ = new std::string(mkdtemp(pattern.data()));
+  WriteText(Path("small.textproto"), kSmallModel);
+  Arguments prepare = {"prepare", "--output=" + Path("corpus"),
+                       "--extension=.h", "--extension=.cc", "--extension=.md"};
+  for (const char* folder : {"base", "config", "parallel", "data", "model",
+                             "checkpoint", "trainer"}) {
+    prepare.push_back(Variable("LEXTRA_SOURCE_DIR", ".") + "/" + folder);
+  }
+  RunWell(Lextra(prepare));
+}
+
+void EndToEndTest::TearDownTestSuite() {
+  std::error_code ignored;
+  std::filesystem::remove_all(*folder_, ignored);
+  delete folder_;
+}
+
+std::string EndToEndTest::Path(const std::string& name) {
+  return *folder_ + "/" + name;
+}
+
+Arguments EndToEndTest::Train(const std::string& run_folder,
+                              const Arguments& more) {
+  return Arguments{"train", "--config=" + Path("small.textproto"),
+                   "--run_dir=" + run_folder, "data.train=" + TrainData(),
+                   "data.validation=" + ValidationData()} +
+         more;
+}
+
+}  // namespace lextra::testing

@@ -1,0 +1,212 @@
+// prepare and train: what a run leaves in its folder, and runs that stop and go
+// on. Losses are fp32 sums printed with every digit.
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <filesystem>
+#include <sstream>
+
+#include "checkpoint/tensor_file.h"
+#include "tests/end_to_end/lextra_program.h"
+
+namespace lextra::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+// Between layouts: sums of fp32 in another order, over ten steps.
+constexpr double kOtherLayoutTolerance = 1e-5;
+
+struct Layout {
+  int data;
+  int tensor;
+
+  int num_ranks() const { return data * tensor; }
+  Arguments overrides() const {
+    return {"parallel.data=" + std::to_string(data),
+            "parallel.tensor=" + std::to_string(tensor)};
+  }
+  std::string name() const {
+    return "data" + std::to_string(data) + "tensor" + std::to_string(tensor);
+  }
+};
+
+void PrintTo(const Layout& layout, std::ostream* out) { *out << layout.name(); }
+
+// The losses of the steps after `step`.
+std::map<int64_t, double> After(int64_t step,
+                                const std::map<int64_t, double>& losses) {
+  return {losses.upper_bound(step), losses.end()};
+}
+
+// All shards of one step, by file and tensor.
+std::map<std::string, at::Tensor> ShardsOf(const std::string& step_folder) {
+  std::map<std::string, at::Tensor> shards;
+  for (const auto& entry : fs::directory_iterator(step_folder)) {
+    if (entry.path().extension() != ".safetensors") continue;
+    for (auto& [name, tensor] : ReadTensorFile(entry.path()).value()) {
+      shards[entry.path().filename().string() + " " + name] = tensor;
+    }
+  }
+  return shards;
+}
+
+void ExpectSameBits(const std::string& step_folder_a,
+                    const std::string& step_folder_b) {
+  const auto a = ShardsOf(step_folder_a);
+  const auto b = ShardsOf(step_folder_b);
+  ASSERT_FALSE(a.empty());
+  ASSERT_EQ(a.size(), b.size());
+  for (const auto& [name, tensor] : a) {
+    ASSERT_TRUE(b.contains(name)) << name;
+    EXPECT_TRUE(at::equal(tensor, b.at(name))) << name;
+  }
+}
+
+std::string LineWith(const std::string& word, const std::string& text) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find(word) != std::string::npos) return line;
+  }
+  return "";
+}
+
+class TrainTest : public EndToEndTest {
+ protected:
+  // One step of a run alone in a folder, as if the run had stopped there.
+  static std::string OnlyStep(const std::string& run_folder,
+                              const std::string& step,
+                              const std::string& new_name) {
+    const std::string copy = Path(new_name);
+    fs::create_directory(copy);
+    fs::copy(run_folder + "/" + step, copy + "/" + step);
+    return copy;
+  }
+};
+
+class TrainOnRanksTest : public TrainTest,
+                         public ::testing::WithParamInterface<Layout> {};
+
+TEST_P(TrainOnRanksTest, LearnsAndLeavesTheFilesOfARun) {
+  const std::string run = Path("run-" + GetParam().name());
+  const ProcessResult result =
+      RunWell(LextraOn(GetParam().num_ranks(),
+                       Train(run, GetParam().overrides() +
+                                      Arguments{"checkpoint.every_steps=10"})));
+  for (const char* file :
+       {"config.textproto", "cmdline.txt", "env.json", "log.txt",
+        "metrics.jsonl", "latest", "step-00000010/MANIFEST.json",
+        "step-00000020/MANIFEST.json"}) {
+    EXPECT_TRUE(fs::is_regular_file(run + "/" + file)) << file;
+    EXPECT_GT(fs::file_size(run + "/" + file), 0u) << file;
+  }
+  EXPECT_EQ(ReadText(run + "/latest"), "20\n");
+  EXPECT_THAT(ReadText(run + "/config.textproto"), HasSubstr("width: 32"));
+  EXPECT_THAT(ReadText(run + "/cmdline.txt"),
+              HasSubstr("\n--run_dir=" + run + "\n"));
+  EXPECT_THAT(ReadText(run + "/log.txt"), HasSubstr("| loss "));
+  EXPECT_EQ(fs::status(run).permissions(), fs::perms::owner_all);
+
+  const std::map<int64_t, double> losses = LossesOf(run);
+  EXPECT_EQ(losses.size(), 20u);
+  // Random bytes cost log 257 = 5.55 nats; twenty steps learn their frequency.
+  EXPECT_NEAR(losses.at(1), std::log(257), 0.3);
+  EXPECT_LT(losses.at(20), 4.0) << result.output;
+  EXPECT_LT(ValidationLossesOf(run).at(20), ValidationLossesOf(run).at(10));
+}
+
+TEST_P(TrainOnRanksTest, AResumedRunIsTheUninterruptedRunToTheLastBit) {
+  const std::string whole = Path("whole-" + GetParam().name());
+  const std::string parts = Path("parts-" + GetParam().name());
+  const int ranks = GetParam().num_ranks();
+  const Arguments layout = GetParam().overrides();
+  RunWell(LextraOn(ranks, Train(whole, layout)));
+  RunWell(
+      LextraOn(ranks, Train(parts, layout + Arguments{"--stop_at_step=10"})));
+  ASSERT_EQ(LossesOf(parts).size(), 10u);
+  const ProcessResult resumed = RunWell(LextraOn(ranks, Train(parts, layout)));
+  EXPECT_THAT(resumed.output, HasSubstr("resumed from"));
+  EXPECT_EQ(LossesOf(parts), LossesOf(whole));
+  EXPECT_EQ(ValidationLossesOf(parts).at(20), ValidationLossesOf(whole).at(20));
+  ExpectSameBits(parts + "/step-00000020", whole + "/step-00000020");
+}
+
+INSTANTIATE_TEST_SUITE_P(Layouts, TrainOnRanksTest,
+                         ::testing::Values(Layout{1, 1}, Layout{2, 1},
+                                           Layout{1, 2}),
+                         [](const auto& info) { return info.param.name(); });
+
+TEST_F(TrainTest, ACheckpointOfFourRanksGoesOnAtAnyLayout) {
+  const Layout four = {2, 2};
+  const std::string whole = Path("whole-of-four");
+  RunWell(LextraOn(
+      four.num_ranks(),
+      Train(whole, four.overrides() + Arguments{"checkpoint.every_steps=10"})));
+  const std::map<int64_t, double> expected = After(10, LossesOf(whole));
+  ASSERT_EQ(expected.size(), 10u);
+  for (const Layout layout : {Layout{1, 1}, Layout{4, 1}, Layout{1, 4}}) {
+    SCOPED_TRACE(layout.name());
+    const std::string run =
+        OnlyStep(whole, "step-00000010", "on-" + layout.name());
+    RunWell(
+        LextraOn(layout.num_ranks(),
+                 Train(run, layout.overrides() + Arguments{"--resume=must"})));
+    const std::map<int64_t, double> losses = LossesOf(run);
+    ASSERT_EQ(losses.size(), 10u);
+    for (const auto& [step, loss] : expected) {
+      EXPECT_NEAR(losses.at(step), loss, kOtherLayoutTolerance * loss)
+          << "step " << step;
+    }
+  }
+}
+
+TEST_F(TrainTest, AnotherModelOrOptimizerIsRefusedByName) {
+  const std::string run = Path("other-config");
+  RunWell(Lextra(Train(run, {"--stop_at_step=2"})));
+  const std::string config = ReadText(run + "/config.textproto");
+  const std::map<std::string, std::string> refused = {
+      {"model.width=64", "model.width: 32 -> 64"},
+      {"model.norm=RMS_NORM", "model.norm: LAYER_NORM -> RMS_NORM"},
+      {"optimizer.beta2=0.99", "optimizer.beta2: 0.95 -> 0.99"},
+      {"schedule.learning_rate=0.1", "schedule.learning_rate: 0.005 -> 0.1"},
+      {"data.shuffle_seed=7", "data.shuffle_seed: 1 -> 7"}};
+  for (const auto& [override_text, difference] : refused) {
+    const ProcessResult result =
+        RunProcess(Lextra(Train(run, {override_text})), kLimitSeconds);
+    EXPECT_EQ(result.exit_code, 4) << result.output;
+    EXPECT_THAT(LineWith("lextra: error:", result.output),
+                HasSubstr(difference));
+    // The folder still tells how its checkpoints came about.
+    EXPECT_EQ(ReadText(run + "/config.textproto"), config);
+    EXPECT_EQ(LossesOf(run).size(), 2u);
+  }
+  RunWell(Lextra(
+      Train(run, {"checkpoint.every_steps=1", "data.micro_batch=2",
+                  "evaluation.validation_samples=4", "--stop_at_step=3"})));
+  EXPECT_TRUE(fs::exists(run + "/step-00000003/MANIFEST.json"));
+}
+
+TEST_F(TrainTest, ResumeMustWantsACheckpointAndNoneWantsNone) {
+  const std::string run = Path("resume-modes");
+  const auto train = [&run](const std::string& resume) {
+    return RunProcess(
+        Lextra(Train(run, {"--resume=" + resume, "--stop_at_step=1"})),
+        kLimitSeconds);
+  };
+  const ProcessResult must = train("must");
+  EXPECT_EQ(must.exit_code, 4);
+  EXPECT_THAT(LineWith("lextra: error:", must.output),
+              HasSubstr("there is no checkpoint"));
+  EXPECT_EQ(train("none").exit_code, 0);
+  const ProcessResult none = train("none");
+  EXPECT_EQ(none.exit_code, 4);
+  EXPECT_THAT(LineWith("lextra: error:", none.output),
+              HasSubstr("step-00000001"));
+  EXPECT_EQ(train("must").exit_code, 0);
+  EXPECT_EQ(train("sometimes").exit_code, 2);
+}
+
+}  // namespace
+}  // namespace lextra::testing

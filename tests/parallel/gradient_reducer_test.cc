@@ -1,0 +1,161 @@
+// fp64 integers: equality with the plain sum is demanded.
+#include "parallel/gradient_reducer.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "tests/testing/mpi_world.h"
+
+namespace lextra {
+namespace {
+
+// Passes all-reduces on and notes them.
+class NotingCommunicator : public Communicator {
+ public:
+  explicit NotingCommunicator(Communicator& inner)
+      : Communicator(inner.rank(), inner.size(), inner.axis(), at::kCPU),
+        inner_(inner) {}
+
+  const std::vector<int64_t>& sizes() const { return sizes_; }
+  void Barrier() override { inner_.Barrier(); }
+  std::unique_ptr<Communicator> Split(int color, int key,
+                                      std::string axis) override {
+    return inner_.Split(color, key, std::move(axis));
+  }
+  absl::Status Finalize() override { return absl::OkStatus(); }
+
+ protected:
+  PendingCollective StartAllReduce(const at::Tensor& tensor,
+                                   ReduceOp op) override {
+    sizes_.push_back(tensor.numel());
+    return inner_.AllReduceAsync(tensor, op);
+  }
+  PendingCollective StartAllGather(const at::Tensor& out,
+                                   const at::Tensor& in) override {
+    return inner_.AllGatherAsync(out, in);
+  }
+  PendingCollective StartReduceScatter(const at::Tensor& out,
+                                       const at::Tensor& in,
+                                       ReduceOp op) override {
+    return inner_.ReduceScatterAsync(out, in, op);
+  }
+  PendingCollective StartSendReceive(const at::Tensor& send, int to,
+                                     const at::Tensor& receive,
+                                     int from) override {
+    return inner_.SendReceiveAsync(send, to, receive, from);
+  }
+  void RunBroadcast(const at::Tensor& tensor, int root) override {
+    inner_.Broadcast(tensor, root);
+  }
+
+ private:
+  Communicator& inner_;
+  std::vector<int64_t> sizes_;
+};
+
+class Reducer : public ::testing::Test {
+ protected:
+  // a x + b, applied twice: a and b are decayed, c is not, and no loss depends
+  // on `unused`.
+  Reducer() {
+    for (const auto& [size, decays] : std::vector<std::pair<int64_t, bool>>{
+             {10, true}, {7, false}, {9, true}, {4, false}}) {
+      Parameter& parameter = parameters_.emplace_back();
+      parameter.leaf =
+          at::arange(size, at::kDouble).remainder(3).requires_grad_(true);
+      parameter.weight_decay = decays;
+    }
+  }
+
+  std::vector<Parameter*> Pointers() {
+    std::vector<Parameter*> pointers;
+    for (Parameter& parameter : parameters_) pointers.push_back(&parameter);
+    return pointers;
+  }
+
+  // Its gradient differs from rank to rank. The last parameter has no part.
+  at::Tensor Loss() const {
+    const double mine = 1 + world_->rank();
+    at::Tensor loss = (parameters_[0].leaf * mine).square().sum();
+    loss = loss * parameters_[1].leaf.sum();
+    return loss * (parameters_[2].leaf * mine).sum();
+  }
+
+  at::Tensor PlainSum(FlatParameters& flat) {
+    flat.ZeroGradients();
+    Loss().backward();
+    at::Tensor sum = flat.gradients().clone();
+    world_->AllReduce(sum, ReduceOp::kSum);
+    flat.ZeroGradients();
+    return sum;
+  }
+
+  const std::unique_ptr<Communicator> world_ = testing::Session().World();
+  std::vector<Parameter> parameters_;
+};
+
+TEST_F(Reducer, EqualsThePlainSumForAnyBucketSize) {
+  FlatParameters flat(Pointers());
+  const at::Tensor sum = PlainSum(flat);
+  ASSERT_GT(sum.abs().sum().item<double>(), 0);
+  for (const int64_t bucket_bytes : {1, 8, 24, 80, 1 << 20}) {
+    GradientReducer reducer(flat, *world_, bucket_bytes);
+    for (int step = 0; step < 2; ++step) {
+      flat.ZeroGradients();
+      reducer.Start();
+      Loss().backward();
+      reducer.Finish();
+      EXPECT_TRUE(flat.gradients().equal(sum)) << bucket_bytes;
+    }
+  }
+}
+
+TEST_F(Reducer, EarlierPassesOnlyAccumulate) {
+  FlatParameters flat(Pointers());
+  const at::Tensor sum = PlainSum(flat);
+  NotingCommunicator noting(*world_);
+  GradientReducer reducer(flat, noting, 24);
+  Loss().backward();
+  EXPECT_TRUE(noting.sizes().empty());
+  reducer.Start();
+  Loss().backward();
+  reducer.Finish();
+  EXPECT_TRUE(flat.gradients().equal(sum * 2));
+}
+
+TEST_F(Reducer, ReducesFullBucketsDuringTheBackwardPass) {
+  if (world_->size() == 1) GTEST_SKIP() << "one rank has nothing to reduce";
+  FlatParameters flat(Pointers());
+  NotingCommunicator noting(*world_);
+  GradientReducer reducer(flat, noting, 5 * 8);
+  reducer.Start();
+  Loss().backward();
+  // 19 decayed elements from the back, then the others; the last 4 belong to
+  // the unused parameter and keep what follows back until Finish.
+  EXPECT_EQ(noting.sizes(), (std::vector<int64_t>{5, 5, 5, 4}));
+  reducer.Finish();
+  EXPECT_EQ(noting.sizes(), (std::vector<int64_t>{5, 5, 5, 4, 5, 5, 1}));
+}
+
+TEST_F(Reducer, RefusesASecondPassAfterStart) {
+  if (world_->size() == 1) GTEST_SKIP() << "one rank has nothing to reduce";
+  FlatParameters flat(Pointers());
+  GradientReducer reducer(flat, *world_, 1 << 20);
+  reducer.Start();
+  Loss().backward();
+  EXPECT_THROW(Loss().backward(), c10::Error);
+  reducer.Finish();
+}
+
+TEST_F(Reducer, WatchesNothingOnceItIsGone) {
+  FlatParameters flat(Pointers());
+  const at::Tensor sum = PlainSum(flat);
+  const at::Tensor loss = Loss();
+  std::make_unique<GradientReducer>(flat, *world_, 24)->Start();
+  loss.backward();
+  world_->AllReduce(flat.gradients(), ReduceOp::kSum);
+  EXPECT_TRUE(flat.gradients().equal(sum));
+}
+
+}  // namespace
+}  // namespace lextra
