@@ -67,8 +67,10 @@ class FieldReader {
 
   int32_t Count(const std::string& name) {
     const Json value = TakeField(name, nullptr);
-    if (value.is_number_unsigned() && value <= 1 << 30) return value;
-    return Fail<int32_t>(name, value, "a whole number");
+    if (value.is_number_unsigned() && value >= 1 && value <= 1 << 30) {
+      return value;
+    }
+    return Fail<int32_t>(name, value, "a whole number of 1 or more");
   }
   double Number(const std::string& name, double standard) {
     const Json value = TakeField(name, standard);

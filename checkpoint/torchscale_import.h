@@ -14,8 +14,8 @@
 namespace lextra {
 
 // The model of a JSON file {"config": {fields of DecoderConfig},
-// "training_length": l}, derived fields resolved. Absent fields have
-// torchscale's defaults. `source` names the file in errors.
+// "training_length": l}, derived fields resolved. Sizes must be given; other
+// absent fields have torchscale's defaults. `source` names the file in errors.
 absl::StatusOr<RunConfig> TorchscaleConfig(const std::string& json,
                                            const std::string& source);
 

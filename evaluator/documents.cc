@@ -8,9 +8,9 @@ namespace lextra {
 
 DatasetDocuments::DatasetDocuments(const TokenDataset& dataset)
     : Documents({.eos_id = dataset.meta().eos_id,
-                 .bytes_per_token = static_cast<double>(dataset.meta().bytes) /
-                                    (dataset.meta().tokens -
-                                     dataset.meta().documents)}),
+                 .bytes_per_token =
+                     static_cast<double>(dataset.meta().bytes) /
+                     (dataset.meta().tokens - dataset.meta().documents)}),
       dataset_(dataset) {}
 
 TensorDocuments::TensorDocuments(const at::Tensor& tokens_BT,
@@ -18,10 +18,9 @@ TensorDocuments::TensorDocuments(const at::Tensor& tokens_BT,
     : Documents(text_measure),
       tokens_BT_(tokens_BT.contiguous()),
       vocab_size_(vocab_size) {
-  TORCH_CHECK(
-      tokens_BT.dim() == 2 && tokens_BT.scalar_type() == at::kLong,
-      "documents are int64 [B, T], not ", tokens_BT.scalar_type(), " ",
-      tokens_BT.sizes());
+  TORCH_CHECK(tokens_BT.dim() == 2 && tokens_BT.scalar_type() == at::kLong,
+              "documents are int64 [B, T], not ", tokens_BT.scalar_type(), " ",
+              tokens_BT.sizes());
 }
 
 absl::Status TensorDocuments::Read(int64_t document, int64_t begin,

@@ -14,8 +14,7 @@ int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int64_t CentreOf(const LongDocumentScorer::Options& options,
                  const ModelConfig& model) {
-  return options.mask == BCA ? options.block_size
-                             : model.training_length() / 2;
+  return options.mask == BCA ? options.block_size : model.training_length() / 2;
 }
 
 }  // namespace
@@ -32,8 +31,8 @@ LongDocumentScorer::LongDocumentScorer(Transformer& model, DeviceMesh& mesh,
     : model_(model),
       mesh_(mesh),
       options_(options),
-      positions_(
-          MakePositionEncoding(model.config(), CentreOf(options, model.config()))),
+      positions_(MakePositionEncoding(model.config(),
+                                      CentreOf(options, model.config()))),
       halo_(mesh.sequence(), model.num_layers()) {
   TORCH_CHECK(options.mask == CAUSAL || options.block_size > 0,
               "BCA needs a block size, not ", options.block_size);
@@ -55,9 +54,8 @@ void LongDocumentScorer::Score(int64_t num_documents, int64_t num_tokens,
 
 at::Tensor LongDocumentScorer::Score(const at::Tensor& tokens_BT) {
   const int64_t num_tokens = tokens_BT.size(1);
-  const at::Tensor nll_BT =
-      at::empty({tokens_BT.size(0), std::max<int64_t>(num_tokens - 1, 0)},
-                at::kDouble);
+  const at::Tensor nll_BT = at::empty(
+      {tokens_BT.size(0), std::max<int64_t>(num_tokens - 1, 0)}, at::kDouble);
   Score(
       tokens_BT.size(0), num_tokens,
       [&](int64_t begin, const at::Tensor& part_BT) {
@@ -123,7 +121,8 @@ void LongDocumentScorer::ScoreCausal(const Job& job) {
   const int64_t rank = mesh_.sequence().rank();
   const int64_t chunk = ChunkPlaces(job.num_tokens);
   const Places early = ReadPlaces(job, rank * chunk, chunk);
-  const Places late = ReadPlaces(job, (2 * num_ranks - 1 - rank) * chunk, chunk);
+  const Places late =
+      ReadPlaces(job, (2 * num_ranks - 1 - rank) * chunk, chunk);
   RingCausalAttention attention(*positions_, model_.num_kv_heads(),
                                 mesh_.sequence());
   const at::Tensor mine_BT =
@@ -132,9 +131,8 @@ void LongDocumentScorer::ScoreCausal(const Job& job) {
   // [P, B, 2 chunks]: the early chunks in rank order, then the late ones
   // backwards.
   const at::Tensor all_PBT = GatherOverSequence(mine_BT);
-  const at::Tensor in_order =
-      at::cat({all_PBT.narrow(2, 0, chunk),
-               all_PBT.narrow(2, chunk, chunk).flip({0})});
+  const at::Tensor in_order = at::cat(
+      {all_PBT.narrow(2, 0, chunk), all_PBT.narrow(2, chunk, chunk).flip({0})});
   job.take(0, in_order.transpose(0, 1)
                   .reshape({job.num_documents, 2 * num_ranks * chunk})
                   .narrow(1, 0, job.num_tokens - 1));

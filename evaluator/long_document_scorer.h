@@ -3,14 +3,14 @@
 //   nll[t] = -log p(token t + 1 | tokens .. t as the mask lets them be seen)
 //
 // BCA: a document is cut into segments of whole blocks, which are dealt to the
-// P ranks of the sequence axis in rounds: rank r scores segment s = round * P + r,
-// with the block before it as halo (parallel/halo_exchange.h). A rank holds one
-// segment at a time, so memory does not grow with the document, which may be
-// longer than memory. The last block is padded at its end; causality makes that
-// harmless.
+// P ranks of the sequence axis in rounds: rank r scores segment s = round * P +
+// r, with the block before it as halo (parallel/halo_exchange.h). A rank holds
+// one segment at a time, so memory does not grow with the document, which may
+// be longer than memory. The last block is padded at its end; causality makes
+// that harmless.
 //
-// CAUSAL, the comparison: a document is cut into 2 P chunks, two a rank, held at
-// once while keys and values go round the ring (model/attention.h).
+// CAUSAL, the comparison: a document is cut into 2 P chunks, two a rank, held
+// at once while keys and values go round the ring (model/attention.h).
 //
 // The model's parts are split over the tensor axis. No gradients.
 #ifndef LEXTRA_EVALUATOR_LONG_DOCUMENT_SCORER_H_
@@ -34,13 +34,13 @@ class LongDocumentScorer {
  public:
   struct Options {
     Mask mask = BCA;
-    int64_t block_size = 0;       // of BCA
-    int64_t segment_tokens = 0;   // that a rank holds at once, at the least one
-                                  // block of each document scored together
+    int64_t block_size = 0;      // of BCA
+    int64_t segment_tokens = 0;  // that a rank holds at once, at the least one
+                                 // block of each document scored together
   };
 
-  // Fills tokens [B, n] (each row contiguous) with ids begin .. begin + n - 1 of
-  // the B documents. A rank asks only for what it scores.
+  // Fills tokens [B, n] (each row contiguous) with ids begin .. begin + n - 1
+  // of the B documents. A rank asks only for what it scores.
   using ReadTokens =
       std::function<void(int64_t begin, const at::Tensor& tokens_BT)>;
   // Takes nll fp64 [B, n] of targets first + 1 .. first + n: called in order,
@@ -51,8 +51,8 @@ class LongDocumentScorer {
   LongDocumentScorer(Transformer& model, DeviceMesh& mesh, Options options);
 
   // Scores `num_documents` documents of `num_tokens` tokens each, side by side.
-  // All ranks of one data coordinate call this alike, and all take the same NLL.
-  // Fewer than two tokens have no target.
+  // All ranks of one data coordinate call this alike, and all take the same
+  // NLL. Fewer than two tokens have no target.
   void Score(int64_t num_documents, int64_t num_tokens, const ReadTokens& read,
              const TakeNll& take);
 

@@ -26,10 +26,10 @@ absl::StatusOr<std::vector<Piece>> CommonRanges(const Documents& documents,
   const int64_t longest = LongestOf(config);
   int64_t budget = BudgetOf(config) / longest * longest;
   if (budget == 0) {
-    return UsageError(absl::StrFormat(
-        "evaluation.max_tokens = %d: at least the longest of "
-        "evaluation.lengths, %d, or 0 for all",
-        config.max_tokens(), longest));
+    return UsageError(
+        absl::StrFormat("evaluation.max_tokens = %d: at least the longest of "
+                        "evaluation.lengths, %d, or 0 for all",
+                        config.max_tokens(), longest));
   }
   std::vector<Piece> ranges;
   int64_t most_targets = 0;

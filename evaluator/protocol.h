@@ -42,7 +42,7 @@ struct Piece {
 struct PieceRow {
   Protocol protocol = NON_OVERLAPPING;
   int64_t length = 0;
-  std::vector<Piece> pieces;  // by document, then by begin
+  std::vector<Piece> pieces = {};  // by document, then by begin
 };
 
 // The rows of all protocols and lengths of `config` (resolved), in its order.

@@ -50,8 +50,9 @@ class Transformer {
 
  private:
   class Layer;
-  ModelConfig config_;
   struct Parts;
+  ModelConfig config_;
+  int64_t num_kv_heads_;
   std::unique_ptr<Parts> parts_;
 };
 

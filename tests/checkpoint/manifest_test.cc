@@ -170,7 +170,7 @@ TEST_F(ManifestTest, RefusesBoxesOutsideTheirFile) {
     });
   };
   EXPECT_EQ(placed(1, 0), "accepted");
-  EXPECT_THAT(placed(1, 17), HasSubstr("aligned within the 64"));
+  EXPECT_THAT(placed(1, 6), HasSubstr("aligned within the 64"));
   EXPECT_THAT(placed(1, 20), HasSubstr("aligned within the 64"));
   EXPECT_THAT(placed(1, -4), HasSubstr("aligned within the 64"));
   EXPECT_THAT(placed(1, int64_t{1} << 62), HasSubstr("aligned within"));

@@ -76,9 +76,8 @@ TEST(TorchscaleImport, RefusesFieldsThatChangeTheForwardPass) {
               HasSubstr("'window' is 3, expected no such field"));
   EXPECT_THAT(ConfigErrorWith("\"vocab_size\": 97", "\"dropout\": 0.0"),
               HasSubstr("'vocab_size' is null, expected a whole number"));
-  EXPECT_THAT(
-      ConfigErrorWith("\"decoder_layers\": 2", "\"decoder_layers\": -2"),
-      HasSubstr("'decoder_layers' is -2"));
+  EXPECT_THAT(ConfigErrorWith("\"decoder_layers\": 2", "\"decoder_layers\": 0"),
+              HasSubstr("'decoder_layers' is 0, expected a whole number of 1"));
   EXPECT_THAT(ConfigErrorWith("\"decoder_attention_heads\": 4",
                               "\"decoder_attention_heads\": 5"),
               HasSubstr("model.num_heads"));

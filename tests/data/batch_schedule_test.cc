@@ -127,8 +127,10 @@ TEST(BatchSchedule, FirstSamplesOfAnEpochStayUniform) {
 // Fixed for ever: a resumed run must read on where it stopped, also after an
 // update of the program.
 TEST(BatchSchedule, KeepsItsOrderBetweenVersions) {
-  EXPECT_EQ(BatchSchedule(1, 1000, 8).GlobalBatch(0), std::vector<int64_t>({}));
-  EXPECT_EQ(BatchSchedule(1, 20, 8).GlobalBatch(2), std::vector<int64_t>({}));
+  EXPECT_EQ(BatchSchedule(1, 1000, 8).GlobalBatch(0),
+            std::vector<int64_t>({903, 53, 343, 970, 205, 964, 650, 680}));
+  EXPECT_EQ(BatchSchedule(1, 20, 8).GlobalBatch(2),
+            std::vector<int64_t>({4, 3, 2, 10, 14, 9, 18, 17}));
 }
 
 }  // namespace

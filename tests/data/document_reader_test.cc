@@ -52,7 +52,9 @@ class DocumentReaderTest : public ::testing::Test {
 // Longer than the first buffer, with every byte value.
 std::string LongText() {
   std::string text;
-  for (int i = 0; i < 3'000'000; ++i) text += static_cast<char>(i * i >> 3);
+  for (int64_t i = 0; i < 3'000'000; ++i) {
+    text += static_cast<char>(i * i >> 3);
+  }
   return text;
 }
 

@@ -81,10 +81,10 @@ void KillTest::StartAndKill(const Arguments& command, size_t rank,
   const auto start = steady_clock::now();
   ASSERT_EQ(kill(ranks[rank], SIGKILL), 0);
   const ProcessResult result = run.Wait(kLimitSeconds);
+  EXPECT_TRUE(WaitUntilGone(ranks, kSecondsToDie));
   EXPECT_LT(duration<double>(steady_clock::now() - start).count(),
             kSecondsToDie);
   EXPECT_NE(result.exit_code, 0);
-  for (const pid_t pid : ranks) EXPECT_FALSE(IsAlive(pid));
 }
 
 TEST_F(KillTest, AKilledRankEndsAllRanksAndTheRunGoesOn) {

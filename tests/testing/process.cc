@@ -150,4 +150,13 @@ bool IsAlive(pid_t pid) {
   return state && state->state != 'Z' && state->state != 'X';
 }
 
+bool WaitUntilGone(const std::vector<pid_t>& pids, double limit_seconds) {
+  const double start = Now();
+  while (std::any_of(pids.begin(), pids.end(), IsAlive)) {
+    if (Now() - start > limit_seconds) return false;
+    std::this_thread::sleep_for(kPollInterval);
+  }
+  return true;
+}
+
 }  // namespace lextra::testing

@@ -54,6 +54,9 @@ std::vector<pid_t> ChildrenOf(pid_t parent);
 // False for a process that is gone or only waits to be reaped.
 bool IsAlive(pid_t pid);
 
+// Waits for the end of all of them. False if one is alive after the limit.
+bool WaitUntilGone(const std::vector<pid_t>& pids, double limit_seconds);
+
 }  // namespace lextra::testing
 
 #endif  // LEXTRA_TESTS_TESTING_PROCESS_H_

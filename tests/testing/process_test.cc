@@ -41,8 +41,7 @@ TEST(Process, PastItsLimitIsKilledWithItsDescendants) {
   const ProcessResult result = process.Wait(0.1);
   EXPECT_TRUE(result.timed_out);
   EXPECT_LT(result.seconds, 20);
-  EXPECT_FALSE(IsAlive(children[0]));
-  EXPECT_FALSE(IsAlive(grandchildren[0]));
+  EXPECT_TRUE(WaitUntilGone({children[0], grandchildren[0]}, 20));
 }
 
 }  // namespace

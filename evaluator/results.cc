@@ -1,0 +1,172 @@
+#include "evaluator/results.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/files.h"
+#include "evaluator/protocol.h"
+
+namespace lextra {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr char kCaption[] =
+    "NLL in nats a token; std. error of the NLL over documents; keys that a "
+    "token sees on average. All lengths of a protocol score the same "
+    "documents. non_overlapping: pieces of that length, each alone, and the "
+    "same targets at every length; its early tokens have little context, so it "
+    "falls with length even for a model that ignores far context. prefix: the "
+    "first tokens of each document. streaming: whole documents; the length is "
+    "the longest one's.\n";
+
+// JSON has no NaN: non-finite numbers are strings.
+Json Number(double value) {
+  if (std::isnan(value)) return "nan";
+  if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
+  return value;
+}
+
+Json RowJson(const ResultRow& row) {
+  Json json = {{"protocol", ProtocolName(row.protocol)},
+               {"mask", MaskName(row.mask)},
+               {"length", row.length},
+               {"nll", Number(row.nll)},
+               {"perplexity", Number(row.perplexity)},
+               {"bits_per_byte", Number(row.bits_per_byte)},
+               {"tokens", row.tokens},
+               {"documents", row.documents},
+               {"standard_error", Number(row.standard_error)},
+               {"keys_per_token", Number(row.keys_per_token)},
+               {"tokens_per_second", Number(row.tokens_per_second)}};
+  if (row.block) json["block"] = *row.block;
+  json["peak_memory_bytes"] = row.peak_memory_bytes;
+  for (const PlaceBin& bin : row.by_place) {
+    json["by_place"].push_back({{"first", bin.first},
+                                {"last", bin.last},
+                                {"tokens", bin.tokens},
+                                {"nll", Number(bin.nll)}});
+  }
+  return json;
+}
+
+Json ConfigJson(const RunConfig& config) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  std::string text;
+  // Fails only for messages that are not well formed.
+  const auto status =
+      google::protobuf::util::MessageToJsonString(config, &text, options);
+  return status.ok() ? Json::parse(text) : Json();
+}
+
+using Cells = std::vector<std::string>;
+
+Cells RowCells(const ResultRow& row) {
+  return {
+      ProtocolName(row.protocol),
+      MaskName(row.mask),
+      absl::StrCat(row.length),
+      absl::StrFormat("%.4f", row.nll),
+      absl::StrFormat(row.perplexity < 1e6 ? "%.3f" : "%.3e", row.perplexity),
+      absl::StrFormat("%.4f", row.bits_per_byte),
+      absl::StrCat(row.tokens),
+      absl::StrCat(row.documents),
+      absl::StrFormat("%.4f", row.standard_error),
+      absl::StrFormat("%.1f", row.keys_per_token),
+      absl::StrFormat("%.0f", row.tokens_per_second)};
+}
+
+}  // namespace
+
+std::string ResultLine(const ResultRow& row) {
+  return absl::StrFormat(
+      "%s %s at %d: NLL %.4f, perplexity %.3f, %d tokens of %d documents, "
+      "%.0f tokens/s",
+      ProtocolName(row.protocol), MaskName(row.mask), row.length, row.nll,
+      row.perplexity, row.tokens, row.documents, row.tokens_per_second);
+}
+
+std::string ResultsJson(const std::vector<ResultRow>& rows,
+                        const ResultsContext& context) {
+  Json json = {{"results", Json::array()}};
+  for (const ResultRow& row : rows) json["results"].push_back(RowJson(row));
+  json["config"] = ConfigJson(context.config);
+  json["checkpoint"] = {{"path", context.checkpoint_path},
+                        {"step", context.checkpoint_step},
+                        {"id", context.checkpoint_id}};
+  json["tokenizer"] = {{"name", context.tokenizer_name},
+                       {"sha256", context.tokenizer_sha256}};
+  json["data"] = {{"path", context.data_path},
+                  {"documents", context.data_documents},
+                  {"tokens", context.data_tokens}};
+  json["versions"] = context.versions;
+  json["command"] = context.command;
+  json["date"] = context.date;
+  // Paths may be any bytes; what is not UTF-8 is replaced.
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::string ResultsCsv(const std::vector<ResultRow>& rows,
+                       const ModelConfig& model) {
+  const std::string method =
+      absl::AsciiStrToLower(PositionMethod_Name(model.position()));
+  std::string csv =
+      "length,method,mask,protocol,ppl,nll,bpb,tokens,bytes,documents,stderr\n";
+  for (const ResultRow& row : rows) {
+    absl::StrAppendFormat(&csv, "%d,%s,%s,%s,%.9g,%.9g,%.9g,%d,%.15g,%d,%.9g\n",
+                          row.length, method, MaskName(row.mask),
+                          ProtocolName(row.protocol), row.perplexity, row.nll,
+                          row.bits_per_byte, row.tokens, row.bytes,
+                          row.documents, row.standard_error);
+  }
+  return csv;
+}
+
+std::string ResultsTable(const std::vector<ResultRow>& rows) {
+  std::vector<Cells> lines = {{"protocol", "mask", "length", "NLL",
+                               "perplexity", "bits/byte", "tokens", "documents",
+                               "std. error", "keys/token", "tokens/s"}};
+  for (const ResultRow& row : rows) lines.push_back(RowCells(row));
+  std::vector<size_t> widths(lines[0].size());
+  for (const Cells& cells : lines) {
+    for (size_t i = 0; i < cells.size(); ++i) {
+      widths[i] = std::max(widths[i], cells[i].size());
+    }
+  }
+  const auto is_text = [](size_t column) { return column < 2; };
+  std::string table;
+  for (size_t line = 0; line < lines.size(); ++line) {
+    for (size_t i = 0; i < widths.size(); ++i) {
+      const int width = static_cast<int>(widths[i]);
+      absl::StrAppendFormat(&table, "| %*s ", is_text(i) ? -width : width,
+                            lines[line][i]);
+    }
+    table += "|\n";
+    if (line > 0) continue;
+    for (size_t i = 0; i < widths.size(); ++i) {
+      const std::string dashes(widths[i] + 1, '-');
+      table += "|" + (is_text(i) ? ":" + dashes : dashes + ":");
+    }
+    table += "|\n";
+  }
+  return absl::StrCat(table, "\n", kCaption);
+}
+
+absl::Status WriteResults(const std::string& folder,
+                          const std::vector<ResultRow>& rows,
+                          const ResultsContext& context) {
+  LEXTRA_RETURN_IF_ERROR(AtomicWrite(folder + "/results.csv",
+                                     ResultsCsv(rows, context.config.model())));
+  LEXTRA_RETURN_IF_ERROR(
+      AtomicWrite(folder + "/results.md", ResultsTable(rows)));
+  return AtomicWrite(folder + "/results.json", ResultsJson(rows, context));
+}
+
+}  // namespace lextra

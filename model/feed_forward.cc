@@ -1,0 +1,86 @@
+#include "model/feed_forward.h"
+
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/silu_backward.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+namespace lextra {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// silu(gate) * up of a packed [.., gate | up]. By hand, because autograd would
+// pad the gradient of each half with zeros and add the two.
+class SwiGlu : public torch::autograd::Function<SwiGlu> {
+ public:
+  static at::Tensor forward(AutogradContext* context,
+                            const at::Tensor& packed) {
+    context->save_for_backward({packed});
+    const int64_t width = packed.size(-1) / 2;
+    return at::silu(packed.narrow(-1, 0, width))
+        .mul_(packed.narrow(-1, width, width));
+  }
+
+  static variable_list backward(AutogradContext* context,
+                                variable_list gradients) {
+    const at::Tensor packed = context->get_saved_variables()[0];
+    const int64_t width = packed.size(-1) / 2;
+    const at::Tensor gate = packed.narrow(-1, 0, width);
+    const at::Tensor up = packed.narrow(-1, width, width);
+    const at::Tensor dpacked = at::empty_like(packed);
+    at::Tensor dgate = dpacked.narrow(-1, 0, width);
+    at::Tensor dup = dpacked.narrow(-1, width, width);
+    at::silu_backward_out(dgate, gradients[0] * up, gate);
+    at::silu_out(dup, gate);
+    dup.mul_(gradients[0]);
+    return {dpacked};
+  }
+};
+
+std::vector<ColumnParallelLinear::Output> Outputs(const ModelConfig& model,
+                                                  const std::string& name) {
+  std::vector<ColumnParallelLinear::Output> outputs;
+  if (model.activation() == SWIGLU) {
+    outputs.push_back({name + ".gate", model.ffn_width()});
+  }
+  outputs.push_back({name + ".fc1", model.ffn_width()});
+  return outputs;
+}
+
+}  // namespace
+
+FeedForward::FeedForward(const ModelConfig& model, const std::string& name,
+                         Communicator& tensor_axis,
+                         const Initializer& initialize)
+    : activation_(model.activation()),
+      in_(tensor_axis, Outputs(model, name), model.width(), model.bias(),
+          initialize),
+      fc2_(tensor_axis, name + ".fc2", model.width(), model.ffn_width(),
+           model.bias(), initialize) {
+  if (model.sub_ln()) {
+    norm_.emplace(model.norm(), name + ".ffn_layernorm", model.ffn_width(),
+                  model.norm_epsilon(), model.bias(), &tensor_axis, initialize);
+  }
+}
+
+at::Tensor FeedForward::operator()(const at::Tensor& x) {
+  at::Tensor y = in_(x);
+  y = activation_ == SWIGLU ? SwiGlu::apply(y) : at::gelu(y, "none");
+  if (norm_) y = (*norm_)(y);
+  return fc2_(y);
+}
+
+std::vector<Parameter*> FeedForward::parameters() {
+  std::vector<Parameter*> all = in_.parameters();
+  const auto append = [&](const std::vector<Parameter*>& more) {
+    all.insert(all.end(), more.begin(), more.end());
+  };
+  if (norm_) append(norm_->parameters());
+  append(fc2_.parameters());
+  return all;
+}
+
+}  // namespace lextra

@@ -1,0 +1,47 @@
+// The attention of one layer: y = out_proj(norm(attention(q_proj, k_proj,
+// v_proj of x))), where norm, inner_attn_ln over all heads together, is there
+// under sub-LN only. Heads are split over the tensor axis.
+//
+// Legend: B batch, T place, C width, E packed heads (model/attention.h), H
+// query heads, D head size; heads on this rank.
+#ifndef LEXTRA_MODEL_SELF_ATTENTION_H_
+#define LEXTRA_MODEL_SELF_ATTENTION_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/run.pb.h"
+#include "model/attention.h"
+#include "model/norm.h"
+#include "parallel/communicator.h"
+#include "parallel/sharded_layers.h"
+
+namespace lextra {
+
+class SelfAttention {
+ public:
+  // `layer` is what the attention is told. Parameters are name.q_proj,
+  // name.k_proj, name.v_proj, name.inner_attn_ln, name.out_proj.
+  SelfAttention(const ModelConfig& model, int64_t layer,
+                const std::string& name, Communicator& tensor_axis,
+                const Initializer& initialize);
+
+  // x [B, T, C] -> [B, T, C], both replicated.
+  at::Tensor operator()(const at::Tensor& x_BTC, Attention& attention);
+  std::vector<Parameter*> parameters();
+
+ private:
+  int64_t layer_;
+  int64_t head_size_;
+  ColumnParallelLinear qkv_proj_;
+  std::optional<NormLayer> norm_;
+  RowParallelLinear out_proj_;
+};
+
+}  // namespace lextra
+
+#endif  // LEXTRA_MODEL_SELF_ATTENTION_H_

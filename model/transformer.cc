@@ -1,0 +1,162 @@
+#include "model/transformer.h"
+
+#include <optional>
+#include <string>
+
+#include "config/resolve.h"
+#include "model/feed_forward.h"
+#include "model/initialization.h"
+#include "model/norm.h"
+#include "model/position_encoding.h"
+#include "model/self_attention.h"
+
+namespace lextra {
+namespace {
+
+NormLayer ReplicatedNorm(const ModelConfig& model, const std::string& name,
+                         const Initializer& initialize) {
+  return NormLayer(model.norm(), name, model.width(), model.norm_epsilon(),
+                   model.bias(), /*split_over=*/nullptr, initialize);
+}
+
+}  // namespace
+
+class Transformer::Layer {
+ public:
+  Layer(const ModelConfig& model, int64_t index, Communicator& tensor_axis,
+        const Initializer& initialize)
+      : Layer(model, index, "layers." + std::to_string(index) + ".",
+              tensor_axis, initialize) {}
+
+  at::Tensor operator()(const at::Tensor& x_BTC, Attention& attention) {
+    const at::Tensor y_BTC =
+        x_BTC + self_attention_(attention_norm_(x_BTC), attention);
+    return y_BTC + feed_forward_(feed_forward_norm_(y_BTC));
+  }
+
+  void AppendParameters(std::vector<Parameter*>* all) {
+    for (const std::vector<Parameter*>& some :
+         {attention_norm_.parameters(), self_attention_.parameters(),
+          feed_forward_norm_.parameters(), feed_forward_.parameters()}) {
+      all->insert(all->end(), some.begin(), some.end());
+    }
+  }
+
+ private:
+  Layer(const ModelConfig& model, int64_t index, const std::string& prefix,
+        Communicator& tensor_axis, const Initializer& initialize)
+      : attention_norm_(
+            ReplicatedNorm(model, prefix + "self_attn_layer_norm", initialize)),
+        self_attention_(model, index, prefix + "self_attn", tensor_axis,
+                        initialize),
+        feed_forward_norm_(
+            ReplicatedNorm(model, prefix + "final_layer_norm", initialize)),
+        feed_forward_(model, prefix + "ffn", tensor_axis, initialize) {}
+
+  NormLayer attention_norm_;
+  SelfAttention self_attention_;
+  // torchscale's final_layer_norm: the norm before the feed forward.
+  NormLayer feed_forward_norm_;
+  FeedForward feed_forward_;
+};
+
+struct Transformer::Parts {
+  Parts(const ModelConfig& model, Communicator& tensor_axis,
+        const Initializer& initialize)
+      : embedding(tensor_axis, "embed_tokens", PaddedVocab(model),
+                  model.width(), initialize),
+        positions(MakePositionEncoding(model, /*centre=*/0)),
+        norm(ReplicatedNorm(model, "layer_norm", initialize)) {
+    if (!model.tied_output()) {
+      output.emplace(tensor_axis, "output_projection", PaddedVocab(model),
+                     model.width(), initialize);
+    }
+    cross_entropy.emplace(tensor_axis, output ? *output : embedding,
+                          model.vocab_size());
+    for (int64_t index = 0; index < model.num_layers(); ++index) {
+      layers.push_back(
+          std::make_unique<Layer>(model, index, tensor_axis, initialize));
+    }
+  }
+
+  VocabParallelEmbedding embedding;
+  std::unique_ptr<PositionEncoding> positions;
+  std::vector<std::unique_ptr<Layer>> layers;
+  NormLayer norm;
+  std::optional<VocabParallelEmbedding> output;  // where it is not tied
+  std::optional<VocabParallelCrossEntropy> cross_entropy;
+};
+
+Transformer::Transformer(const ModelConfig& model, Communicator& tensor_axis)
+    : config_(model),
+      num_kv_heads_(model.num_kv_heads() / tensor_axis.size()),
+      parts_(std::make_unique<Parts>(model, tensor_axis,
+                                     MakeInitializer(model))) {}
+
+Transformer::~Transformer() = default;
+
+at::Tensor Transformer::operator()(const at::Tensor& tokens_BT,
+                                   Attention& attention,
+                                   const at::Tensor& positions_BT,
+                                   std::vector<at::Tensor>* states) {
+  const auto note = [&](const at::Tensor& x) {
+    if (states != nullptr) states->push_back(x);
+  };
+  at::Tensor x_BTC = parts_->embedding(tokens_BT);
+  if (config_.embedding_scale() != 1) {
+    x_BTC = x_BTC * config_.embedding_scale();
+  }
+  x_BTC = parts_->positions->AddToEmbedding(x_BTC, positions_BT);
+  note(x_BTC);
+  for (const std::unique_ptr<Layer>& layer : parts_->layers) {
+    x_BTC = (*layer)(x_BTC, attention);
+    note(x_BTC);
+  }
+  return parts_->norm(x_BTC);
+}
+
+VocabParallelCrossEntropy& Transformer::cross_entropy() {
+  return *parts_->cross_entropy;
+}
+
+std::vector<Parameter*> Transformer::parameters() {
+  std::vector<Parameter*> all = parts_->embedding.parameters();
+  for (const std::unique_ptr<Layer>& layer : parts_->layers) {
+    layer->AppendParameters(&all);
+  }
+  const auto append = [&](const std::vector<Parameter*>& more) {
+    all.insert(all.end(), more.begin(), more.end());
+  };
+  append(parts_->norm.parameters());
+  if (parts_->output) append(parts_->output->parameters());
+  return all;
+}
+
+int64_t Transformer::num_kv_heads() const { return num_kv_heads_; }
+
+int64_t Transformer::num_layers() const { return config_.num_layers(); }
+
+int64_t NumParameters(const ModelConfig& model) {
+  const int64_t width = model.width();
+  const int64_t heads_width = int64_t{model.num_heads()} * model.head_size();
+  const int64_t kv_width = int64_t{model.num_kv_heads()} * model.head_size();
+  const int64_t inner = model.ffn_width();
+  const int64_t bias = model.bias() ? 1 : 0;
+  const int64_t norm_bias = model.norm() == LAYER_NORM ? bias : 0;
+  const auto linear = [&](int64_t out, int64_t in) {
+    return out * (in + bias);
+  };
+  const auto norm = [&](int64_t columns) { return columns * (1 + norm_bias); };
+
+  int64_t layer =
+      2 * norm(width) + linear(heads_width + 2 * kv_width, width) +
+      linear(width, heads_width) +
+      linear(model.activation() == SWIGLU ? 2 * inner : inner, width) +
+      linear(width, inner);
+  if (model.sub_ln()) layer += norm(heads_width) + norm(inner);
+  const int64_t embeddings =
+      (model.tied_output() ? 1 : 2) * PaddedVocab(model) * width;
+  return embeddings + model.num_layers() * layer + norm(width);
+}
+
+}  // namespace lextra

@@ -1,0 +1,152 @@
+// Whole rows through the ranks.
+#include "evaluator/evaluation.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+
+#include "evaluator/long_document_scorer.h"
+#include "evaluator/protocol.h"
+#include "tests/evaluator/small_model.h"
+#include "tests/testing/golden.h"
+
+namespace lextra {
+namespace {
+
+using testing::kBlock;
+using testing::Layouts;
+using testing::MakeMesh;
+using testing::MeshOfThisRankAlone;
+using testing::RandomTokens;
+using testing::Session;
+using testing::SmallModel;
+
+EvaluationConfig SmallEvaluation() {
+  EvaluationConfig config;
+  config.add_masks(CAUSAL);
+  config.add_masks(BCA);
+  config.add_protocols(NON_OVERLAPPING);
+  config.add_protocols(PREFIX);
+  config.add_protocols(STREAMING);
+  config.add_lengths(10);
+  config.add_lengths(4 * kBlock);
+  config.set_block_size(kBlock);
+  config.set_segment_tokens(3 * kBlock);
+  return config;
+}
+
+// The mean of the NLL of all targets, each piece scored by itself.
+double MeanByPieces(LongDocumentScorer& scorer, const at::Tensor& tokens,
+                    const PieceRow& row) {
+  double sum = 0;
+  int64_t count = 0;
+  for (const Piece& piece : row.pieces) {
+    const at::Tensor part = tokens.narrow(0, piece.document, 1)
+                                .narrow(1, piece.begin, piece.num_targets + 1);
+    sum += scorer.Score(part).sum().item<double>();
+    count += piece.num_targets;
+  }
+  return sum / count;
+}
+
+// fp64, 1e-11 relative.
+TEST(Evaluate, RowsAtEveryLayoutEqualPiecesScoredOneByOne) {
+  const ModelConfig model_config = SmallModel(FP64);
+  const EvaluationConfig config = SmallEvaluation();
+  const at::Tensor tokens = RandomTokens(5, 9 * kBlock + 5);
+  const TensorDocuments documents(tokens, 50,
+                                  {.eos_id = 7, .bytes_per_token = 2});
+  const std::vector<PieceRow> rows = PlanRows(documents, config).value();
+  const std::unique_ptr<DeviceMesh> alone = MeshOfThisRankAlone();
+  Transformer whole(model_config, alone->tensor());
+  for (const MeshShape layout : Layouts()) {
+    SCOPED_TRACE(testing::Name(layout));
+    const std::unique_ptr<DeviceMesh> mesh = MakeMesh(layout);
+    Transformer model(model_config, mesh->tensor());
+    const std::vector<ResultRow> results =
+        Evaluate(model, *mesh, documents, config).value();
+    ASSERT_EQ(results.size(), 2 * rows.size());
+    for (size_t i = 0; i < results.size(); ++i) {
+      const ResultRow& result = results[i];
+      const PieceRow& row = rows[i % rows.size()];
+      SCOPED_TRACE(ResultLine(result));
+      LongDocumentScorer one_by_one(
+          whole, *alone,
+          {.mask = result.mask, .block_size = kBlock, .segment_tokens = 1000});
+      const double expected = MeanByPieces(one_by_one, tokens, row);
+      EXPECT_NEAR(result.nll / expected, 1, 1e-11);
+      EXPECT_NEAR(result.perplexity / std::exp(expected), 1, 1e-9);
+      EXPECT_EQ(result.protocol, row.protocol);
+      EXPECT_EQ(result.length, row.length);
+      EXPECT_EQ(result.documents, 5);
+      EXPECT_EQ(result.block.has_value(), result.mask == BCA);
+      EXPECT_GT(result.tokens_per_second, 0);
+      EXPECT_GT(result.peak_memory_bytes, 1 << 20);
+    }
+  }
+}
+
+TEST(Evaluate, BitsPerByteCountEveryTargetButEos) {
+  const at::Tensor tokens = RandomTokens(3, 33);
+  const TensorDocuments documents(tokens, 50,
+                                  {.eos_id = 7, .bytes_per_token = 2.5});
+  EvaluationConfig config = SmallEvaluation();
+  config.clear_protocols();
+  config.add_protocols(STREAMING);
+  const std::unique_ptr<DeviceMesh> mesh = MakeMesh(Layouts().back());
+  Transformer model(SmallModel(FP32), mesh->tensor());
+  const ResultRow row = Evaluate(model, *mesh, documents, config)->front();
+  const double num_text = tokens.narrow(1, 1, 32).ne(7).sum().item<double>();
+  ASSERT_LT(num_text, 3 * 32);
+  EXPECT_EQ(row.bytes, 2.5 * num_text);
+  EXPECT_NEAR(row.bits_per_byte,
+              row.nll * 3 * 32 / std::log(2.0) / (2.5 * num_text), 1e-12);
+}
+
+TEST(Evaluate, HandsOutEveryTargetOfAPieceOnce) {
+  const at::Tensor tokens = RandomTokens(7, 41);
+  const TensorDocuments documents(tokens, 50, {});
+  EvaluationConfig config = SmallEvaluation();
+  config.clear_protocols();
+  config.add_protocols(STREAMING);
+  config.clear_masks();
+  config.add_masks(BCA);
+  const std::unique_ptr<DeviceMesh> alone = MeshOfThisRankAlone();
+  Transformer whole(SmallModel(FP32), alone->tensor());
+  const at::Tensor expected =
+      LongDocumentScorer(
+          whole, *alone,
+          {.mask = BCA, .block_size = kBlock, .segment_tokens = 1000})
+          .Score(tokens);
+  for (const MeshShape layout : Layouts()) {
+    SCOPED_TRACE(testing::Name(layout));
+    const std::unique_ptr<DeviceMesh> mesh = MakeMesh(layout);
+    Transformer model(SmallModel(FP32), mesh->tensor());
+    const at::Tensor nll = at::zeros({7, 40}, at::kDouble);
+    const auto take = [&](int64_t document, int64_t first,
+                          const at::Tensor& nll_T) {
+      nll.select(0, document).narrow(0, first, nll_T.size(0)).add_(nll_T);
+    };
+    ASSERT_TRUE(Evaluate(model, *mesh, documents, config, take).ok());
+    mesh->data().AllReduce(nll, ReduceOp::kSum);
+    EXPECT_LT(testing::MaxDifference(nll, expected), 1e-5);
+  }
+}
+
+TEST(Evaluate, RefusesAWrongIdOnAllRanksBeforeScoring) {
+  const at::Tensor tokens = RandomTokens(2, 50);
+  tokens[1][30] = 50;
+  const TensorDocuments documents(tokens, 50, {});
+  const std::unique_ptr<DeviceMesh> mesh = MakeMesh(Layouts().back());
+  Transformer model(SmallModel(FP32), mesh->tensor());
+  const absl::Status status =
+      Evaluate(model, *mesh, documents, SmallEvaluation()).status();
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kInput);
+  EXPECT_NE(status.message().find("tokens[1, 30] = 50"), std::string::npos)
+      << status;
+}
+
+}  // namespace
+}  // namespace lextra

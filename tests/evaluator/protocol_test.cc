@@ -1,0 +1,126 @@
+#include "evaluator/protocol.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+#include <utility>
+
+namespace lextra {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class SizesOnly : public Documents {
+ public:
+  explicit SizesOnly(std::vector<int64_t> sizes)
+      : Documents({}), sizes_(std::move(sizes)) {}
+  int64_t num_documents() const override { return sizes_.size(); }
+  int64_t size(int64_t document) const override { return sizes_[document]; }
+  absl::Status Read(int64_t, int64_t, std::span<int64_t>) const override {
+    return absl::OkStatus();
+  }
+
+ private:
+  std::vector<int64_t> sizes_;
+};
+
+EvaluationConfig Config(Protocol protocol, std::vector<int64_t> lengths,
+                        int64_t max_tokens = 0) {
+  EvaluationConfig config;
+  config.add_protocols(protocol);
+  for (const int64_t length : lengths) config.add_lengths(length);
+  config.set_max_tokens(max_tokens);
+  return config;
+}
+
+using Target = std::pair<int64_t, int64_t>;  // document, place
+
+std::multiset<Target> TargetsOf(const PieceRow& row) {
+  std::multiset<Target> targets;
+  for (const Piece& piece : row.pieces) {
+    for (int64_t i = 1; i <= piece.num_targets; ++i) {
+      targets.insert({piece.document, piece.begin + i});
+    }
+  }
+  return targets;
+}
+
+TEST(PlanRows, NonOverlappingScoresTheSameTargetsOnceAtEveryLength) {
+  const SizesOnly documents({12, 13, 3, 0, 40, 1, 25});
+  const std::vector<PieceRow> rows =
+      PlanRows(documents, Config(NON_OVERLAPPING, {1, 4, 5, 12})).value();
+  ASSERT_EQ(rows.size(), 4u);
+  // 13, 40 and 25 tokens hold 1, 3 and 2 times 12 targets.
+  std::multiset<Target> expected;
+  for (const auto& [document, targets] :
+       {Target{1, 12}, Target{4, 36}, Target{6, 24}}) {
+    for (int64_t i = 1; i <= targets; ++i) expected.insert({document, i});
+  }
+  for (const PieceRow& row : rows) {
+    EXPECT_EQ(TargetsOf(row), expected) << row.length;
+    for (const Piece& piece : row.pieces) {
+      EXPECT_LE(piece.num_targets, row.length);
+      EXPECT_LE(piece.begin + piece.num_targets + 1,
+                documents.size(piece.document));
+    }
+  }
+  EXPECT_THAT(rows[3].pieces,
+              ElementsAre(Piece{1, 0, 12}, Piece{4, 0, 12}, Piece{4, 12, 12},
+                          Piece{4, 24, 12}, Piece{6, 0, 12}, Piece{6, 12, 12}));
+}
+
+TEST(PlanRows, PrefixTakesTheFirstTokensOfTheSameDocuments) {
+  const SizesOnly documents({12, 13, 40});
+  const std::vector<PieceRow> rows =
+      PlanRows(documents, Config(PREFIX, {4, 12})).value();
+  EXPECT_THAT(rows[0].pieces, ElementsAre(Piece{1, 0, 4}, Piece{2, 0, 4}));
+  EXPECT_THAT(rows[1].pieces, ElementsAre(Piece{1, 0, 12}, Piece{2, 0, 12}));
+}
+
+TEST(PlanRows, StreamingTakesWholeDocumentsThatHaveATarget) {
+  const SizesOnly documents({5, 0, 1, 2, 100});
+  const std::vector<PieceRow> rows =
+      PlanRows(documents, Config(STREAMING, {4})).value();
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].length, 100);
+  EXPECT_THAT(rows[0].pieces,
+              ElementsAre(Piece{0, 0, 4}, Piece{3, 0, 1}, Piece{4, 0, 99}));
+}
+
+TEST(PlanRows, MaxTokensTakesTheSameFirstDocumentsForEveryRow) {
+  const SizesOnly documents({30, 30, 30});
+  for (const int64_t length : {5, 10}) {
+    const std::vector<PieceRow> rows =
+        PlanRows(documents, Config(NON_OVERLAPPING, {length, 10}, 39)).value();
+    // Three times 10 fit: two of the first document, one of the second.
+    for (const PieceRow& row : rows) {
+      EXPECT_EQ(TargetsOf(row).size(), 30u);
+      EXPECT_EQ(row.pieces.back().document, 1);
+    }
+  }
+  EXPECT_THAT(PlanRows(documents, Config(PREFIX, {10}, 29))->front().pieces,
+              ElementsAre(Piece{0, 0, 10}, Piece{1, 0, 10}));
+  EXPECT_THAT(PlanRows(documents, Config(STREAMING, {10}, 31))->front().pieces,
+              ElementsAre(Piece{0, 0, 29}, Piece{1, 0, 2}));
+}
+
+TEST(PlanRows, DocumentsThatAreTooShortAreAnInputErrorThatSaysHowLong) {
+  const absl::Status status =
+      PlanRows(SizesOnly({3, 10}), Config(PREFIX, {4, 10})).status();
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kInput);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("more than 10 tokens"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("has 10"));
+}
+
+TEST(PlanRows, MaxTokensBelowTheLongestLengthIsAUsageError) {
+  const absl::Status status =
+      PlanRows(SizesOnly({100}), Config(NON_OVERLAPPING, {4, 10}, 9)).status();
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kUsage);
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("evaluation.max_tokens = 9"));
+}
+
+}  // namespace
+}  // namespace lextra

@@ -1,0 +1,122 @@
+#include "evaluator/results.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "base/files.h"
+#include "tests/testing/golden.h"
+
+namespace lextra {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::vector<ResultRow> TwoRows() {
+  ResultRow causal = {.protocol = NON_OVERLAPPING,
+                      .mask = CAUSAL,
+                      .length = 128,
+                      .nll = 1.25,
+                      .perplexity = 3.5,
+                      .bits_per_byte = 1.8,
+                      .tokens = 4096,
+                      .bytes = 4000,
+                      .documents = 3,
+                      .standard_error = 0.01,
+                      .keys_per_token = 64.5,
+                      .tokens_per_second = 1e4,
+                      .peak_memory_bytes = 1 << 28};
+  ResultRow bca = causal;
+  bca.protocol = STREAMING;
+  bca.mask = BCA;
+  bca.block = 64;
+  bca.standard_error = std::numeric_limits<double>::quiet_NaN();
+  bca.perplexity = std::numeric_limits<double>::infinity();
+  bca.by_place = {{.first = 2, .last = 3, .tokens = 2, .nll = 1.5}};
+  return {causal, bca};
+}
+
+ResultsContext Context() {
+  ResultsContext context;
+  context.config.mutable_model()->set_position(ROPE);
+  context.config.mutable_model()->set_width(48);
+  context.checkpoint_path = "runs/a/step-00000002";
+  context.checkpoint_step = 2;
+  context.command = "lextra evaluate";
+  context.versions = "lextra 0";
+  context.date = "2026-01-02T03:04:05Z";
+  return context;
+}
+
+TEST(Results, JsonHasEveryFieldAndNonFiniteNumbersAsText) {
+  const nlohmann::json json =
+      nlohmann::json::parse(ResultsJson(TwoRows(), Context()));
+  ASSERT_EQ(json["results"].size(), 2u);
+  const nlohmann::json& causal = json["results"][0];
+  EXPECT_EQ(causal["protocol"], "non_overlapping");
+  EXPECT_EQ(causal["mask"], "causal");
+  EXPECT_EQ(causal["length"], 128);
+  EXPECT_EQ(causal["nll"], 1.25);
+  EXPECT_EQ(causal["perplexity"], 3.5);
+  EXPECT_EQ(causal["bits_per_byte"], 1.8);
+  EXPECT_EQ(causal["tokens"], 4096);
+  EXPECT_EQ(causal["documents"], 3);
+  EXPECT_EQ(causal["standard_error"], 0.01);
+  EXPECT_EQ(causal["keys_per_token"], 64.5);
+  EXPECT_EQ(causal["tokens_per_second"], 1e4);
+  EXPECT_EQ(causal["peak_memory_bytes"], 1 << 28);
+  EXPECT_FALSE(causal.contains("block"));
+  EXPECT_FALSE(causal.contains("by_place"));
+  const nlohmann::json& bca = json["results"][1];
+  EXPECT_EQ(bca["protocol"], "streaming");
+  EXPECT_EQ(bca["mask"], "bca");
+  EXPECT_EQ(bca["block"], 64);
+  EXPECT_EQ(bca["standard_error"], "nan");
+  EXPECT_EQ(bca["perplexity"], "inf");
+  EXPECT_EQ(bca["by_place"][0]["nll"], 1.5);
+  EXPECT_EQ(json["config"]["model"]["width"], 48);
+  EXPECT_EQ(json["config"]["model"]["position"], "ROPE");
+  EXPECT_EQ(json["checkpoint"]["step"], 2);
+  for (const char* key : {"tokenizer", "data", "versions", "command", "date"}) {
+    EXPECT_TRUE(json.contains(key)) << key;
+  }
+}
+
+TEST(Results, CsvHasOneLineARowBelowItsHeader) {
+  EXPECT_EQ(ResultsCsv(TwoRows(), Context().config.model()),
+            "length,method,mask,protocol,ppl,nll,bpb,tokens,bytes,documents,"
+            "stderr\n"
+            "128,rope,causal,non_overlapping,3.5,1.25,1.8,4096,4000,3,0.01\n"
+            "128,rope,bca,streaming,inf,1.25,1.8,4096,4000,3,nan\n");
+}
+
+TEST(Results, TableIsMarkdownWithAlignedColumns) {
+  const std::string table = ResultsTable(TwoRows());
+  std::vector<size_t> widths;
+  size_t begin = 0;
+  for (int line = 0; line < 4; ++line) {
+    const size_t end = table.find('\n', begin);
+    widths.push_back(end - begin);
+    begin = end + 1;
+  }
+  EXPECT_THAT(widths, ElementsAre(widths[0], widths[0], widths[0], widths[0]));
+  EXPECT_THAT(table,
+              HasSubstr("| non_overlapping | causal |    128 | 1.2500 |"));
+}
+
+TEST(Results, WritesThreeFiles) {
+  const testing::TemporaryFolder folder;
+  ASSERT_TRUE(WriteResults(folder.path(), TwoRows(), Context()).ok());
+  for (const char* name : {"results.json", "results.csv", "results.md"}) {
+    const absl::StatusOr<std::string> text =
+        ReadFile(folder.path() + "/" + name, 1 << 20);
+    ASSERT_TRUE(text.ok()) << text.status();
+    EXPECT_GT(text->size(), 100u);
+  }
+}
+
+}  // namespace
+}  // namespace lextra
