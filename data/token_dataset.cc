@@ -165,8 +165,7 @@ absl::Status TokenDataset::CheckDocuments() {
   int64_t previous = 0;
   for (int64_t entry = 0; entry <= num_documents_; ++entry) {
     const int64_t first = first_sequence(entry);
-    if (first < previous || first > num_sequences_ ||
-        (entry == 0 && first != 0)) {
+    if (first < previous || (entry == 0 && first != 0)) {
       return InputError(absl::StrFormat(
           "%s: document entry %d is sequence %d; entries begin with 0, never "
           "fall and end with %d",
@@ -268,8 +267,8 @@ absl::Status TokenDataset::Read(int64_t document, int64_t begin,
       begin > document_size(document) ||
       count > document_size(document) - begin) {
     return InputError(absl::StrFormat(
-        "%s: no tokens [%d, %d) of document %d (of %d documents)", bin_.path(),
-        begin, begin + count, document, num_documents_));
+        "%s: document %d (of %d) does not have %d tokens from place %d on",
+        bin_.path(), document, num_documents_, count, begin));
   }
   const int64_t first = document_begin(document) + begin;
   switch (type_) {

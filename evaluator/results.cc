@@ -10,11 +10,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/files.h"
+#include "config/fields.h"
+#include "config/load.h"
 #include "evaluator/protocol.h"
 
 namespace lextra {
 namespace {
 
+using google::protobuf::FieldDescriptor;
 using Json = nlohmann::ordered_json;
 
 constexpr char kCaption[] =
@@ -56,14 +59,33 @@ Json RowJson(const ResultRow& row) {
   return json;
 }
 
+// Protobuf's JSON writes 64-bit integers as text.
+Json WithIntegers(const Json& value) {
+  if (value.is_string()) return Json::parse(value.get<std::string>());
+  Json list = Json::array();
+  for (const Json& element : value) list.push_back(WithIntegers(element));
+  return list;
+}
+
 Json ConfigJson(const RunConfig& config) {
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   std::string text;
-  // Fails only for messages that are not well formed.
   const auto status =
       google::protobuf::util::MessageToJsonString(config, &text, options);
-  return status.ok() ? Json::parse(text) : Json();
+  // Fails for text that is not UTF-8: a path.
+  if (!status.ok()) return RunConfigText(config);
+  Json json = Json::parse(text);
+  for (const ConfigField& field : ConfigFields()) {
+    const auto type = field.field->cpp_type();
+    const bool is_wide = type == FieldDescriptor::CPPTYPE_INT64 ||
+                         type == FieldDescriptor::CPPTYPE_UINT64;
+    if (!is_wide || !json.contains(field.section->name())) continue;
+    Json& section = json[field.section->name()];
+    const auto value = section.find(field.field->name());
+    if (value != section.end()) *value = WithIntegers(*value);
+  }
+  return json;
 }
 
 using Cells = std::vector<std::string>;

@@ -24,6 +24,8 @@ AttentionShape ShapeOf(const at::Tensor& q, const at::Tensor& k,
                   k.size(2) > 0 && q.size(2) % k.size(2) == 0,
               "attention of q ", q.sizes(), " over k ", k.sizes(), ", v ",
               v.sizes());
+  TORCH_CHECK(k.size(1) > 0 || q.size(1) == 0, "attention of q ", q.sizes(),
+              " over no keys");
   TORCH_CHECK(!causal || q.size(1) >= k.size(1),
               "causal attention of fewer queries than keys: q ", q.sizes(),
               ", k ", k.sizes());

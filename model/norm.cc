@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <optional>
 #include <utility>
 
 #include "model/kernels/normalise_rows.h"
@@ -152,9 +153,9 @@ at::Tensor Backward(const Rows& rows, const at::Tensor& dy_NC,
 class Normalise : public torch::autograd::Function<Normalise> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
-                            const at::Tensor& weight, const at::Tensor& bias,
-                            bool centred, double epsilon,
-                            Communicator* split_over) {
+                            const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias, bool centred,
+                            double epsilon, Communicator* split_over) {
     const at::Tensor x_NC = x.reshape({-1, weight.size(0)}).contiguous();
     const Rows rows = {.x_NC = x_NC,
                        .weight = weight,
@@ -164,9 +165,10 @@ class Normalise : public torch::autograd::Function<Normalise> {
                        .split_over = split_over};
     const at::Tensor y_NC = at::empty_like(x_NC);
     AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "Normalise", [&] {
-      Forward<scalar_t>(rows, bias, epsilon, y_NC);
+      Forward<scalar_t>(rows, bias.value_or(at::Tensor()), epsilon, y_NC);
     });
-    context->save_for_backward({x_NC, weight, bias, rows.mean_N, rows.rstd_N});
+    context->save_for_backward(
+        {x_NC, weight, bias.value_or(at::Tensor()), rows.mean_N, rows.rstd_N});
     context->saved_data["centred"] = centred;
     context->saved_data["split_over"] = reinterpret_cast<int64_t>(split_over);
     return y_NC.view(x.sizes());
@@ -234,8 +236,10 @@ at::Tensor NormLayer::operator()(const at::Tensor& x) {
   TORCH_CHECK(x.dim() > 0 && x.size(-1) == weight_.leaf.size(0),
               weight_.pieces[0].name, ": input of shape ", x.sizes(),
               ", this rank's weight is ", weight_.leaf.sizes());
-  return Normalise::apply(x, weight_.leaf, bias_.leaf, kind_ == LAYER_NORM,
-                          epsilon_, split_over_);
+  const auto bias =
+      bias_.leaf.defined() ? std::optional(bias_.leaf) : std::nullopt;
+  return Normalise::apply(x, weight_.leaf, bias, kind_ == LAYER_NORM, epsilon_,
+                          split_over_);
 }
 
 std::vector<Parameter*> NormLayer::parameters() {

@@ -120,6 +120,27 @@ LEXTRA_VECTOR_CLONES void ScoreGradients(Scalar* scores, Scalar* dprobs,
   for (int64_t s = seen; s < keys; ++s) scores[s] = dprobs[s] = 0;
 }
 
+template <typename Scalar>
+LEXTRA_VECTOR_CLONES Scalar Dot(const Scalar* a, const Scalar* b,
+                                int64_t size) {
+  Scalar sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < size; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+template <typename Scalar>
+LEXTRA_VECTOR_CLONES void Scale(Scalar* x, Scalar factor, int64_t size) {
+#pragma omp simd
+  for (int64_t i = 0; i < size; ++i) x[i] *= factor;
+}
+
+template <typename Scalar>
+LEXTRA_VECTOR_CLONES void Add(Scalar* x, const Scalar* more, int64_t size) {
+#pragma omp simd
+  for (int64_t i = 0; i < size; ++i) x[i] += more[i];
+}
+
 // One thread's work on (batch, head) after (batch, head), with its buffers.
 template <typename Scalar>
 class HeadAttention {
@@ -148,9 +169,7 @@ class HeadAttention {
                     RowsOf(result.out, b, t, h), rows, shape_.head_size, keys,
                     false);
       for (int64_t r = 0; r < rows; ++r) {
-        Scalar* out = result.out.At(b, t + r, h);
-        const Scalar factor = 1 / sums[r];
-        for (int64_t d = 0; d < shape_.head_size; ++d) out[d] *= factor;
+        Scale(result.out.At(b, t + r, h), 1 / sums[r], shape_.head_size);
       }
     }
   }
@@ -199,10 +218,10 @@ class HeadAttention {
         {scores_.data(), pitch_}, rows, keys, shape_.head_size, shape_.scale);
     if (operands_.bias == nullptr) return;
     for (int64_t r = 0; r < rows; ++r) {
-      const Scalar* bias = operands_.bias + h * operands_.bias_head_stride +
-                           (t + r) * operands_.bias_query_stride;
-      Scalar* scores = &scores_[r * pitch_];
-      for (int64_t s = 0; s < keys; ++s) scores[s] += bias[s];
+      Add(&scores_[r * pitch_],
+          operands_.bias + h * operands_.bias_head_stride +
+              (t + r) * operands_.bias_query_stride,
+          keys);
     }
   }
 
@@ -215,10 +234,8 @@ class HeadAttention {
         RowsOf(dout, b, t, h), RowsOf(operands_.v, b, 0, h / group_),
         {dprobs_.data(), pitch_}, rows, keys, shape_.head_size, 1);
     for (int64_t r = 0; r < rows; ++r) {
-      const Scalar* out = merged.out.At(b, t + r, h);
-      const Scalar* g = dout.At(b, t + r, h);
-      Scalar delta = 0;
-      for (int64_t d = 0; d < shape_.head_size; ++d) delta += g[d] * out[d];
+      const Scalar delta = Dot(dout.At(b, t + r, h), merged.out.At(b, t + r, h),
+                               shape_.head_size);
       ScoreGradients(&scores_[r * pitch_], &dprobs_[r * pitch_],
                      KeysSeen(t + r), keys, *merged.lse.At(b, t + r, h), delta,
                      Scalar(shape_.scale));

@@ -37,6 +37,7 @@ RunConfig MakeConfig(const Options& options) {
   model->set_vocab_multiple(64);
   config.mutable_data()->set_global_batch(static_cast<int32_t>(options.batch));
   config.mutable_parallel()->set_tensor(static_cast<int32_t>(options.tensor));
+  config.mutable_data()->set_train("random tokens");
   return config;
 }
 

@@ -65,7 +65,8 @@ std::set<std::string> Texts(const TokenDataset& dataset) {
 TEST_F(PrepareTest, WritesEveryDocumentToOneSideOfTheSplit) {
   std::set<std::string> texts;
   for (int i = 0; i < 300; ++i) {
-    const std::string text = absl::StrCat("document ", i, std::string(i, 'x'));
+    const std::string text =
+        absl::StrCat("document ", i, std::string(i * i, 'x'), i);
     AddFile(absl::StrCat(i, ".txt"), text);
     texts.insert(text);
   }

@@ -179,17 +179,22 @@ TEST_F(TokenDatasetTest, RefusesAWrongHeader) {
 // None of these counts may be used before it is checked: the sizes that follow
 // from them overflow, or ask for more memory than there is.
 TEST_F(TokenDatasetTest, RefusesCountsThatLie) {
-  for (const uint64_t count :
-       {uint64_t{0}, uint64_t{1}, uint64_t{3}, uint64_t{1} << 32,
-        uint64_t{1} << 60, uint64_t{0x1555555555555556}, uint64_t{1} << 63,
-        UINT64_MAX}) {
+  for (const uint64_t count : {uint64_t{0}, uint64_t{1}, uint64_t{3},
+                               uint64_t{1} << 32, uint64_t{1} << 63, UINT64_MAX,
+                               // 12 S, or 8 D, is right modulo 2^64.
+                               (uint64_t{1} << 62) + 2}) {
     IndexParts index = good_;
     index.sequences = count;
     ExpectRefused(index, ".idx: ");
-    index = good_;
-    index.document_entries = count == 3 ? 4 : count;
+  }
+  for (const uint64_t count :
+       {uint64_t{0}, uint64_t{2}, uint64_t{4}, uint64_t{1} << 32,
+        uint64_t{1} << 63, UINT64_MAX, (uint64_t{1} << 61) + 3}) {
+    IndexParts index = good_;
+    index.document_entries = count;
     ExpectRefused(index, ".idx: ");
   }
+  EXPECT_FALSE(Open(IndexParts().Bytes(), "", Meta(257, 256, 0, 0)).ok());
 }
 
 TEST_F(TokenDatasetTest, RefusesArraysThatContradictEachOther) {

@@ -84,12 +84,14 @@ TEST(TokenFileWriter, TakesFourBytesFromAVocabularyOf65500) {
     const TemporaryFolder folder;
     const std::string prefix = folder.path() + "/data";
     const int eos = vocab_size - 1;
-    ASSERT_TRUE(CommitAlone(MakeWriter(prefix, vocab_size, eos, {{7}})).ok());
-    EXPECT_EQ(ReadText(prefix + ".bin"), Tokens({7, eos}, item_bytes));
-    EXPECT_EQ(ReadText(prefix + ".idx"), Index({2}, item_bytes, type).Bytes());
+    ASSERT_TRUE(
+        CommitAlone(MakeWriter(prefix, vocab_size, eos, {{7}, {8}})).ok());
+    EXPECT_EQ(ReadText(prefix + ".bin"), Tokens({7, eos, 8, eos}, item_bytes));
+    EXPECT_EQ(ReadText(prefix + ".idx"),
+              Index({2, 2}, item_bytes, type).Bytes());
     const auto dataset = TokenDataset::Open(prefix);
     ASSERT_TRUE(dataset.ok()) << dataset.status();
-    EXPECT_THAT(Read(*dataset, 0), ElementsAre(7, eos));
+    EXPECT_THAT(Read(*dataset, 1), ElementsAre(8, eos));
   }
 }
 

@@ -43,6 +43,8 @@ ResultsContext Context() {
   ResultsContext context;
   context.config.mutable_model()->set_position(ROPE);
   context.config.mutable_model()->set_width(48);
+  context.config.mutable_evaluation()->add_lengths(int64_t{1} << 40);
+  context.config.mutable_evaluation()->set_block_size(64);
   context.checkpoint_path = "runs/a/step-00000002";
   context.checkpoint_step = 2;
   context.command = "lextra evaluate";
@@ -79,6 +81,8 @@ TEST(Results, JsonHasEveryFieldAndNonFiniteNumbersAsText) {
   EXPECT_EQ(bca["by_place"][0]["nll"], 1.5);
   EXPECT_EQ(json["config"]["model"]["width"], 48);
   EXPECT_EQ(json["config"]["model"]["position"], "ROPE");
+  EXPECT_EQ(json["config"]["evaluation"]["lengths"][0], int64_t{1} << 40);
+  EXPECT_EQ(json["config"]["evaluation"]["block_size"], 64);
   EXPECT_EQ(json["checkpoint"]["step"], 2);
   for (const char* key : {"tokenizer", "data", "versions", "command", "date"}) {
     EXPECT_TRUE(json.contains(key)) << key;

@@ -54,6 +54,13 @@ inline std::vector<MeshShape> Layouts() {
   return layouts;
 }
 
+// Those that share each document among all ranks.
+inline std::vector<MeshShape> LayoutsOfOneDocument() {
+  std::vector<MeshShape> layouts = Layouts();
+  std::erase_if(layouts, [](MeshShape layout) { return layout.data > 1; });
+  return layouts;
+}
+
 inline std::string Name(MeshShape layout) {
   return absl::StrFormat("data %d sequence %d tensor %d", layout.data,
                          layout.sequence, layout.tensor);

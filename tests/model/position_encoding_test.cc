@@ -80,7 +80,7 @@ TEST(XPos, RotatedQueriesAndKeysMatchTorchscale) {
   }
 }
 
-// The pairs (1, 0) show the table itself: fp64, positions up to a million.
+// The pairs (1, 0) show the table itself: fp64, positions up to 100,000.
 TEST(XPos, TablesMatchTheHighPrecisionOnes) {
   for (const char* name : {"xpos_tables_d8", "xpos_tables_d64"}) {
     const NamedTensors golden = Golden(name);

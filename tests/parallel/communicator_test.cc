@@ -3,8 +3,10 @@
 #include "parallel/communicator.h"
 
 #include <ATen/ATen.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "parallel/cuda_backend.h"
 #include "parallel/mpi_communicator.h"
 #include "tests/testing/mpi_world.h"
 
@@ -177,6 +179,15 @@ TEST(Communicator, RefusesWhatItCannotReduceOrMove) {
       group->AllGather(at::zeros({group->size() * 3 + 1}), at::zeros({3})),
       c10::Error);
   EXPECT_THROW(group->Broadcast(at::zeros({3}), group->size()), c10::Error);
+}
+
+TEST(MakeCudaCommunicator, SaysOnAllRanksThatTheBackendIsMissing) {
+  // It lies beside the program lextra, not beside tests.
+  const std::unique_ptr<Communicator> world = testing::Session().World();
+  const auto made = MakeCudaCommunicator(*world, 0);
+  EXPECT_EQ(ExitCodeOf(made.status()), ExitCode::kUsage);
+  EXPECT_THAT(std::string(made.status().message()),
+              ::testing::HasSubstr("no CUDA backend"));
 }
 
 }  // namespace

@@ -222,8 +222,10 @@ TEST(TrainStep, ANonFiniteStepIsSkippedByAllRanksAndChangesNothing) {
   }
   EXPECT_EQ(step.optimizer().num_updates(), 1);
 
-  const at::NoGradGuard no_grad;
-  last->leaf.copy_(saved);
+  {
+    const at::NoGradGuard no_grad;
+    last->leaf.copy_(saved);
+  }
   EXPECT_FALSE(step.Run(tokens, 1e-3).skipped);
 }
 

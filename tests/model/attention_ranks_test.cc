@@ -1,0 +1,150 @@
+// Attention over documents that are spread over the sequence axis.
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <gtest/gtest.h>
+
+#include "model/attention.h"
+#include "tests/model/reference.h"
+#include "tests/testing/golden.h"
+#include "tests/testing/mpi_world.h"
+
+namespace lextra {
+namespace {
+
+using testing::CausalMask;
+using testing::DensePacked;
+using testing::FromBlocks;
+using testing::HeadsConfig;
+using testing::MakeMesh;
+using testing::MaxDifference;
+using testing::Random;
+using testing::RelativeDifference;
+using testing::Session;
+using testing::ToBlocks;
+
+std::unique_ptr<DeviceMesh> SequenceMesh() {
+  return MakeMesh({.data = 1, .sequence = Session().size(), .tensor = 1});
+}
+
+// `documents` documents of 4 heads over 2, in `num_segments` segments of
+// `blocks` blocks, in rounds: each rank's rows equal those of one rank that
+// holds everything. fp64, 1e-13.
+void ExpectRoundsEqualOneRank(int64_t documents, int64_t num_segments,
+                              int64_t blocks) {
+  SCOPED_TRACE(::testing::Message()
+               << documents << " documents, " << num_segments << " segments of "
+               << blocks << " blocks");
+  constexpr int64_t kBlock = 5;
+  constexpr int64_t kLayers = 2;
+  const at::NoGradGuard no_gradients;
+  const ModelConfig model = HeadsConfig(4, 2, 8, XPOS, FP64);
+  const auto positions = MakePositionEncoding(model, kBlock);
+  const auto mesh = SequenceMesh();
+  HaloExchange halo(mesh->sequence(), kLayers);
+  BlockwiseCausalAttention spread(*positions, 2, documents, &halo);
+  BlockwiseCausalAttention whole(*positions, 2, documents, nullptr);
+  const int64_t segment_rows = blocks * documents;
+
+  std::vector<at::Tensor> qkv;
+  std::vector<at::Tensor> expected;
+  for (int64_t layer = 0; layer < kLayers; ++layer) {
+    qkv.push_back(Random({num_segments * segment_rows, kBlock, 8, 8}, layer));
+    expected.push_back(whole(layer, qkv.back().clone()));
+  }
+  halo.BeginDocument(num_segments);
+  const int64_t num_ranks = mesh->sequence().size();
+  for (int64_t round = 0; round * num_ranks < num_segments; ++round) {
+    halo.BeginRound(round);
+    const bool takes_part = halo.segment() < num_segments;
+    const int64_t rows = takes_part ? segment_rows : 0;
+    const int64_t first = takes_part ? halo.segment() * segment_rows : 0;
+    for (int64_t layer = 0; layer < kLayers; ++layer) {
+      const at::Tensor out =
+          spread(layer, qkv[layer].narrow(0, first, rows).clone());
+      EXPECT_LE(MaxDifference(out, expected[layer].narrow(0, first, rows)),
+                1e-13);
+    }
+  }
+  EXPECT_TRUE(mesh->Finalize().ok());
+}
+
+TEST(BlockwiseCausalAttention, RoundsEqualOneRank) {
+  for (const int64_t documents : {1, 2}) {
+    for (const int64_t num_segments : {1, 2, 3, 5, 9}) {
+      for (const int64_t blocks : {1, 3}) {
+        ExpectRoundsEqualOneRank(documents, num_segments, blocks);
+      }
+    }
+  }
+}
+
+TEST(BlockwiseCausalAttention, WithAHaloRefusesGradients) {
+  const ModelConfig model = HeadsConfig(1, 1, 4, XPOS, FP32);
+  const auto positions = MakePositionEncoding(model, 2);
+  const auto mesh = SequenceMesh();
+  HaloExchange halo(mesh->sequence(), 1);
+  BlockwiseCausalAttention attention(*positions, 1, 1, &halo);
+  EXPECT_THROW(attention(0, at::zeros({1, 2, 3, 4}).requires_grad_(true) * 1),
+               c10::Error);
+  EXPECT_TRUE(mesh->Finalize().ok());
+}
+
+// This rank's chunks r and 2P-1-r of [B, 2 P chunk, ...].
+at::Tensor OwnChunks(const at::Tensor& x, int64_t chunk, Communicator& axis) {
+  return at::cat(
+      {x.narrow(1, axis.rank() * chunk, chunk),
+       x.narrow(1, (2 * axis.size() - 1 - axis.rank()) * chunk, chunk)},
+      1);
+}
+
+// fp64, 1e-12 of the largest entry.
+TEST(RingCausalAttention, EqualsADenseMask) {
+  const at::NoGradGuard no_gradients;
+  const auto mesh = SequenceMesh();
+  Communicator& axis = mesh->sequence();
+  for (const PositionMethod method : {XPOS, NONE}) {
+    for (const int64_t chunk : {1, 7, 70}) {
+      const ModelConfig model = HeadsConfig(4, 2, 8, method, FP64);
+      const auto positions = MakePositionEncoding(model, 3);
+      const int64_t length = 2 * axis.size() * chunk;
+      const at::Tensor qkv = Random({2, length, 8, 8}, 1);
+      const at::Tensor expected = DensePacked(qkv, model, CausalMask(length));
+      RingCausalAttention ring(*positions, 2, axis);
+      EXPECT_LE(RelativeDifference(ring(0, OwnChunks(qkv, chunk, axis)),
+                                   OwnChunks(expected, chunk, axis)),
+                1e-12)
+          << PositionMethod_Name(method) << " chunk " << chunk;
+    }
+  }
+  EXPECT_TRUE(mesh->Finalize().ok());
+}
+
+// Chunks longer than the pieces that keys are rotated in; against plain causal
+// attention of one rank in fp64. fp64 1e-12, fp32 4e-6 of the largest entry.
+TEST(RingCausalAttention, OfLongChunksEqualsOneRank) {
+  const at::NoGradGuard no_gradients;
+  const auto mesh = SequenceMesh();
+  Communicator& axis = mesh->sequence();
+  constexpr int64_t kChunk = 1100;
+  const int64_t length = 2 * axis.size() * kChunk;
+  const at::Tensor qkv = Random({1, length, 3, 8}, 1);
+  const ModelConfig exact = HeadsConfig(1, 1, 8, XPOS, FP64);
+  const auto positions = MakePositionEncoding(exact, length / 2);
+  CausalAttention whole(*positions, 1);
+  const at::Tensor expected = OwnChunks(whole(0, qkv.clone()), kChunk, axis);
+  for (const Precision precision : {FP32, FP64}) {
+    ModelConfig model = exact;
+    model.set_precision(precision);
+    const auto own = MakePositionEncoding(model, 128);
+    RingCausalAttention ring(*own, 1, axis);
+    const at::Tensor chunks =
+        OwnChunks(qkv, kChunk, axis)
+            .to(precision == FP64 ? at::kDouble : at::kFloat);
+    EXPECT_LE(RelativeDifference(ring(0, chunks), expected),
+              precision == FP64 ? 1e-12 : 4e-6);
+  }
+  EXPECT_TRUE(mesh->Finalize().ok());
+}
+
+}  // namespace
+}  // namespace lextra
