@@ -70,6 +70,10 @@ int64_t TotalBytes(const std::vector<std::string>& files) {
   return total;
 }
 
+std::string Count(int64_t count, const char* noun) {
+  return absl::StrCat(count, " ", noun, count == 1 ? "" : "s");
+}
+
 // Writes one side of the split and counts.
 class SplitWriter {
  public:
@@ -141,11 +145,11 @@ class Preparation {
     summary_.byte_order_marks = reader_.num_byte_order_marks();
     if (num_documents() > 0) return absl::OkStatus();
     return InputError(absl::StrFormat(
-        "%s: no document in %d file(s): %d empty, %d shorter than "
+        "%s: no document in %s: %d without text, %d shorter than "
         "--min_document_bytes=%d",
         options_.inputs.front() + (options_.inputs.size() > 1 ? " ..." : ""),
-        summary_.files, summary_.empty_documents, summary_.short_documents,
-        options_.min_document_bytes));
+        Count(summary_.files, "file"), summary_.empty_documents,
+        summary_.short_documents, options_.min_document_bytes));
   }
 
   absl::Status Commit() {
@@ -233,25 +237,24 @@ absl::StatusOr<PrepareSummary> Prepare(const PrepareOptions& options) {
 }
 
 std::string SummaryText(const PrepareSummary& summary) {
-  const int64_t documents =
-      summary.train.documents + summary.validation.documents;
   const double megabytes =
       (summary.train.bytes + summary.validation.bytes) * 1e-6;
   std::string text = absl::StrFormat(
-      "Read %d files: %d documents, %.1f MB of text in %.2f s (%.0f MB/s)\n",
-      summary.files, documents, megabytes, summary.seconds,
-      megabytes / summary.seconds);
+      "Read %s: %s, %.3f MB of text in %.2f s (%.0f MB/s)\n",
+      Count(summary.files, "file"),
+      Count(summary.train.documents + summary.validation.documents, "document"),
+      megabytes, summary.seconds, megabytes / summary.seconds);
   if (summary.empty_documents > 0) {
-    absl::StrAppendFormat(&text, "Left out: %d empty documents\n",
-                          summary.empty_documents);
+    absl::StrAppendFormat(&text, "Left out: %s without text\n",
+                          Count(summary.empty_documents, "document"));
   }
   if (summary.short_documents > 0) {
-    absl::StrAppendFormat(&text, "Left out: %d documents below the minimum\n",
-                          summary.short_documents);
+    absl::StrAppendFormat(&text, "Left out: %s below the minimum size\n",
+                          Count(summary.short_documents, "document"));
   }
   if (summary.byte_order_marks > 0) {
-    absl::StrAppendFormat(&text, "Dropped: byte order marks of %d files\n",
-                          summary.byte_order_marks);
+    absl::StrAppendFormat(&text, "Dropped: the byte order mark of %s\n",
+                          Count(summary.byte_order_marks, "file"));
   }
   absl::StrAppend(&text,
                   "\nsplit        documents          tokens           bytes\n");

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <span>
 
 #include "absl/time/clock.h"
@@ -97,12 +98,15 @@ int64_t PeakMemoryBytes(Communicator& world) {
   return bytes.item<int64_t>();
 }
 
-double NumVisibleKeys(const PieceRow& row, const LongDocumentScorer& scorer) {
+double KeysPerToken(const PieceRow& row, const LongDocumentScorer& scorer) {
+  if (row.pieces.empty()) return std::numeric_limits<double>::quiet_NaN();
   double keys = 0;
+  int64_t tokens = 0;
   for (const Piece& piece : row.pieces) {
     keys += scorer.NumVisibleKeys(piece.num_targets);
+    tokens += piece.num_targets;
   }
-  return keys;
+  return keys / static_cast<double>(tokens);
 }
 
 ResultRow ScoreRow(const PieceRow& row, double num_bytes,
@@ -130,7 +134,7 @@ ResultRow ScoreRow(const PieceRow& row, double num_bytes,
                       .bytes = num_bytes,
                       .documents = sums.num_documents(),
                       .standard_error = sums.StandardError()};
-  result.keys_per_token = NumVisibleKeys(row, scorer) / result.tokens;
+  result.keys_per_token = KeysPerToken(row, scorer);
   result.tokens_per_second = result.tokens / seconds;
   result.peak_memory_bytes = PeakMemoryBytes(mesh.world());
   if (result.mask == BCA) result.block = scorer.options().block_size;

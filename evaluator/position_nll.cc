@@ -62,6 +62,7 @@ int64_t PositionNll::num_documents() const {
 }
 
 double PositionNll::Mean() const {
+  if (num_tokens() == 0) return std::numeric_limits<double>::quiet_NaN();
   return by_document_.select(1, 0).sum().item<double>() / num_tokens();
 }
 

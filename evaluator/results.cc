@@ -21,13 +21,15 @@ using google::protobuf::FieldDescriptor;
 using Json = nlohmann::ordered_json;
 
 constexpr char kCaption[] =
-    "NLL in nats a token; std. error of the NLL over documents; keys that a "
-    "token sees on average. All lengths of a protocol score the same "
-    "documents. non_overlapping: pieces of that length, each alone, and the "
-    "same targets at every length; its early tokens have little context, so it "
-    "falls with length even for a model that ignores far context. prefix: the "
-    "first tokens of each document. streaming: whole documents; the length is "
-    "the longest one's.\n";
+    "NLL in nats a token, with its standard error over documents; keys that a "
+    "token sees\non average. All lengths of a protocol score the same "
+    "documents.\n\n"
+    "- non_overlapping: pieces of that length, each alone; the same targets at "
+    "every length.\n"
+    "  Tokens early in a piece have little context, so it falls with length "
+    "even for a model\n  that ignores far context.\n"
+    "- prefix: the first tokens of each document, one piece.\n"
+    "- streaming: whole documents; the length is the longest one's.\n";
 
 // JSON has no NaN: non-finite numbers are strings.
 Json Number(double value) {

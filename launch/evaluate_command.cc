@@ -186,15 +186,13 @@ absl::Status PrepareOutputs(const EvaluateOptions& options,
   if (!results_folder.empty()) {
     LEXTRA_RETURN_IF_ERROR(MakeFolders(results_folder));
   }
+  if (options.nll_out.empty()) return absl::OkStatus();
   const std::filesystem::path folder =
       std::filesystem::absolute(options.nll_out).parent_path();
   std::error_code ignored;
-  if (!options.nll_out.empty() &&
-      !std::filesystem::is_directory(folder, ignored)) {
-    return StorageError(absl::StrCat("--nll_out=", options.nll_out, ": ",
-                                     folder.string(), " is no folder"));
-  }
-  return absl::OkStatus();
+  if (std::filesystem::is_directory(folder, ignored)) return absl::OkStatus();
+  return StorageError(absl::StrCat("--nll_out=", options.nll_out, ": ",
+                                   folder.string(), " is no folder"));
 }
 
 // What is scored, from a data set or a file of tokens.
@@ -387,7 +385,7 @@ absl::Status RunEvaluate(MpiSession& mpi,
       *world, LoadWeights(step_folder, *manifest, mesh->tensor(), &model)));
   LogInfo(
       "%s: step %d; %d rank(s): data %d x sequence %d x tensor %d; %d "
-      "documents of %s",
+      "document(s) of %s",
       step_folder, manifest->state().step(), mpi.size(),
       config.parallel().data(), config.parallel().sequence(),
       config.parallel().tensor(), (*input)->documents->num_documents(),

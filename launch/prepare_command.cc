@@ -88,8 +88,8 @@ void GiveHints(const PrepareOptions& options, const PrepareSummary& summary) {
   if (options.validation_fraction > 0) hint_if_empty(summary.validation);
   if (summary.binary_documents > 0) {
     LogHint(
-        "%d documents hold NUL bytes and may not be text; choose files by "
-        "--extension",
+        "documents with NUL bytes: %d; they may not be text (choose files by "
+        "--extension)",
         summary.binary_documents);
   }
 }

@@ -1,5 +1,6 @@
 #include <memory>
 
+#include "base/files.h"
 #include "base/log.h"
 #include "config/load.h"
 #include "config/resolve.h"
@@ -94,6 +95,22 @@ absl::StatusOr<RunConfig> EffectiveConfig(const TrainOptions& options,
   return config;
 }
 
+// The start's own words in the run folder. Collective.
+absl::Status RecordStart(const std::string& run_folder, const RunConfig& config,
+                         const std::vector<std::string>& arguments,
+                         const MpiSession& mpi, Communicator& world) {
+  const std::vector<std::string> hosts = GatherTexts(world, mpi.host());
+  std::vector<std::string> command = {"lextra", "train"};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  absl::Status recorded;
+  if (world.rank() == 0) {
+    recorded = OpenRunFolder(
+        run_folder, config,
+        {.command = command, .versions = VersionLine(), .rank_hosts = hosts});
+  }
+  return AgreeOnStatus(world, recorded);
+}
+
 }  // namespace
 
 absl::Status RunTrain(MpiSession& mpi,
@@ -123,16 +140,9 @@ absl::Status RunTrain(MpiSession& mpi,
     return UsageError("--run_dir is missing: the folder of this run");
   }
 
-  const std::vector<std::string> hosts = GatherTexts(*world, mpi.host());
-  std::vector<std::string> command = {"lextra", "train"};
-  command.insert(command.end(), arguments.begin(), arguments.end());
-  absl::Status opened;
-  if (world->rank() == 0) {
-    opened = OpenRunFolder(
-        options.run_dir, config,
-        {.command = command, .versions = VersionLine(), .rank_hosts = hosts});
-  }
-  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(*world, opened));
+  absl::Status made;
+  if (world->rank() == 0) made = MakeFolders(options.run_dir);
+  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(*world, made));
   SetLogFile(options.run_dir + "/log.txt");
   LEXTRA_RETURN_IF_ERROR(SetUpThreads(mpi, config.parallel()));
   LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<DeviceMesh> mesh,
@@ -149,6 +159,10 @@ absl::Status RunTrain(MpiSession& mpi,
   LEXTRA_ASSIGN_OR_RETURN(
       const std::unique_ptr<Trainer> trainer,
       Trainer::Create(config, options.run_dir, resume, *mesh));
+  // Not before: a run that is refused leaves the folder telling how its
+  // checkpoints came about.
+  LEXTRA_RETURN_IF_ERROR(
+      RecordStart(options.run_dir, config, arguments, mpi, *world));
   const int64_t last_step = options.stop_at_step > 0
                                 ? options.stop_at_step
                                 : config.schedule().num_steps();

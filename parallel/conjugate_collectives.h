@@ -3,9 +3,7 @@
 //                    forward       backward      used
 //   CopyToAxis       identity      all-reduce    into a column-parallel layer
 //   ReduceFromAxis   all-reduce    identity      out of a row-parallel layer
-//   SumOverAxis      all-reduce    all-reduce    statistics that every rank
-//   uses
-//                                                on its own shard
+//   SumOverAxis      all-reduce    all-reduce    statistics of sharded values
 //
 // A group of one rank returns its argument. Source: the conjugate operators f
 // and g of Megatron-LM (Shoeybi et al. 2019, section 3).

@@ -80,8 +80,10 @@ class PendingRequests : public PendingCollective::State {
         receive_(std::move(receive)) {}
 
   void Wait() override {
-    LEXTRA_CHECK_MPI(MPI_Waitall(static_cast<int>(requests_.size()),
-                                 requests_.data(), MPI_STATUSES_IGNORE));
+    // One by one: MPI_Waitall would only say that one of them failed.
+    for (MPI_Request& request : requests_) {
+      LEXTRA_CHECK_MPI(MPI_Wait(&request, MPI_STATUS_IGNORE));
+    }
   }
 
  private:

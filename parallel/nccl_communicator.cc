@@ -136,7 +136,8 @@ class NcclCommunicator : public Communicator {
   // Waits until `group` is ready.
   static std::unique_ptr<Communicator> Wrap(ncclComm_t group, std::string axis,
                                             at::Device device) {
-    LEXTRA_CHECK_NCCL(group, ncclInProgress);
+    const ncclResult_t starting = ncclInProgress;
+    LEXTRA_CHECK_NCCL(group, starting);
     int rank = 0;
     int size = 1;
     LEXTRA_CHECK_NCCL(group, ncclCommUserRank(group, &rank));

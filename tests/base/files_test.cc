@@ -13,7 +13,7 @@
 #include <thread>
 #include <utility>
 
-#include "tests/base/temporary_folder.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace lextra {
 namespace {

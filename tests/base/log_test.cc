@@ -4,7 +4,7 @@
 
 #include <fstream>
 
-#include "tests/base/temporary_folder.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace lextra {
 namespace {

@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "data/token_file_writer.h"
-#include "tests/base/temporary_folder.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace lextra {
 namespace {

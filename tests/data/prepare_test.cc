@@ -9,7 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "data/token_dataset.h"
-#include "tests/base/temporary_folder.h"
+#include "tests/testing/temporary_folder.h"
 #include "tests/data/token_files.h"
 
 namespace lextra {
@@ -154,8 +154,8 @@ TEST_F(PrepareTest, SummarySaysWhatIsThere) {
   EXPECT_THAT(
       SummaryText(*summary),
       AllOf(HasSubstr("Read 4 files: 3 documents"),
-            HasSubstr("Left out: 1 empty documents\n"),
-            HasSubstr("Dropped: byte order marks of 1 files\n"),
+            HasSubstr("Left out: 1 document without text\n"),
+            HasSubstr("Dropped: the byte order mark of 1 file\n"),
             HasSubstr("train                3              14              11"),
             HasSubstr("          8 - 15                   1            0\n")));
 }
@@ -166,7 +166,7 @@ TEST_F(PrepareTest, RefusesAnEmptyCorpus) {
   options_.min_document_bytes = 2;
   EXPECT_THAT(ExpectRefused(ExitCode::kInput),
               AllOf(HasSubstr(options_.inputs[0]), HasSubstr("no document"),
-                    HasSubstr("1 empty, 1 shorter")));
+                    HasSubstr("1 without text, 1 shorter")));
 }
 
 TEST_F(PrepareTest, LeavesNothingBehindABadLine) {

@@ -5,7 +5,7 @@
 
 #include <filesystem>
 
-#include "tests/base/temporary_folder.h"
+#include "tests/testing/temporary_folder.h"
 #include "tests/data/token_files.h"
 
 namespace lextra {
@@ -179,22 +179,26 @@ TEST_F(TokenDatasetTest, RefusesAWrongHeader) {
 // None of these counts may be used before it is checked: the sizes that follow
 // from them overflow, or ask for more memory than there is.
 TEST_F(TokenDatasetTest, RefusesCountsThatLie) {
-  for (const uint64_t count : {uint64_t{0}, uint64_t{1}, uint64_t{3},
-                               uint64_t{1} << 32, uint64_t{1} << 63, UINT64_MAX,
-                               // 12 S, or 8 D, is right modulo 2^64.
-                               (uint64_t{1} << 62) + 2}) {
+  for (const uint64_t count : {0, 1, 3}) {
     IndexParts index = good_;
     index.sequences = count;
-    ExpectRefused(index, ".idx: ");
+    ExpectRefused(index, "82 bytes; ");
+    index = good_;
+    index.document_entries = count + 1;
+    if (count + 1 != 3) ExpectRefused(index, "82 bytes; ");
   }
+  // The last two are right modulo 2^64: 12 S or 8 D bytes.
   for (const uint64_t count :
-       {uint64_t{0}, uint64_t{2}, uint64_t{4}, uint64_t{1} << 32,
-        uint64_t{1} << 63, UINT64_MAX, (uint64_t{1} << 61) + 3}) {
+       {uint64_t{1} << 32, uint64_t{1} << 63, UINT64_MAX,
+        (uint64_t{1} << 62) + 2, (uint64_t{1} << 61) + 3}) {
     IndexParts index = good_;
+    index.sequences = count;
+    ExpectRefused(index, "which its 82 bytes can't hold");
+    index = good_;
     index.document_entries = count;
-    ExpectRefused(index, ".idx: ");
+    ExpectRefused(index, "which its 82 bytes can't hold");
   }
-  EXPECT_FALSE(Open(IndexParts().Bytes(), "", Meta(257, 256, 0, 0)).ok());
+  ExpectRefused(IndexParts(), "0 document entries (at least 1)");
 }
 
 TEST_F(TokenDatasetTest, RefusesArraysThatContradictEachOther) {

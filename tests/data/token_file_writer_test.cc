@@ -6,7 +6,7 @@
 
 #include <filesystem>
 
-#include "tests/base/temporary_folder.h"
+#include "tests/testing/temporary_folder.h"
 #include "tests/data/token_files.h"
 
 namespace lextra {

@@ -1,5 +1,6 @@
 // Bad input of every kind: one line that names what is wrong, the same exit
 // code on all ranks, in seconds, and nothing half-written.
+#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 
 #include <cstdint>
@@ -9,7 +10,9 @@
 #include <set>
 #include <sstream>
 
+#include "checkpoint/tensor_file.h"
 #include "tests/end_to_end/lextra_program.h"
+#include "tests/testing/golden.h"
 
 namespace lextra::testing {
 namespace {
@@ -25,6 +28,19 @@ constexpr int kUsage = 2;
 constexpr int kInput = 3;
 constexpr int kCheckpoint = 4;
 constexpr int kStorage = 8;
+
+// What a run leaves that was refused once it had looked at its folder, and one
+// that had begun to train.
+const std::set<std::string>& LogOnly() {
+  static const auto& names = *new std::set<std::string>{"new-run", "log.txt"};
+  return names;
+}
+const std::set<std::string>& Records() {
+  static const auto& names = *new std::set<std::string>{
+      "new-run",  "config.textproto", "cmdline.txt",
+      "env.json", "log.txt",          "metrics.jsonl"};
+  return names;
+}
 
 // What each case starts from: a data set, a configuration and a run that has a
 // checkpoint, all good, and a folder where no run is yet.
@@ -76,9 +92,9 @@ struct BadInput {
   std::function<Arguments(const Scene&)> make;
   // What the line must contain.
   std::vector<std::string> words;
-  // The run had begun when it met the bad input: it leaves its records, each of
-  // them whole.
-  bool has_begun = false;
+  // What it may leave or add to, by name: nothing unless it had begun to run.
+  // An empty folder "results" is how evaluate sees early that it can write.
+  std::set<std::string> leaves = {};
 };
 
 void PrintTo(const BadInput& bad, std::ostream* out) { *out << bad.name; }
@@ -116,8 +132,8 @@ BadInput BadArguments(const std::string& name, const Arguments& more,
 
 std::vector<BadInput> ConfigCases() {
   return {
-      BadConfigFile("FileWithUnknownField", "\nmodel { widht: 3 }",
-                    {"widht", "width"}),
+      BadConfigFile("FileWithUnknownField", "\noptimizer { betta1: 0.9 }",
+                    {"betta1", "beta1"}),
       BadConfigFile("FileWithNan", "\noptimizer { beta1: nan }",
                     {"optimizer.beta1"}),
       BadConfigFile("FileWithWrongType", "\noptimizer { epsilon: \"small\" }",
@@ -206,7 +222,7 @@ std::vector<BadInput> DataCases() {
          return scene.TrainNew();
        },
        {"corpus-validation.bin", "No such file"},
-       /*has_begun=*/true},
+       LogOnly()},
       {"TruncatedBin",
        kRanks,
        kInput,
@@ -254,7 +270,7 @@ std::vector<BadInput> DataCases() {
          return scene.TrainNew();
        },
        {"corpus-train.bin", "token id 300", "257"},
-       /*has_begun=*/true},
+       Records()},
       {"DataSetSmallerThanASample",
        kRanks,
        kInput,
@@ -262,7 +278,7 @@ std::vector<BadInput> DataCases() {
          return scene.TrainNew({"model.training_length=2000000"});
        },
        {"corpus-train"},
-       /*has_begun=*/true},
+       LogOnly()},
       {"EmptyCorpusFolder",
        1,
        kInput,
@@ -312,11 +328,23 @@ std::vector<BadInput> DataCases() {
          return scene.Evaluate({"--tokens=" + scene.Shard()});
        },
        {"safetensors", "tokens"}},
+      {"TokensFileWithAnIdBeyondTheVocabulary",
+       kRanks,
+       kInput,
+       [](const Scene& scene) {
+         const std::string path = scene.folder + "/tokens.safetensors";
+         const at::Tensor tokens = at::full({1, 100}, 65, at::kLong);
+         tokens[0][98] = 257;
+         EXPECT_TRUE(WriteTensorFile(path, {{"tokens", tokens}}).ok());
+         return scene.Evaluate({"--tokens=" + path});
+       },
+       {"257", "98"},
+       {"results"}},
       {"ImportOfWeightsThatAreNotThere",
        1,
        kInput,
        [](const Scene& scene) {
-         return scene.Import({"--config=" + scene.config(),
+         return scene.Import({"--config=" + GoldenPath("decoder_preln.json"),
                               "--weights=" + scene.folder + "/none"});
        },
        {"/none", "No such file"}},
@@ -340,14 +368,16 @@ std::vector<BadInput> DamagedCheckpoint(
              damage(scene);
              return scene.Train(scene.run());
            },
-           words,
-           /*has_begun=*/true},
-          {name + "InEvaluate", kRanks, kCheckpoint,
+           words, LogOnly()},
+          {name + "InEvaluate",
+           kRanks,
+           kCheckpoint,
            [damage](const Scene& scene) {
              damage(scene);
              return scene.Evaluate();
            },
-           words}};
+           words,
+           {"results"}}};
 }
 
 std::vector<BadInput> CheckpointCases() {
@@ -422,7 +452,7 @@ std::vector<BadInput> StorageCases() {
        kRanks,
        kStorage,
        [](const Scene& scene) { return scene.Train(scene.config() + "/run"); },
-       {"small.textproto/run"}},
+       {"small.textproto"}},
       {"OutputOfPrepareBelowAFile",
        1,
        kStorage,
@@ -430,7 +460,7 @@ std::vector<BadInput> StorageCases() {
          return Arguments{"prepare", "--output=" + scene.config() + "/tokens",
                           scene.config()};
        },
-       {"small.textproto/tokens"}},
+       {"small.textproto"}},
       {"ResultsFolderThatIsAFile",
        kRanks,
        kStorage,
@@ -458,14 +488,6 @@ std::map<std::string, std::string> FilesBelow(const std::string& folder) {
         entry.is_directory() ? "a folder" : ReadText(entry.path());
   }
   return files;
-}
-
-// What a run writes about itself before it trains.
-bool IsRecordOfARun(const std::string& path) {
-  static const auto& names = *new std::set<std::string>{
-      "run",      "new-run", "config.textproto", "cmdline.txt",
-      "env.json", "log.txt", "metrics.jsonl"};
-  return names.contains(fs::path(path).filename().string());
 }
 
 std::vector<std::string> LinesWith(const std::string& word,
@@ -529,7 +551,7 @@ TEST_P(BadInputTest, EndsWithOneLineAndOneCodeAndLeavesNothing) {
       << result.output;
 
   for (const auto& [path, bytes] : FilesBelow(scene.folder)) {
-    if (bad.has_begun && IsRecordOfARun(path)) continue;
+    if (bad.leaves.contains(fs::path(path).filename().string())) continue;
     EXPECT_TRUE(before.contains(path)) << path << " is new";
     EXPECT_TRUE(!before.contains(path) || before.at(path) == bytes)
         << path << " has changed";

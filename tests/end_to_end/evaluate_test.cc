@@ -105,12 +105,14 @@ INSTANTIATE_TEST_SUITE_P(Layouts, GoldenNllTest,
                                   std::to_string(std::get<2>(info.param));
                          });
 
-TEST_F(EvaluateTest, ARowOfOneTokenHasNoTargets) {
-  const at::Tensor nll = Score(
-      2, Import(kDecoders[0]),
-      TokensFile("one", at::full({2, 1}, 5, at::kLong)),
-      {"parallel.data=1", "parallel.sequence=2", "evaluation.masks=[BCA]"});
-  EXPECT_EQ(nll.sizes(), (std::vector<int64_t>{2, 0}));
+TEST_F(EvaluateTest, RowsOfOneTokenOrNoneHaveNoTargets) {
+  for (const int64_t length : {1, 0}) {
+    const at::Tensor nll = Score(
+        2, Import(kDecoders[0]),
+        TokensFile("short", at::full({2, length}, 5, at::kLong)),
+        {"parallel.data=1", "parallel.sequence=2", "evaluation.masks=[BCA]"});
+    EXPECT_EQ(nll.sizes(), (std::vector<int64_t>{2, 0}));
+  }
 }
 
 TEST_F(EvaluateTest, ATrainedRunIsScoredIntoATable) {

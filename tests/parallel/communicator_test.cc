@@ -144,6 +144,20 @@ TEST_P(Collectives, EmptyTensorsPass) {
 INSTANTIATE_TEST_SUITE_P(WholeAndInPieces, Collectives,
                          ::testing::Values(kMaxMpiCount, 7));
 
+TEST(Communicator, AllReduceGivesTheSameBitsToAllRanks) {
+  // Replicated tensors stay equal only because of this. The sizes take MPI
+  // through its algorithms; the numbers are not exactly summable.
+  const std::unique_ptr<Communicator> group = testing::Session().World();
+  for (const int64_t size : {1, 100, 5000, 200000, 1500000}) {
+    const at::Tensor sum =
+        at::arange(size, at::kFloat).add_(group->rank()).sin_();
+    group->AllReduce(sum, ReduceOp::kSum);
+    const at::Tensor of_rank_0 = sum.clone();
+    group->Broadcast(of_rank_0, 0);
+    EXPECT_TRUE(sum.equal(of_rank_0)) << size;
+  }
+}
+
 TEST(Communicator, LargeMessagesInBothDirectionsDoNotLock) {
   const std::unique_ptr<Communicator> group = testing::Session().World();
   const int right = (group->rank() + 1) % group->size();

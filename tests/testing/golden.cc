@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <limits>
 
 namespace lextra::testing {
@@ -41,17 +40,6 @@ double RelativeDifference(const at::Tensor& a, const at::Tensor& reference) {
           : reference.to(at::kDouble).abs().max().item<double>();
   const double difference = MaxDifference(a, reference);
   return difference == 0 ? 0 : difference / scale;
-}
-
-TemporaryFolder::TemporaryFolder() {
-  std::string pattern =
-      (std::filesystem::temp_directory_path() / "lextra-test-XXXXXX").string();
-  path_ = mkdtemp(pattern.data());
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
 }
 
 }  // namespace lextra::testing

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "checkpoint/tensor_file.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace lextra::testing {
 
@@ -20,19 +21,6 @@ NamedTensors Golden(const std::string& name);
 double MaxDifference(const at::Tensor& a, const at::Tensor& b);
 // max |a - b| / max |b|.
 double RelativeDifference(const at::Tensor& a, const at::Tensor& reference);
-
-// A folder of this test's own under the system's temporary folder, removed when
-// the object goes.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  ~TemporaryFolder();
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 }  // namespace lextra::testing
 

@@ -1,6 +1,6 @@
 // A folder of a test's own, removed when the object goes.
-#ifndef LEXTRA_TESTS_BASE_TEMPORARY_FOLDER_H_
-#define LEXTRA_TESTS_BASE_TEMPORARY_FOLDER_H_
+#ifndef LEXTRA_TESTS_TESTING_TEMPORARY_FOLDER_H_
+#define LEXTRA_TESTS_TESTING_TEMPORARY_FOLDER_H_
 
 #include <cstdlib>
 #include <filesystem>
@@ -31,4 +31,4 @@ class TemporaryFolder {
 
 }  // namespace lextra::testing
 
-#endif  // LEXTRA_TESTS_BASE_TEMPORARY_FOLDER_H_
+#endif  // LEXTRA_TESTS_TESTING_TEMPORARY_FOLDER_H_
