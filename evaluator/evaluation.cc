@@ -19,7 +19,7 @@
 namespace lextra {
 namespace {
 
-constexpr int64_t kTokensPerCheck = 1 << 16;
+constexpr int64_t kTokensPerCheck = 4096;
 
 // Reads every target of a row once. Returns how many are text.
 absl::StatusOr<int64_t> CountTextTargets(const Documents& documents,

@@ -1,5 +1,7 @@
 #include "model/transformer.h"
 
+#include <ATen/TensorOperators.h>
+
 #include <optional>
 #include <string>
 

@@ -94,20 +94,26 @@ TEST(Evaluate, RowsAtEveryLayoutEqualPiecesScoredOneByOne) {
 }
 
 TEST(Evaluate, BitsPerByteCountEveryTargetButEos) {
-  const at::Tensor tokens = RandomTokens(3, 33);
+  constexpr int64_t kTokens = 5000;  // more than are checked at once
+  const at::Tensor tokens = RandomTokens(3, kTokens);
   const TensorDocuments documents(tokens, 50,
                                   {.eos_id = 7, .bytes_per_token = 2.5});
   EvaluationConfig config = SmallEvaluation();
   config.clear_protocols();
   config.add_protocols(STREAMING);
+  config.clear_masks();
+  config.add_masks(BCA);
+  config.set_segment_tokens(2048);
   const std::unique_ptr<DeviceMesh> mesh = MakeMesh(Layouts().back());
   Transformer model(SmallModel(FP32), mesh->tensor());
   const ResultRow row = Evaluate(model, *mesh, documents, config)->front();
-  const double num_text = tokens.narrow(1, 1, 32).ne(7).sum().item<double>();
-  ASSERT_LT(num_text, 3 * 32);
+  const double num_targets = 3 * (kTokens - 1);
+  const double num_text =
+      tokens.narrow(1, 1, kTokens - 1).ne(7).sum().item<double>();
+  ASSERT_LT(num_text, num_targets);
   EXPECT_EQ(row.bytes, 2.5 * num_text);
   EXPECT_NEAR(row.bits_per_byte,
-              row.nll * 3 * 32 / std::log(2.0) / (2.5 * num_text), 1e-12);
+              row.nll * num_targets / std::log(2.0) / (2.5 * num_text), 1e-12);
 }
 
 TEST(Evaluate, HandsOutEveryTargetOfAPieceOnce) {
