@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <functional>
 #include <limits>
 #include <span>
+#include <string>
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -64,9 +67,50 @@ std::vector<Batch> Batches(const PieceRow& row,
   return batches;
 }
 
+// Says now and then how far a row is: at a terminal by one line that is drawn
+// again and again, elsewhere by a line every half minute.
+class RowProgress {
+ public:
+  explicit RowProgress(const PieceRow& row, int num_data_ranks)
+      : num_data_ranks_(num_data_ranks), on_terminal_(ProgressIsWelcome()) {
+    for (const Piece& piece : row.pieces) total_ += piece.num_targets;
+  }
+  ~RowProgress() {
+    if (drawn_) std::fputs("\r\033[K", stderr);
+  }
+
+  // More targets have been scored here; as many, about, on each data rank.
+  void Add(int64_t num_targets) {
+    done_ = std::min(total_, done_ + num_targets * num_data_ranks_);
+    const double seconds = absl::ToDoubleSeconds(absl::Now() - start_);
+    if (seconds < next_seconds_) return;
+    next_seconds_ = seconds + (on_terminal_ ? 0.2 : 30);
+    const std::string line = absl::StrFormat(
+        "evaluate: %3.0f%% of %d tokens, %.0f tokens/s, %.0f s left",
+        100.0 * done_ / total_, total_, done_ / seconds,
+        seconds * (total_ - done_) / done_);
+    if (!on_terminal_) return LogLine(line);
+    std::fprintf(stderr, "\r%s\033[K", line.c_str());
+    std::fflush(stderr);
+    drawn_ = true;
+  }
+
+ private:
+  absl::Time start_ = absl::Now();
+  double next_seconds_ = 30;
+  int64_t total_ = 0;
+  int64_t done_ = 0;
+  int num_data_ranks_;
+  bool on_terminal_;
+  bool drawn_ = false;
+};
+
+// Takes the NLL of a piece's targets first + 1 .. first + n.
+using PieceNll = std::function<void(const Piece& piece, int64_t first,
+                                    const at::Tensor& nll_T)>;
+
 void ScoreBatch(const Documents& documents, Batch batch,
-                LongDocumentScorer& scorer, PositionNll* sums,
-                const DocumentNll& take) {
+                LongDocumentScorer& scorer, const PieceNll& take) {
   const auto read = [&](int64_t begin, const at::Tensor& tokens_BT) {
     for (size_t b = 0; b < batch.size(); ++b) {
       const at::Tensor row = tokens_BT.select(0, b);
@@ -80,11 +124,7 @@ void ScoreBatch(const Documents& documents, Batch batch,
   scorer.Score(static_cast<int64_t>(batch.size()), batch[0].num_targets + 1,
                read, [&](int64_t first, const at::Tensor& nll_BT) {
                  for (size_t b = 0; b < batch.size(); ++b) {
-                   const at::Tensor nll_T = nll_BT.select(0, b);
-                   sums->Add(batch[b].document, first, nll_T);
-                   if (take) {
-                     take(batch[b].document, batch[b].begin + first, nll_T);
-                   }
+                   take(batch[b], first, nll_BT.select(0, b));
                  }
                });
 }
@@ -109,17 +149,32 @@ double KeysPerToken(const PieceRow& row, const LongDocumentScorer& scorer) {
   return keys / static_cast<double>(tokens);
 }
 
+// Scores the pieces that fall to this data coordinate.
+void ScorePieces(const PieceRow& row, const Documents& documents,
+                 LongDocumentScorer& scorer, Communicator& data_axis,
+                 const PieceNll& take) {
+  RowProgress progress(row, data_axis.size());
+  const std::vector<Batch> batches = Batches(row, scorer);
+  for (size_t i = data_axis.rank(); i < batches.size(); i += data_axis.size()) {
+    ScoreBatch(documents, batches[i], scorer,
+               [&](const Piece& piece, int64_t first, const at::Tensor& nll_T) {
+                 take(piece, first, nll_T);
+                 progress.Add(nll_T.size(0));
+               });
+  }
+}
+
 ResultRow ScoreRow(const PieceRow& row, double num_bytes,
                    const Documents& documents, LongDocumentScorer& scorer,
                    DeviceMesh& mesh, const DocumentNll& take) {
   PositionNll sums(documents.num_documents());
-  const std::vector<Batch> batches = Batches(row, scorer);
   mesh.world().Barrier();
   const absl::Time start = absl::Now();
-  for (size_t i = mesh.data().rank(); i < batches.size();
-       i += mesh.data().size()) {
-    ScoreBatch(documents, batches[i], scorer, &sums, take);
-  }
+  ScorePieces(row, documents, scorer, mesh.data(),
+              [&](const Piece& piece, int64_t first, const at::Tensor& nll_T) {
+                sums.Add(piece.document, first, nll_T);
+                if (take) take(piece.document, piece.begin + first, nll_T);
+              });
   sums.AllReduce(mesh.data());
   mesh.world().Barrier();
   const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
@@ -133,10 +188,10 @@ ResultRow ScoreRow(const PieceRow& row, double num_bytes,
                       .tokens = sums.num_tokens(),
                       .bytes = num_bytes,
                       .documents = sums.num_documents(),
-                      .standard_error = sums.StandardError()};
-  result.keys_per_token = KeysPerToken(row, scorer);
-  result.tokens_per_second = result.tokens / seconds;
-  result.peak_memory_bytes = PeakMemoryBytes(mesh.world());
+                      .standard_error = sums.StandardError(),
+                      .keys_per_token = KeysPerToken(row, scorer),
+                      .tokens_per_second = sums.num_tokens() / seconds,
+                      .peak_memory_bytes = PeakMemoryBytes(mesh.world())};
   if (result.mask == BCA) result.block = scorer.options().block_size;
   if (result.protocol == STREAMING) result.by_place = sums.ByPlace();
   return result;

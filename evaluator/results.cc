@@ -107,6 +107,34 @@ Cells RowCells(const ResultRow& row) {
       absl::StrFormat("%.0f", row.tokens_per_second)};
 }
 
+// Columns as wide as their widest cell: the first two to the left, numbers to
+// the right. The first line is the head.
+std::string MarkdownTable(const std::vector<Cells>& lines) {
+  const auto is_text = [](size_t column) { return column < 2; };
+  std::vector<size_t> widths(lines[0].size());
+  for (const Cells& cells : lines) {
+    for (size_t i = 0; i < cells.size(); ++i) {
+      widths[i] = std::max(widths[i], cells[i].size());
+    }
+  }
+  std::string rule;
+  for (size_t i = 0; i < widths.size(); ++i) {
+    const std::string dashes(widths[i] + 1, '-');
+    rule += "|" + (is_text(i) ? ":" + dashes : dashes + ":");
+  }
+  std::string table;
+  for (const Cells& cells : lines) {
+    for (size_t i = 0; i < cells.size(); ++i) {
+      const int width = static_cast<int>(widths[i]);
+      absl::StrAppendFormat(&table, "| %*s ", is_text(i) ? -width : width,
+                            cells[i]);
+    }
+    table += "|\n";
+    if (&cells == &lines[0]) table += rule + "|\n";
+  }
+  return table;
+}
+
 }  // namespace
 
 std::string ResultLine(const ResultRow& row) {
@@ -158,29 +186,7 @@ std::string ResultsTable(const std::vector<ResultRow>& rows) {
                                "perplexity", "bits/byte", "tokens", "documents",
                                "std. error", "keys/token", "tokens/s"}};
   for (const ResultRow& row : rows) lines.push_back(RowCells(row));
-  std::vector<size_t> widths(lines[0].size());
-  for (const Cells& cells : lines) {
-    for (size_t i = 0; i < cells.size(); ++i) {
-      widths[i] = std::max(widths[i], cells[i].size());
-    }
-  }
-  const auto is_text = [](size_t column) { return column < 2; };
-  std::string table;
-  for (size_t line = 0; line < lines.size(); ++line) {
-    for (size_t i = 0; i < widths.size(); ++i) {
-      const int width = static_cast<int>(widths[i]);
-      absl::StrAppendFormat(&table, "| %*s ", is_text(i) ? -width : width,
-                            lines[line][i]);
-    }
-    table += "|\n";
-    if (line > 0) continue;
-    for (size_t i = 0; i < widths.size(); ++i) {
-      const std::string dashes(widths[i] + 1, '-');
-      table += "|" + (is_text(i) ? ":" + dashes : dashes + ":");
-    }
-    table += "|\n";
-  }
-  return absl::StrCat(table, "\n", kCaption);
+  return absl::StrCat(MarkdownTable(lines), "\n", kCaption);
 }
 
 absl::Status WriteResults(const std::string& folder,

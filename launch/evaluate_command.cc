@@ -268,76 +268,135 @@ absl::StatusOr<std::unique_ptr<Input>> OpenInput(const EvaluateOptions& options,
   return input;
 }
 
-// Weights of the checkpoint, in the precision that they were saved with, become
-// the model's.
+// The model's weights are the checkpoint's, in the model's precision.
 absl::Status LoadWeights(const std::string& step_folder,
-                         const Manifest& manifest, Communicator& tensor_axis,
-                         Transformer* model) {
-  const at::NoGradGuard no_gradients;
-  LEXTRA_ASSIGN_OR_RETURN(
-      const RunConfig saved,
-      ParseRunConfig(manifest.state().config(), step_folder));
-  const at::ScalarType dtype =
-      saved.model().precision() == FP64 ? at::kDouble : at::kFloat;
-  // One parameter at a time: a change of precision needs a copy.
+                         const Manifest& manifest, Precision saved_precision,
+                         Communicator& tensor_axis, Transformer* model) {
+  const at::ScalarType saved =
+      saved_precision == FP64 ? at::kDouble : at::kFloat;
+  std::vector<ShardedTensor> shards;
+  std::vector<std::pair<at::Tensor, at::Tensor>> conversions;
   for (Parameter* parameter : model->parameters()) {
     const at::Tensor leaf = parameter->leaf.detach();
-    const at::Tensor stored =
-        leaf.scalar_type() == dtype ? leaf : at::empty_like(leaf, dtype);
-    LEXTRA_RETURN_IF_ERROR(
-        LoadTensors(step_folder, manifest,
-                    parameter->Shards(stored, "", 0, 1, tensor_axis.rank(),
-                                      tensor_axis.size())));
-    if (!stored.is_same(leaf)) leaf.copy_(stored);
+    at::Tensor read = leaf;
+    if (leaf.scalar_type() != saved) {
+      read = at::empty_like(leaf, saved);
+      conversions.emplace_back(leaf, read);
+    }
+    for (ShardedTensor& shard : parameter->Shards(
+             read, "", 0, 1, tensor_axis.rank(), tensor_axis.size())) {
+      shards.push_back(std::move(shard));
+    }
   }
+  LEXTRA_RETURN_IF_ERROR(LoadTensors(step_folder, manifest, shards));
+  for (const auto& [leaf, read] : conversions) leaf.copy_(read);
   return absl::OkStatus();
 }
 
-ResultsContext ContextOf(const RunConfig& config,
-                         const std::string& step_folder,
-                         const Manifest& manifest, const Input& input,
+// Everything that can be wrong before the first token is scored, found.
+struct Job {
+  RunConfig config;
+  std::string step_folder;
+  Manifest manifest;
+  Precision saved_precision = FP32;
+  std::unique_ptr<Input> input;
+  std::string results_folder;  // empty: no results
+  std::string nll_out;         // empty: no NLL of each token
+};
+
+absl::StatusOr<Job> PrepareJob(const EvaluateOptions& options, int world_size,
+                               Communicator& world) {
+  Job job;
+  job.nll_out = options.nll_out;
+  LEXTRA_ASSIGN_OR_RETURN(job.step_folder, LoadOnRankZero(world, [&] {
+                            return FindCheckpoint(options.checkpoint);
+                          }));
+  absl::StatusOr<RunConfig> mine = RunConfig();
+  if (world.rank() == 0) {
+    mine = EffectiveConfig(options, job.step_folder, world_size);
+  }
+  LEXTRA_ASSIGN_OR_RETURN(job.config, ShareConfig(world, mine));
+
+  absl::StatusOr<Manifest> manifest = ReadManifest(job.step_folder);
+  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(world, manifest.status()));
+  job.manifest = *std::move(manifest);
+  LEXTRA_ASSIGN_OR_RETURN(
+      const RunConfig saved,
+      ParseRunConfig(job.manifest.state().config(), job.step_folder));
+  job.saved_precision = saved.model().precision();
+  absl::StatusOr<std::unique_ptr<Input>> input =
+      OpenInput(options, job.config, job.manifest.state().tokenizer());
+  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(world, input.status()));
+  job.input = *std::move(input);
+
+  job.results_folder = ResultsFolder(options, job.step_folder);
+  absl::Status outputs;
+  if (world.rank() == 0) outputs = PrepareOutputs(options, job.results_folder);
+  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(world, outputs));
+  return job;
+}
+
+ResultsContext ContextOf(const Job& job,
                          const std::vector<std::string>& arguments) {
-  const TrainingState& state = manifest.state();
+  const TrainingState& state = job.manifest.state();
+  const Documents& documents = *job.input->documents;
   ResultsContext context = {
-      .config = config,
-      .checkpoint_path = step_folder,
+      .config = job.config,
+      .checkpoint_path = job.step_folder,
       .checkpoint_step = state.step(),
-      .checkpoint_id = manifest.save_id(),
+      .checkpoint_id = job.manifest.save_id(),
       .tokenizer_name = state.tokenizer().name(),
       .tokenizer_sha256 = state.tokenizer().sha256(),
-      .data_path = input.path,
-      .data_documents = input.documents->num_documents(),
+      .data_path = job.input->path,
+      .data_documents = documents.num_documents(),
       .versions = VersionLine(),
       .command =
           absl::StrCat("lextra evaluate ", absl::StrJoin(arguments, " ")),
       .date = absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(),
                                absl::UTCTimeZone())};
-  for (int64_t d = 0; d < input.documents->num_documents(); ++d) {
-    context.data_tokens += input.documents->size(d);
+  for (int64_t d = 0; d < documents.num_documents(); ++d) {
+    context.data_tokens += documents.size(d);
   }
   return context;
 }
 
-// Evaluates and collects the NLL of every target of --tokens on rank 0, where
-// it is wanted.
-absl::StatusOr<std::vector<ResultRow>> Run(const EvaluationConfig& config,
-                                           const Input& input, bool wants_nll,
-                                           Transformer& model, DeviceMesh& mesh,
-                                           at::Tensor* nll_BT) {
-  if (!wants_nll) return Evaluate(model, mesh, *input.documents, config);
-  const int64_t num_targets = std::max<int64_t>(0, input.tokens_BT.size(1) - 1);
-  *nll_BT = at::zeros({input.tokens_BT.size(0), num_targets}, at::kDouble);
-  LEXTRA_ASSIGN_OR_RETURN(
-      std::vector<ResultRow> rows,
-      Evaluate(model, mesh, *input.documents, config,
-               [&](int64_t document, int64_t first, const at::Tensor& nll_T) {
-                 nll_BT->select(0, document)
-                     .narrow(0, first, nll_T.size(0))
-                     .copy_(nll_T);
-               }));
+struct Scores {
+  std::vector<ResultRow> rows;
+  at::Tensor nll_BT;  // of every target of --tokens, where it is wanted
+};
+
+absl::StatusOr<Scores> Score(const Job& job, Transformer& model,
+                             DeviceMesh& mesh) {
+  Scores scores;
+  DocumentNll take;
+  if (!job.nll_out.empty()) {
+    const at::Tensor& tokens_BT = job.input->tokens_BT;
+    scores.nll_BT = at::zeros(
+        {tokens_BT.size(0), std::max<int64_t>(0, tokens_BT.size(1) - 1)},
+        at::kDouble);
+    take = [&](int64_t document, int64_t first, const at::Tensor& nll_T) {
+      scores.nll_BT.select(0, document)
+          .narrow(0, first, nll_T.size(0))
+          .copy_(nll_T);
+    };
+  }
+  LEXTRA_ASSIGN_OR_RETURN(scores.rows,
+                          Evaluate(model, mesh, *job.input->documents,
+                                   job.config.evaluation(), take));
   // Each document was scored at one coordinate of the data axis.
-  mesh.data().AllReduce(*nll_BT, ReduceOp::kSum);
-  return rows;
+  if (take) mesh.data().AllReduce(scores.nll_BT, ReduceOp::kSum);
+  return scores;
+}
+
+absl::Status WriteScores(const Job& job, const Scores& scores,
+                         const std::vector<std::string>& arguments) {
+  if (!job.nll_out.empty()) {
+    LEXTRA_RETURN_IF_ERROR(
+        WriteTensorFile(job.nll_out, {{"nll", scores.nll_BT}}));
+  }
+  if (job.results_folder.empty()) return absl::OkStatus();
+  return WriteResults(job.results_folder, scores.rows,
+                      ContextOf(job, arguments));
 }
 
 }  // namespace
@@ -357,54 +416,26 @@ absl::Status RunEvaluate(MpiSession& mpi,
   LEXTRA_RETURN_IF_ERROR(CheckWorldSize(mpi, options.expect_world_size));
 
   const std::unique_ptr<Communicator> world = mpi.World();
-  LEXTRA_ASSIGN_OR_RETURN(const std::string step_folder,
-                          LoadOnRankZero(*world, [&] {
-                            return FindCheckpoint(options.checkpoint);
-                          }));
-  absl::StatusOr<RunConfig> mine = RunConfig();
-  if (world->rank() == 0) {
-    mine = EffectiveConfig(options, step_folder, mpi.size());
-  }
-  LEXTRA_ASSIGN_OR_RETURN(const RunConfig config, ShareConfig(*world, mine));
-  LEXTRA_RETURN_IF_ERROR(SetUpThreads(mpi, config.parallel()));
-
-  const absl::StatusOr<Manifest> manifest = ReadManifest(step_folder);
-  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(*world, manifest.status()));
-  const absl::StatusOr<std::unique_ptr<Input>> input =
-      OpenInput(options, config, manifest->state().tokenizer());
-  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(*world, input.status()));
-  const std::string results_folder = ResultsFolder(options, step_folder);
-  absl::Status outputs;
-  if (world->rank() == 0) outputs = PrepareOutputs(options, results_folder);
-  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(*world, outputs));
-
+  LEXTRA_ASSIGN_OR_RETURN(const Job job,
+                          PrepareJob(options, mpi.size(), *world));
+  const ParallelConfig& parallel = job.config.parallel();
+  LEXTRA_RETURN_IF_ERROR(SetUpThreads(mpi, parallel));
   LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<DeviceMesh> mesh,
-                          MakeMesh(mpi, config.parallel()));
-  Transformer model(config.model(), mesh->tensor());
+                          MakeMesh(mpi, parallel));
+  Transformer model(job.config.model(), mesh->tensor());
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(
-      *world, LoadWeights(step_folder, *manifest, mesh->tensor(), &model)));
+      *world, LoadWeights(job.step_folder, job.manifest, job.saved_precision,
+                          mesh->tensor(), &model)));
   LogInfo(
-      "%s: step %d; %d rank(s): data %d x sequence %d x tensor %d; %d "
-      "document(s) of %s",
-      step_folder, manifest->state().step(), mpi.size(),
-      config.parallel().data(), config.parallel().sequence(),
-      config.parallel().tensor(), (*input)->documents->num_documents(),
-      (*input)->path);
+      "%s; %d rank(s): data %d x sequence %d x tensor %d; %d document(s) of %s",
+      job.step_folder, mpi.size(), parallel.data(), parallel.sequence(),
+      parallel.tensor(), job.input->documents->num_documents(),
+      job.input->path);
 
-  at::Tensor nll_BT;
-  LEXTRA_ASSIGN_OR_RETURN(const std::vector<ResultRow> rows,
-                          Run(config.evaluation(), **input,
-                              !options.nll_out.empty(), model, *mesh, &nll_BT));
-  PrintResult(ResultsTable(rows));
+  LEXTRA_ASSIGN_OR_RETURN(const Scores scores, Score(job, model, *mesh));
+  PrintResult(ResultsTable(scores.rows));
   absl::Status written;
-  if (world->rank() == 0 && nll_BT.defined()) {
-    written = WriteTensorFile(options.nll_out, {{"nll", nll_BT}});
-  }
-  if (world->rank() == 0 && written.ok() && !results_folder.empty()) {
-    written = WriteResults(
-        results_folder, rows,
-        ContextOf(config, step_folder, *manifest, **input, arguments));
-  }
+  if (world->rank() == 0) written = WriteScores(job, scores, arguments);
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(*world, written));
   LEXTRA_RETURN_IF_ERROR(mesh->Finalize());
   return world->Finalize();

@@ -21,6 +21,17 @@ NormLayer ReplicatedNorm(const ModelConfig& model, const std::string& name,
                    model.bias(), /*split_over=*/nullptr, initialize);
 }
 
+// `model`, if it is resolved and its heads divide among the ranks.
+const ModelConfig& Checked(const ModelConfig& model, int num_ranks) {
+  TORCH_CHECK(model.vocab_size() > 0 && model.num_kv_heads() > 0 &&
+                  model.head_size() > 0 && model.ffn_width() > 0 &&
+                  model.num_heads() % model.num_kv_heads() == 0 &&
+                  model.num_kv_heads() % num_ranks == 0,
+              "a model on ", num_ranks,
+              " tensor ranks that is not resolved: ", model.ShortDebugString());
+  return model;
+}
+
 }  // namespace
 
 class Transformer::Layer {
@@ -90,7 +101,7 @@ struct Transformer::Parts {
 };
 
 Transformer::Transformer(const ModelConfig& model, Communicator& tensor_axis)
-    : config_(model),
+    : config_(Checked(model, tensor_axis.size())),
       num_kv_heads_(model.num_kv_heads() / tensor_axis.size()),
       parts_(std::make_unique<Parts>(model, tensor_axis,
                                      MakeInitializer(model))) {}

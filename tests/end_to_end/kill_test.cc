@@ -52,13 +52,12 @@ class KillTest : public EndToEndTest {
                                std::to_string(steps_between_saves)}));
   }
 
+  static void SetUpTestSuite() {
+    EndToEndTest::SetUpTestSuite();
+    RunWell(TrainFourRanks(Path("uninterrupted"), 0));
+  }
   static std::map<int64_t, double> UninterruptedLosses() {
-    static const auto* losses = new std::map<int64_t, double>([] {
-      const std::string run = Path("uninterrupted");
-      RunWell(TrainFourRanks(run, 0));
-      return LossesOf(run);
-    }());
-    return *losses;
+    return LossesOf(Path("uninterrupted"));
   }
 
   // Starts a run, kills one of its ranks when `it_is_time`, and waits for the

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
-#include "tests/testing/golden.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace lextra {
 namespace {

@@ -189,6 +189,14 @@ TEST(Transformer, PaddedRowsOfTheVocabularyGetNoGradient) {
   EXPECT_TRUE(mesh->Finalize().ok());
 }
 
+TEST(Transformer, RefusesAConfigurationThatIsNotResolved) {
+  const auto mesh = MakeMesh({.data = Session().size()});
+  ModelConfig config = SmallConfig();
+  config.clear_num_kv_heads();
+  EXPECT_THROW(Transformer(config, mesh->tensor()), c10::Error);
+  EXPECT_TRUE(mesh->Finalize().ok());
+}
+
 TEST(NumParameters, CountsEveryParameterOnce) {
   const auto mesh = MakeMesh({.data = Session().size()});
   for (const ModelConfig& config : Configs()) {
