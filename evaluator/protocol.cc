@@ -19,36 +19,49 @@ int64_t LongestOf(const EvaluationConfig& config) {
 }
 
 // Of each document that all lengths score: the targets that they share, as one
-// range from its begin, a multiple of the longest length.
+// range from its begin, a multiple of the longest length. A budget is dealt in
+// turns of that length, so that it covers many documents rather than few long
+// ones.
 absl::StatusOr<std::vector<Piece>> CommonRanges(const Documents& documents,
                                                 const EvaluationConfig& config,
                                                 int64_t most_of_a_document) {
   const int64_t longest = LongestOf(config);
-  int64_t budget = BudgetOf(config) / longest * longest;
-  if (budget == 0) {
+  int64_t turns = BudgetOf(config) / longest;
+  if (turns == 0) {
     return UsageError(
         absl::StrFormat("evaluation.max_tokens = %d: at least the longest of "
                         "evaluation.lengths, %d, or 0 for all",
                         config.max_tokens(), longest));
   }
   std::vector<Piece> ranges;
-  int64_t most_targets = 0;
-  for (int64_t d = 0; d < documents.num_documents() && budget > 0; ++d) {
+  std::vector<int64_t> most_targets;  // by range
+  int64_t longest_document = 0;
+  for (int64_t d = 0; d < documents.num_documents() && turns > 0; ++d) {
     const int64_t targets = std::max<int64_t>(0, documents.size(d) - 1);
-    most_targets = std::max(most_targets, targets);
-    const int64_t whole =
-        std::min({targets / longest * longest, most_of_a_document, budget});
-    if (whole == 0) continue;
-    ranges.push_back({.document = d, .begin = 0, .num_targets = whole});
-    budget -= whole;
+    longest_document = std::max(longest_document, documents.size(d));
+    if (targets < longest) continue;
+    ranges.push_back({.document = d, .begin = 0, .num_targets = longest});
+    most_targets.push_back(
+        std::min(targets / longest * longest, most_of_a_document));
+    --turns;
   }
-  if (!ranges.empty()) return ranges;
-  return InputError(absl::StrFormat(
-      "no document has more than %d tokens, the longest of "
-      "evaluation.lengths; the longest of %d documents has %d; choose "
-      "shorter evaluation.lengths",
-      longest, documents.num_documents(),
-      most_targets > 0 ? most_targets + 1 : 0));
+  if (ranges.empty()) {
+    return InputError(absl::StrFormat(
+        "no document has more than %d tokens, the longest of "
+        "evaluation.lengths; the longest of %d documents has %d; choose "
+        "shorter evaluation.lengths",
+        longest, documents.num_documents(), longest_document));
+  }
+  for (bool dealt = true; dealt;) {
+    dealt = false;
+    for (size_t i = 0; i < ranges.size() && turns > 0; ++i) {
+      if (ranges[i].num_targets >= most_targets[i]) continue;
+      ranges[i].num_targets += longest;
+      --turns;
+      dealt = true;
+    }
+  }
+  return ranges;
 }
 
 std::vector<Piece> NonOverlapping(const std::vector<Piece>& ranges,

@@ -13,9 +13,10 @@
 //   streaming        Every document of two tokens or more, as one piece; the
 //                    row's length is the tokens of the longest piece.
 //
-// evaluation.max_tokens bounds a row's targets: documents are taken in their
-// order, the same for every row of a protocol, the last one cut (at a multiple
-// of the longest length, for the first two).
+// evaluation.max_tokens bounds a row's targets, the same for every row of a
+// protocol. The first two deal it in turns of the longest length over all
+// documents, in their order; streaming takes documents in their order and cuts
+// the last one.
 #ifndef LEXTRA_EVALUATOR_PROTOCOL_H_
 #define LEXTRA_EVALUATOR_PROTOCOL_H_
 

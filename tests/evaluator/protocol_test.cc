@@ -89,15 +89,15 @@ TEST(PlanRows, StreamingTakesWholeDocumentsThatHaveATarget) {
               ElementsAre(Piece{0, 0, 4}, Piece{3, 0, 1}, Piece{4, 0, 99}));
 }
 
-TEST(PlanRows, MaxTokensTakesTheSameFirstDocumentsForEveryRow) {
+TEST(PlanRows, MaxTokensTakesTheSameTargetsForEveryRow) {
   const SizesOnly documents({30, 30, 30});
   for (const int64_t length : {5, 10}) {
     const std::vector<PieceRow> rows =
         PlanRows(documents, Config(NON_OVERLAPPING, {length, 10}, 39)).value();
-    // Three times 10 fit: two of the first document, one of the second.
+    // Three times 10 fit, one of each document.
     for (const PieceRow& row : rows) {
       EXPECT_EQ(TargetsOf(row).size(), 30u);
-      EXPECT_EQ(row.pieces.back().document, 1);
+      EXPECT_EQ(row.pieces.back().document, 2);
     }
   }
   EXPECT_THAT(PlanRows(documents, Config(PREFIX, {10}, 29))->front().pieces,
@@ -120,6 +120,25 @@ TEST(PlanRows, MaxTokensBelowTheLongestLengthIsAUsageError) {
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kUsage);
   EXPECT_THAT(std::string(status.message()),
               HasSubstr("evaluation.max_tokens = 9"));
+}
+
+TEST(PlanRows, ABudgetCoversManyDocumentsRatherThanFewLongOnes) {
+  const SizesOnly documents({41, 5, 21, 31});
+  const auto targets_of = [&](int64_t max_tokens) {
+    std::vector<int64_t> targets;
+    const std::vector<PieceRow> rows =
+        PlanRows(documents, Config(NON_OVERLAPPING, {10, 5}, max_tokens))
+            .value();
+    for (const Piece& piece : rows[0].pieces) {
+      targets.resize(4);
+      targets[piece.document] += piece.num_targets;
+    }
+    return targets;
+  };
+  EXPECT_THAT(targets_of(29), testing::ElementsAre(10, 0, 10, 0));
+  EXPECT_THAT(targets_of(30), testing::ElementsAre(10, 0, 10, 10));
+  EXPECT_THAT(targets_of(65), testing::ElementsAre(20, 0, 20, 20));
+  EXPECT_THAT(targets_of(0), testing::ElementsAre(40, 0, 20, 30));
 }
 
 }  // namespace
