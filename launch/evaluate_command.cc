@@ -362,14 +362,18 @@ ResultsContext ContextOf(const Job& job,
 
 struct Scores {
   std::vector<ResultRow> rows;
-  at::Tensor nll_BT;  // of every target of --tokens, where it is wanted
+  // Of every target of --tokens, where it is wanted: on rank 0.
+  at::Tensor nll_BT;
 };
 
 absl::StatusOr<Scores> Score(const Job& job, Transformer& model,
                              DeviceMesh& mesh) {
   Scores scores;
   DocumentNll take;
-  if (!job.nll_out.empty()) {
+  // One rank of each data coordinate keeps what that coordinate scores.
+  const bool keeps_nll = !job.nll_out.empty() && mesh.sequence().rank() == 0 &&
+                         mesh.tensor().rank() == 0;
+  if (keeps_nll) {
     const at::Tensor& tokens_BT = job.input->tokens_BT;
     scores.nll_BT = at::zeros(
         {tokens_BT.size(0), std::max<int64_t>(0, tokens_BT.size(1) - 1)},
@@ -383,8 +387,7 @@ absl::StatusOr<Scores> Score(const Job& job, Transformer& model,
   LEXTRA_ASSIGN_OR_RETURN(scores.rows,
                           Evaluate(model, mesh, *job.input->documents,
                                    job.config.evaluation(), take));
-  // Each document was scored at one coordinate of the data axis.
-  if (take) mesh.data().AllReduce(scores.nll_BT, ReduceOp::kSum);
+  if (keeps_nll) mesh.data().AllReduce(scores.nll_BT, ReduceOp::kSum);
   return scores;
 }
 
