@@ -306,8 +306,8 @@ at::Tensor NllOf(const at::Tensor& logits_BTV, const at::Tensor& tokens_BT) {
       .neg();
 }
 
-// fp32: 1e-5 nats; fp64: 1e-12. The
-// logits of the long causal pass are stored in fp32: 2e-5.
+// fp32: 1e-5 nats; fp64: 1e-12. The logits of the long causal pass are stored
+// in fp32: 2e-5.
 TEST(LongDocumentScorer, EqualsTorchscaleDecodersAtEveryLayout) {
   for (const std::string name : {"decoder_preln", "decoder_subln"}) {
     const NamedTensors io = testing::Golden(name + "_io");
