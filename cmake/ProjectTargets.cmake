@@ -6,7 +6,7 @@
 #   number of ranks, and is labelled mpi; otherwise it is labelled unit.
 
 add_library(lextra_flags INTERFACE)
-target_compile_options(lextra_flags INTERFACE -Wall -Wextra -Werror -Wno-psabi -O2)
+target_compile_options(lextra_flags INTERFACE -Wall -Wextra -Werror -Wno-psabi)
 target_compile_definitions(lextra_flags INTERFACE OMPI_SKIP_MPICXX=1)
 target_include_directories(lextra_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
 # at::parallel_for is silently serial in a file compiled without -fopenmp.
