@@ -5,7 +5,6 @@
 #include <array>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -20,13 +19,11 @@
 #include "config/difference.h"
 #include "config/load.h"
 #include "config/resolve.h"
-#include "data/byte_tokenizer.h"
-#include "data/token_dataset.h"
-#include "evaluator/documents.h"
 #include "evaluator/evaluation.h"
 #include "evaluator/results.h"
 #include "launch/command_line.h"
 #include "launch/commands.h"
+#include "launch/evaluation_input.h"
 #include "launch/session_setup.h"
 #include "launch/version.h"
 #include "model/transformer.h"
@@ -133,6 +130,13 @@ absl::Status CheckPurpose(const EvaluateOptions& options,
   if (config.model().vocab_size() == 0) {
     return CheckpointError("its configuration has no model.vocab_size");
   }
+  const bool streams = config.evaluation().protocols_size() == 1 &&
+                       config.evaluation().protocols(0) == STREAMING;
+  if (!options.nll_out.empty() && !streams) {
+    return UsageError(
+        "--nll_out has every target of whole documents: leave "
+        "evaluation.protocols out, or set it to [STREAMING]");
+  }
   if (!options.nll_out.empty() && config.evaluation().masks_size() != 1) {
     return UsageError(
         "--nll_out is the NLL under one mask: add evaluation.masks=[BCA] or "
@@ -157,15 +161,19 @@ absl::StatusOr<RunConfig> EffectiveConfig(const EvaluateOptions& options,
       RunConfig saved, ParseRunConfig(manifest.state().config(), step_folder));
   saved.clear_parallel();
   RunConfig config = saved;
+  if (!options.tokens.empty()) {
+    // The stored protocols are for the data set; a file is scored whole unless
+    // protocols are given here.
+    config.mutable_evaluation()->clear_protocols();
+    config.mutable_evaluation()->set_max_tokens(0);
+  }
   if (!options.config.empty()) {
     LEXTRA_RETURN_IF_ERROR(ApplyFile(options.config, world_size, &config));
   }
   LEXTRA_RETURN_IF_ERROR(ApplyOverrides(options.overrides, &config));
   LEXTRA_RETURN_IF_ERROR(CheckChanges(saved, config, "command line"));
-  if (!options.tokens.empty()) {
-    config.mutable_evaluation()->clear_protocols();
+  if (!options.tokens.empty() && config.evaluation().protocols().empty()) {
     config.mutable_evaluation()->add_protocols(STREAMING);
-    config.mutable_evaluation()->set_max_tokens(0);
   }
   LEXTRA_RETURN_IF_ERROR(Resolve(&config, Purpose::kEvaluate, world_size));
   LEXTRA_RETURN_IF_ERROR(CheckPurpose(options, config));
@@ -178,94 +186,6 @@ std::string ResultsFolder(const EvaluateOptions& options,
   if (!options.results_dir.empty()) return options.results_dir;
   if (!options.tokens.empty()) return "";
   return (std::filesystem::path(step_folder).parent_path() / "eval").string();
-}
-
-// Before hours of scoring: is there a place for what they yield?
-absl::Status PrepareOutputs(const EvaluateOptions& options,
-                            const std::string& results_folder) {
-  if (!results_folder.empty()) {
-    LEXTRA_RETURN_IF_ERROR(MakeFolders(results_folder));
-  }
-  if (options.nll_out.empty()) return absl::OkStatus();
-  const std::filesystem::path folder =
-      std::filesystem::absolute(options.nll_out).parent_path();
-  std::error_code ignored;
-  if (std::filesystem::is_directory(folder, ignored)) return absl::OkStatus();
-  return StorageError(absl::StrCat("--nll_out=", options.nll_out, ": ",
-                                   folder.string(), " is no folder"));
-}
-
-// What is scored, from a data set or a file of tokens.
-struct Input {
-  std::string path;
-  std::optional<TokenDataset> dataset;
-  at::Tensor tokens_BT;  // of --tokens
-  std::unique_ptr<Documents> documents;
-};
-
-absl::Status CheckTokenizer(const Tokenizer& trained, const DatasetMeta& meta,
-                            const std::string& path, int64_t vocab_size) {
-  if (!trained.name().empty() && (trained.name() != meta.tokenizer ||
-                                  trained.sha256() != meta.tokenizer_sha256)) {
-    return InputError(absl::StrFormat(
-        "%s: made with tokenizer %s (sha256 '%s'), but the checkpoint was "
-        "trained with %s (sha256 '%s')",
-        path, meta.tokenizer, meta.tokenizer_sha256, trained.name(),
-        trained.sha256()));
-  }
-  if (meta.vocab_size <= vocab_size) return absl::OkStatus();
-  return InputError(absl::StrFormat(
-      "%s: token ids up to %d, but the model's vocabulary has %d", path,
-      meta.vocab_size - 1, vocab_size));
-}
-
-absl::Status OpenDataset(const Tokenizer& tokenizer, int64_t vocab_size,
-                         Input* input) {
-  LEXTRA_ASSIGN_OR_RETURN(input->dataset, TokenDataset::Open(input->path));
-  LEXTRA_RETURN_IF_ERROR(CheckTokenizer(tokenizer, input->dataset->meta(),
-                                        input->path, vocab_size));
-  input->documents = std::make_unique<DatasetDocuments>(*input->dataset);
-  return absl::OkStatus();
-}
-
-absl::Status OpenTokens(const Tokenizer& tokenizer, int64_t vocab_size,
-                        Input* input) {
-  LEXTRA_ASSIGN_OR_RETURN(NamedTensors tensors, ReadTensorFile(input->path));
-  const auto found = tensors.find("tokens");
-  if (found == tensors.end()) {
-    return InputError(input->path + ": no tensor 'tokens'");
-  }
-  at::Tensor tokens = std::move(found->second);
-  const bool is_long = tokens.scalar_type() == at::kLong;
-  if (!is_long || tokens.dim() < 1 || tokens.dim() > 2) {
-    return InputError(absl::StrFormat(
-        "%s: tokens are %s with %d dimension(s), expected I64 [T] or [B, T]",
-        input->path, DtypeName(tokens.scalar_type()), tokens.dim()));
-  }
-  if (tokens.dim() == 1) tokens = tokens.unsqueeze(0);
-  TextMeasure measure;
-  if (tokenizer.name() == ByteTokenizer::kName) {
-    measure = {.eos_id = ByteTokenizer::kEosId, .bytes_per_token = 1};
-  }
-  input->tokens_BT = tokens;
-  input->documents =
-      std::make_unique<TensorDocuments>(tokens, vocab_size, measure);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::unique_ptr<Input>> OpenInput(const EvaluateOptions& options,
-                                                 const RunConfig& config,
-                                                 const Tokenizer& tokenizer) {
-  auto input = std::make_unique<Input>();
-  const int64_t vocab_size = config.model().vocab_size();
-  if (options.tokens.empty()) {
-    input->path = config.data().validation();
-    LEXTRA_RETURN_IF_ERROR(OpenDataset(tokenizer, vocab_size, input.get()));
-  } else {
-    input->path = options.tokens;
-    LEXTRA_RETURN_IF_ERROR(OpenTokens(tokenizer, vocab_size, input.get()));
-  }
-  return input;
 }
 
 // The model's weights are the checkpoint's, in the model's precision.
@@ -299,10 +219,24 @@ struct Job {
   std::string step_folder;
   Manifest manifest;
   Precision saved_precision = FP32;
-  std::unique_ptr<Input> input;
+  std::unique_ptr<EvaluationInput> input;
   std::string results_folder;  // empty: no results
   std::string nll_out;         // empty: no NLL of each token
 };
+
+// Before hours of scoring: is there a place for what they yield?
+absl::Status PrepareOutputs(const Job& job) {
+  if (!job.results_folder.empty()) {
+    LEXTRA_RETURN_IF_ERROR(MakeFolders(job.results_folder));
+  }
+  if (job.nll_out.empty()) return absl::OkStatus();
+  const std::filesystem::path folder =
+      std::filesystem::absolute(job.nll_out).parent_path();
+  std::error_code ignored;
+  if (std::filesystem::is_directory(folder, ignored)) return absl::OkStatus();
+  return StorageError(absl::StrCat("--nll_out=", job.nll_out, ": ",
+                                   folder.string(), " is no folder"));
+}
 
 absl::StatusOr<Job> PrepareJob(const EvaluateOptions& options, int world_size,
                                Communicator& world) {
@@ -324,15 +258,17 @@ absl::StatusOr<Job> PrepareJob(const EvaluateOptions& options, int world_size,
       const RunConfig saved,
       ParseRunConfig(job.manifest.state().config(), job.step_folder));
   job.saved_precision = saved.model().precision();
-  absl::StatusOr<std::unique_ptr<Input>> input =
-      OpenInput(options, job.config, job.manifest.state().tokenizer());
+  const Tokenizer& tokenizer = job.manifest.state().tokenizer();
+  const int64_t vocab_size = job.config.model().vocab_size();
+  absl::StatusOr<std::unique_ptr<EvaluationInput>> input =
+      options.tokens.empty()
+          ? OpenDatasetInput(job.config.data().validation(), tokenizer,
+                             vocab_size)
+          : OpenTokensInput(options.tokens, tokenizer, vocab_size);
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(world, input.status()));
   job.input = *std::move(input);
 
   job.results_folder = ResultsFolder(options, job.step_folder);
-  absl::Status outputs;
-  if (world.rank() == 0) outputs = PrepareOutputs(options, job.results_folder);
-  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(world, outputs));
   return job;
 }
 
@@ -429,6 +365,9 @@ absl::Status RunEvaluate(MpiSession& mpi,
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(
       *world, LoadWeights(job.step_folder, job.manifest, job.saved_precision,
                           mesh->tensor(), &model)));
+  absl::Status outputs;
+  if (world->rank() == 0) outputs = PrepareOutputs(job);
+  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(*world, outputs));
   LogInfo(
       "%s; %d rank(s): data %d x sequence %d x tensor %d; %d document(s) of %s",
       job.step_folder, mpi.size(), parallel.data(), parallel.sequence(),
