@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -23,13 +24,31 @@ using Json = nlohmann::ordered_json;
 constexpr char kCaption[] =
     "NLL in nats a token, with its standard error over documents; keys that a "
     "token sees\non average. All lengths of a protocol score the same "
-    "documents.\n\n"
-    "- non_overlapping: pieces of that length, each alone; the same targets at "
-    "every length.\n"
-    "  Tokens early in a piece have little context, so it falls with length "
-    "even for a model\n  that ignores far context.\n"
-    "- prefix: the first tokens of each document, one piece.\n"
-    "- streaming: whole documents; the length is the longest one's.\n";
+    "documents.\n\n";
+
+// What a protocol's length means.
+std::string ProtocolNote(Protocol protocol) {
+  switch (protocol) {
+    case NON_OVERLAPPING:
+      return "- non_overlapping: pieces of that length, each alone; the same "
+             "targets at every length.\n  Tokens early in a piece have little "
+             "context, so it falls with length even for a model\n  that "
+             "ignores far context.\n";
+    case PREFIX:
+      return "- prefix: the first tokens of each document, one piece.\n";
+    case STREAMING:
+      return "- streaming: whole documents; the length is the longest one's.\n";
+  }
+  return "";
+}
+
+std::string Caption(const std::vector<ResultRow>& rows) {
+  std::string caption = kCaption;
+  std::set<Protocol> protocols;
+  for (const ResultRow& row : rows) protocols.insert(row.protocol);
+  for (const Protocol protocol : protocols) caption += ProtocolNote(protocol);
+  return caption;
+}
 
 // JSON has no NaN: non-finite numbers are strings.
 Json Number(double value) {
@@ -186,7 +205,7 @@ std::string ResultsTable(const std::vector<ResultRow>& rows) {
                                "perplexity", "bits/byte", "tokens", "documents",
                                "std. error", "keys/token", "tokens/s"}};
   for (const ResultRow& row : rows) lines.push_back(RowCells(row));
-  return absl::StrCat(MarkdownTable(lines), "\n", kCaption);
+  return absl::StrCat(MarkdownTable(lines), "\n", Caption(rows));
 }
 
 absl::Status WriteResults(const std::string& folder,
