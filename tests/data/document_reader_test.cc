@@ -6,8 +6,8 @@
 
 #include <filesystem>
 
-#include "tests/testing/temporary_folder.h"
 #include "tests/data/token_files.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace lextra {
 namespace {

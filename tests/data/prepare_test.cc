@@ -9,8 +9,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "data/token_dataset.h"
-#include "tests/testing/temporary_folder.h"
 #include "tests/data/token_files.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace lextra {
 namespace {

@@ -5,8 +5,8 @@
 
 #include <filesystem>
 
-#include "tests/testing/temporary_folder.h"
 #include "tests/data/token_files.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace lextra {
 namespace {
