@@ -2,7 +2,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <array>
 #include <filesystem>
 #include <memory>
 #include <string_view>
@@ -83,18 +82,11 @@ absl::Status CheckOptions(const EvaluateOptions& options) {
   return absl::OkStatus();
 }
 
-// What an evaluation may change of the configuration that was trained with.
-constexpr std::array<std::string_view, 4> kMayChange = {
-    "evaluation.", "parallel.", "data.validation", "model.precision"};
-
 absl::Status CheckChanges(const RunConfig& saved, const RunConfig& wanted,
                           std::string_view source) {
-  std::vector<std::string> differences = DifferingFields(saved, wanted);
-  std::erase_if(differences, [](const std::string& difference) {
-    return std::ranges::any_of(kMayChange, [&](std::string_view prefix) {
-      return difference.starts_with(prefix);
-    });
-  });
+  const std::vector<std::string> differences = DifferingFields(
+      saved, wanted,
+      {"evaluation.", "parallel.", "data.validation", "model.precision"});
   if (differences.empty()) return absl::OkStatus();
   return UsageError(
       absl::StrCat(std::string(source), ": ", absl::StrJoin(differences, "; "),

@@ -3,8 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <limits>
-#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -17,27 +15,6 @@
 #include "trainer/lr_schedule.h"
 
 namespace lextra {
-namespace {
-
-// What may change between a checkpoint and the run that goes on from it,
-// because the training's results don't depend on it.
-constexpr std::string_view kMayChange[] = {
-    "parallel.",        "checkpoint.", "evaluation.",    "logging.",
-    "data.micro_batch", "data.train",  "data.validation"};
-
-std::vector<std::string> DifferencesThatForbidResume(const RunConfig& saved,
-                                                     const RunConfig& wanted) {
-  std::vector<std::string> differences = DifferingFields(saved, wanted);
-  std::erase_if(differences, [](const std::string& difference) {
-    return std::ranges::any_of(kMayChange, [&](std::string_view prefix) {
-      return difference.starts_with(prefix);
-    });
-  });
-  return differences;
-}
-
-}  // namespace
-
 absl::Status Trainer::Run(int64_t last_step) {
   last_step = std::min(last_step, config_.schedule().num_steps());
   while (state_.step() < last_step) {
@@ -249,8 +226,11 @@ absl::Status Trainer::LoadState(const std::string& step_folder) {
   LEXTRA_ASSIGN_OR_RETURN(
       const RunConfig saved,
       ParseRunConfig(manifest.state().config(), step_folder));
+  // What may change, because the training's results don't depend on it.
   const std::vector<std::string> differences =
-      DifferencesThatForbidResume(saved, config_);
+      DifferingFields(saved, config_,
+                      {"parallel.", "checkpoint.", "evaluation.", "logging.",
+                       "data.micro_batch", "data.train", "data.validation"});
   if (!differences.empty()) {
     return CheckpointError(absl::StrCat(
         step_folder, ": its configuration differs in ",

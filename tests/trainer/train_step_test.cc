@@ -4,7 +4,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include <map>
+#include <limits>
+#include <string>
 #include <vector>
 
 #include "base/files.h"
@@ -12,6 +13,7 @@
 #include "config/resolve.h"
 #include "tests/testing/golden.h"
 #include "tests/testing/mpi_world.h"
+#include "tests/testing/weights.h"
 #include "trainer/lr_schedule.h"
 
 namespace lextra {
@@ -38,39 +40,34 @@ std::unique_ptr<DeviceMesh> MeshOfThisRankAlone() {
       .value();
 }
 
-// The part of a whole tensor that a piece holds.
-at::Tensor Slice(at::Tensor whole, const Box& box) {
-  for (size_t dim = 0; dim < box.offset.size(); ++dim) {
-    whole = whole.narrow(dim, box.offset[dim], box.shape[dim]);
-  }
-  return whole;
-}
-
-// Calls visit(piece, view of the leaf-shaped tensor) for every named piece.
-template <typename Visit>
-void ForEachPiece(Transformer& model, Visit visit) {
+// The named tensors of `like(leaf)`, shaped as the leaves: values or gradients.
+template <typename Like>
+std::vector<ShardedTensor> Shards(Transformer& model, Like like) {
+  std::vector<ShardedTensor> shards;
   for (Parameter* parameter : model.parameters()) {
-    for (const Parameter::Piece& piece : parameter->pieces) {
-      visit(*parameter, piece);
+    for (ShardedTensor& shard :
+         parameter->Shards(like(parameter->leaf), "", 0, 1, 0, 1)) {
+      shards.push_back(std::move(shard));
     }
   }
+  return shards;
 }
 
-at::Tensor RowsOf(const Parameter::Piece& piece, const at::Tensor& like) {
-  return like.narrow(0, piece.first_row, piece.box.shape[0]);
+std::vector<ShardedTensor> Values(Transformer& model) {
+  return Shards(model, [](const at::Tensor& leaf) { return leaf.detach(); });
 }
 
-// Weights by name into the model; a vocabulary shorter than ours is padded by
-// zeros.
-void LoadWeights(Transformer& model, const NamedTensors& weights,
-                 const std::string& prefix) {
-  const at::NoGradGuard no_grad;
-  ForEachPiece(model, [&](Parameter& parameter, const Parameter::Piece& piece) {
-    at::Tensor whole = at::zeros(piece.global_shape);
-    const at::Tensor& given = weights.at(prefix + piece.name);
-    whole.narrow(0, 0, given.size(0)).copy_(given);
-    RowsOf(piece, parameter.leaf).copy_(Slice(whole, piece.box));
-  });
+std::vector<ShardedTensor> Gradients(Transformer& model) {
+  return Shards(model, [](const at::Tensor& leaf) { return leaf.grad(); });
+}
+
+// The tensors of `all` whose names begin with `prefix`, without it.
+NamedTensors WithPrefix(const NamedTensors& all, const std::string& prefix) {
+  NamedTensors chosen;
+  for (const auto& [name, tensor] : all) {
+    if (name.starts_with(prefix)) chosen[name.substr(prefix.size())] = tensor;
+  }
+  return chosen;
 }
 
 RunConfig ParityConfig(Precision precision, MeshShape layout) {
@@ -108,7 +105,7 @@ TEST(TrainStep, TwentyStepsEqualPyTorch) {
       const std::unique_ptr<DeviceMesh> mesh = MakeMesh(layout);
       const RunConfig config = ParityConfig(c.precision, layout);
       Transformer model(config.model(), mesh->tensor());
-      LoadWeights(model, golden, "initial.");
+      testing::LoadWeights(WithPrefix(golden, "initial."), model);
       TrainStep step(config, *mesh, model);
       const at::Tensor& tokens = golden.at("tokens");
       std::vector<double> losses;
@@ -128,16 +125,14 @@ TEST(TrainStep, TwentyStepsEqualPyTorch) {
       EXPECT_LT(
           RelativeDifference(at::tensor(norms, at::kDouble), golden_norms),
           10 * c.loss_tolerance);
-      ForEachPiece(model, [&](Parameter& parameter,
-                              const Parameter::Piece& piece) {
-        at::Tensor whole = at::zeros(piece.global_shape);
-        const at::Tensor& given = golden.at(c.name + ".final." + piece.name);
-        whole.narrow(0, 0, given.size(0)).copy_(given);
-        EXPECT_LT(MaxDifference(RowsOf(piece, parameter.leaf.detach()),
-                                Slice(whole, piece.box)),
-                  c.weight_tolerance)
-            << piece.name;
-      });
+      const NamedTensors final_weights = WithPrefix(golden, c.name + ".final.");
+      for (const ShardedTensor& shard : Values(model)) {
+        EXPECT_LT(
+            MaxDifference(shard.tensor,
+                          testing::BoxOf(final_weights.at(shard.name), shard)),
+            c.weight_tolerance)
+            << shard.name;
+      }
     }
   }
 }
@@ -176,19 +171,16 @@ void ExpectTenStepsEqualOneRank(MeshShape layout, Precision precision,
     ASSERT_NEAR(result.loss / expected.loss, 1, loss_tolerance) << "step " << i;
     ASSERT_NEAR(result.gradient_norm / expected.gradient_norm, 1,
                 gradient_tolerance);
-    std::map<std::string, at::Tensor> gradients;
-    ForEachPiece(reference,
-                 [&](Parameter& parameter, const Parameter::Piece& piece) {
-                   gradients[piece.name] = RowsOf(piece, parameter.leaf.grad());
-                 });
-    ForEachPiece(
-        model, [&](Parameter& parameter, const Parameter::Piece& piece) {
-          const at::Tensor& whole = gradients.at(piece.name);
-          EXPECT_LT(MaxDifference(RowsOf(piece, parameter.leaf.grad()),
-                                  Slice(whole, piece.box)),
-                    gradient_tolerance * whole.abs().max().item<double>())
-              << piece.name << " step " << i;
-        });
+    NamedTensors wholes;
+    for (const ShardedTensor& shard : Gradients(reference)) {
+      wholes[shard.name] = shard.tensor;
+    }
+    for (const ShardedTensor& shard : Gradients(model)) {
+      const at::Tensor& whole = wholes.at(shard.name);
+      EXPECT_LT(MaxDifference(shard.tensor, testing::BoxOf(whole, shard)),
+                gradient_tolerance * whole.abs().max().item<double>())
+          << shard.name << " step " << i;
+    }
   }
 }
 
