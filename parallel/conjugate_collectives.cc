@@ -3,8 +3,6 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "parallel/autograd_axis.h"
-
 namespace lextra {
 namespace {
 
@@ -22,12 +20,15 @@ class Copy : public torch::autograd::Function<Copy> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
                             Communicator* axis) {
-    SaveAxis(context, axis);
+    // Autograd's notebook takes numbers; the axis outlives every graph.
+    context->saved_data["axis"] = reinterpret_cast<int64_t>(axis);
     return x;
   }
   static variable_list backward(AutogradContext* context,
                                 variable_list gradients) {
-    return {Sum(gradients[0], *SavedAxis(context)), at::Tensor()};
+    auto* axis =
+        reinterpret_cast<Communicator*>(context->saved_data["axis"].toInt());
+    return {Sum(gradients[0], *axis), at::Tensor()};
   }
 };
 
@@ -42,19 +43,6 @@ class Reduce : public torch::autograd::Function<Reduce> {
   }
 };
 
-class SumBothWays : public torch::autograd::Function<SumBothWays> {
- public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
-                            Communicator* axis) {
-    SaveAxis(context, axis);
-    return Sum(x, *axis);
-  }
-  static variable_list backward(AutogradContext* context,
-                                variable_list gradients) {
-    return {Sum(gradients[0], *SavedAxis(context)), at::Tensor()};
-  }
-};
-
 }  // namespace
 
 at::Tensor CopyToAxis(const at::Tensor& x, Communicator& axis) {
@@ -63,10 +51,6 @@ at::Tensor CopyToAxis(const at::Tensor& x, Communicator& axis) {
 
 at::Tensor ReduceFromAxis(const at::Tensor& x, Communicator& axis) {
   return axis.size() == 1 ? x : Reduce::apply(x, &axis);
-}
-
-at::Tensor SumOverAxis(const at::Tensor& x, Communicator& axis) {
-  return axis.size() == 1 ? x : SumBothWays::apply(x, &axis);
 }
 
 }  // namespace lextra

@@ -2,8 +2,8 @@
 //
 //                    forward       backward      used
 //   CopyToAxis       identity      all-reduce    into a column-parallel layer
-//   ReduceFromAxis   all-reduce    identity      out of a row-parallel layer
-//   SumOverAxis      all-reduce    all-reduce    statistics of sharded values
+//   ReduceFromAxis   all-reduce    identity      out of a row-parallel layer or
+//                                                an embedding
 //
 // A group of one rank returns its argument. Source: the conjugate operators f
 // and g of Megatron-LM (Shoeybi et al. 2019, section 3).
@@ -18,7 +18,6 @@ namespace lextra {
 
 at::Tensor CopyToAxis(const at::Tensor& x, Communicator& axis);
 at::Tensor ReduceFromAxis(const at::Tensor& x, Communicator& axis);
-at::Tensor SumOverAxis(const at::Tensor& x, Communicator& axis);
 
 }  // namespace lextra
 

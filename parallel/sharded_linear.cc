@@ -4,7 +4,7 @@
 
 #include <optional>
 
-#include "parallel/autograd_axis.h"
+#include "parallel/conjugate_collectives.h"
 #include "parallel/sharded_layers.h"
 
 namespace lextra {
@@ -13,30 +13,18 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// What one linear layer sums over the tensor axis: dx where every rank makes
-// some of the outputs, y where every rank sees some of the inputs.
-enum class Summed { kInputGradient, kOutput };
-
-// y = x W^T + b. The weight's and bias's gradients go straight into
-// GradientOf(leaf).
+// y = x W^T + b on this rank alone. The weight's and bias's gradients go
+// straight into GradientOf(leaf).
 class Linear : public torch::autograd::Function<Linear> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
                             const at::Tensor& weight,
-                            const std::optional<at::Tensor>& optional_bias,
-                            Communicator* axis, Summed summed) {
+                            const std::optional<at::Tensor>& optional_bias) {
     const at::Tensor bias = optional_bias.value_or(at::Tensor());
     const at::Tensor x_NC = x.reshape({-1, weight.size(1)});
-    const bool sums = summed == Summed::kOutput && axis->size() > 1;
-    const bool bias_in_product = bias.defined() && !sums;
-    const at::Tensor y = bias_in_product ? at::addmm(bias, x_NC, weight.t())
-                                         : at::mm(x_NC, weight.t());
-    if (sums) axis->AllReduce(y, ReduceOp::kSum);
-    if (bias.defined() && !bias_in_product) y.add_(bias);
-
+    const at::Tensor y = bias.defined() ? at::addmm(bias, x_NC, weight.t())
+                                        : at::mm(x_NC, weight.t());
     context->save_for_backward({x_NC, weight, bias});
-    SaveAxis(context, axis);
-    context->saved_data["sums_dx"] = summed == Summed::kInputGradient;
     std::vector<int64_t> shape = x.sizes().vec();
     shape.back() = weight.size(0);
     return y.view(shape);
@@ -49,30 +37,27 @@ class Linear : public torch::autograd::Function<Linear> {
     const at::Tensor& weight = saved[1];
     const at::Tensor& bias = saved[2];
     const at::Tensor dy = gradients[0].reshape({-1, weight.size(0)});
-
-    at::Tensor dx;
-    PendingCollective pending;  // travels while dW is made
-    if (context->needs_input_grad(0)) {
-      dx = at::mm(dy, weight);
-      if (context->saved_data["sums_dx"].toBool()) {
-        pending = SavedAxis(context)->AllReduceAsync(dx, ReduceOp::kSum);
-      }
-    }
     if (context->needs_input_grad(1)) {
       GradientOf(weight).addmm_(dy.t(), x_NC);
     }
     if (bias.defined() && context->needs_input_grad(2)) {
       GradientOf(bias).add_(dy.sum(0));
     }
-    pending.Wait();
-    if (dx.defined()) {
+    at::Tensor dx;
+    if (context->needs_input_grad(0)) {
       std::vector<int64_t> shape = gradients[0].sizes().vec();
       shape.back() = weight.size(1);
-      dx = dx.view(shape);
+      dx = at::mm(dy, weight).view(shape);
     }
-    return {dx, at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
+    return {dx, at::Tensor(), at::Tensor()};
   }
 };
+
+// Autograd takes no undefined tensor as an argument.
+std::optional<at::Tensor> LeafOf(const Parameter& bias) {
+  if (!bias.leaf.defined()) return std::nullopt;
+  return bias.leaf;
+}
 
 // This rank's part of `total`, which must divide.
 int64_t PartOf(int64_t total, const Communicator& axis,
@@ -82,15 +67,10 @@ int64_t PartOf(int64_t total, const Communicator& axis,
   return total / axis.size();
 }
 
-at::Tensor Apply(const at::Tensor& x, const Parameter& weight,
-                 const Parameter& bias, Communicator& axis, Summed summed) {
+void CheckInput(const at::Tensor& x, const Parameter& weight) {
   TORCH_CHECK(x.dim() > 0 && x.size(-1) == weight.leaf.size(1),
               weight.pieces[0].name, ": input of shape ", x.sizes(),
               ", this rank's matrix is ", weight.leaf.sizes());
-  // Autograd takes no undefined tensor as an argument.
-  const std::optional<at::Tensor> optional_bias =
-      bias.leaf.defined() ? std::optional(bias.leaf) : std::nullopt;
-  return Linear::apply(x, weight.leaf, optional_bias, &axis, summed);
 }
 
 // The parameters that exist.
@@ -127,7 +107,9 @@ ColumnParallelLinear::ColumnParallelLinear(Communicator& tensor_axis,
 }
 
 at::Tensor ColumnParallelLinear::operator()(const at::Tensor& x) {
-  return Apply(x, weight_, bias_, tensor_axis_, Summed::kInputGradient);
+  CheckInput(x, weight_);
+  return Linear::apply(CopyToAxis(x, tensor_axis_), weight_.leaf,
+                       LeafOf(bias_));
 }
 
 std::vector<Parameter*> ColumnParallelLinear::parameters() {
@@ -156,7 +138,13 @@ RowParallelLinear::RowParallelLinear(Communicator& tensor_axis,
 }
 
 at::Tensor RowParallelLinear::operator()(const at::Tensor& x) {
-  return Apply(x, weight_, bias_, tensor_axis_, Summed::kOutput);
+  CheckInput(x, weight_);
+  if (tensor_axis_.size() == 1) {
+    return Linear::apply(x, weight_.leaf, LeafOf(bias_));
+  }
+  const at::Tensor y = ReduceFromAxis(
+      Linear::apply(x, weight_.leaf, std::nullopt), tensor_axis_);
+  return bias_.leaf.defined() ? y + bias_.leaf : y;
 }
 
 std::vector<Parameter*> RowParallelLinear::parameters() {

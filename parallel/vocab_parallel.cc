@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "parallel/autograd_axis.h"
+#include "parallel/conjugate_collectives.h"
 #include "parallel/sharded_layers.h"
 
 namespace lextra {
@@ -47,20 +47,19 @@ struct LocalIds {
   at::Tensor outside;  // bool
 };
 
+// This rank's rows of the embedding; zeros for tokens whose rows others hold.
 class Embedding : public torch::autograd::Function<Embedding> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& tokens,
                             const at::Tensor& weight, int64_t first_row,
-                            Communicator* axis) {
+                            bool has_all_rows) {
     context->saved_data["first_row"] = first_row;
-    SaveAxis(context, axis);
+    context->saved_data["has_all_rows"] = has_all_rows;
     context->save_for_backward({tokens, weight});
-    if (axis->size() == 1) return at::embedding(weight, tokens);
+    if (has_all_rows) return at::embedding(weight, tokens);
     const LocalIds ids(tokens, first_row, weight.size(0));
-    const at::Tensor x = at::embedding(weight, ids.place)
-                             .masked_fill_(ids.outside.unsqueeze(-1), 0);
-    axis->AllReduce(x, ReduceOp::kSum);
-    return x;
+    return at::embedding(weight, ids.place)
+        .masked_fill_(ids.outside.unsqueeze(-1), 0);
   }
 
   static variable_list backward(AutogradContext* context,
@@ -69,7 +68,7 @@ class Embedding : public torch::autograd::Function<Embedding> {
     const at::Tensor tokens = saved[0].reshape({-1});
     const at::Tensor& weight = saved[1];
     const at::Tensor dx = gradients[0].reshape({-1, weight.size(1)});
-    if (SavedAxis(context)->size() == 1) {
+    if (context->saved_data["has_all_rows"].toBool()) {
       GradientOf(weight).index_add_(0, tokens, dx);
     } else {
       const LocalIds ids(tokens, context->saved_data["first_row"].toInt(),
@@ -257,7 +256,10 @@ VocabParallelEmbedding::VocabParallelEmbedding(Communicator& tensor_axis,
 
 at::Tensor VocabParallelEmbedding::operator()(const at::Tensor& tokens) {
   CheckIds(tokens, weight_.pieces[0].global_shape[0], "tokens");
-  return Embedding::apply(tokens, weight_.leaf, first_row(), &tensor_axis_);
+  return ReduceFromAxis(
+      Embedding::apply(tokens, weight_.leaf, first_row(),
+                       /*has_all_rows=*/tensor_axis_.size() == 1),
+      tensor_axis_);
 }
 
 std::vector<Parameter*> VocabParallelEmbedding::parameters() {

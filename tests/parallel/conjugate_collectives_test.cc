@@ -41,8 +41,10 @@ TEST_F(ConjugateCollectives, ReduceFromAxisSumsTheValueOnly) {
   EXPECT_EQ(dx_, 10 * mine_);
 }
 
-TEST_F(ConjugateCollectives, SumOverAxisSumsBoth) {
-  Run(SumOverAxis);
+TEST_F(ConjugateCollectives, OneAfterTheOtherSumBoth) {
+  Run([](const at::Tensor& x, Communicator& axis) {
+    return ReduceFromAxis(CopyToAxis(x, axis), axis);
+  });
   EXPECT_EQ(y_, total_);
   EXPECT_EQ(dx_, 10 * total_);
 }
@@ -50,7 +52,7 @@ TEST_F(ConjugateCollectives, SumOverAxisSumsBoth) {
 TEST_F(ConjugateCollectives, LeaveTheArgumentAndASharedGradientAlone) {
   at::Tensor x = at::ones({4}, at::kDouble).requires_grad_(true);
   const at::Tensor y = x * 1;
-  const at::Tensor sum = SumOverAxis(y, *axis_);
+  const at::Tensor sum = ReduceFromAxis(CopyToAxis(y, *axis_), *axis_);
   EXPECT_TRUE(y.eq(1).all().item<bool>());
   // The gradient of the addition is one tensor for both operands.
   (sum + y).sum().backward();
@@ -61,7 +63,7 @@ TEST_F(ConjugateCollectives, ReturnTheArgumentInAGroupOfOne) {
   const std::unique_ptr<Communicator> alone =
       axis_->Split(axis_->rank(), 0, "alone");
   const at::Tensor x = at::ones({4}, at::kDouble).requires_grad_(true);
-  for (const auto f : {CopyToAxis, ReduceFromAxis, SumOverAxis}) {
+  for (const auto f : {CopyToAxis, ReduceFromAxis}) {
     EXPECT_TRUE(f(x, *alone).is_same(x));
   }
 }
