@@ -57,7 +57,8 @@ absl::StatusOr<std::unique_ptr<DeviceMesh>> MakeMesh(
     MpiSession& mpi, const ParallelConfig& config) {
   if (config.device() == CUDA) {
     return UsageError(
-        "parallel.device = CUDA: this build trains and evaluates on CPUs");
+        "parallel.device = CUDA: training and evaluation run on CPUs so far; "
+        "set parallel.device=CPU");
   }
   return DeviceMesh::Create(mpi.World(), {.data = config.data(),
                                           .sequence = config.sequence(),

@@ -172,7 +172,8 @@ absl::Status Trainer::OpenData() {
   state_.set_config(RunConfigText(config_));
   LogInfo(
       "training data: %d documents, %d tokens, %d samples of %d (%d tokens "
-      "at the end do not fill one); %.2f epochs",
+      "left "
+      "over); %.2f epochs",
       train_data_->num_documents(), train_data_->num_tokens(),
       train_samples_->num_samples(), length, train_samples_->unused_tokens(),
       static_cast<double>(config_.schedule().num_steps()) *
