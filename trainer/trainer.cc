@@ -171,9 +171,8 @@ absl::Status Trainer::OpenData() {
   state_.mutable_tokenizer()->set_sha256(meta.tokenizer_sha256);
   state_.set_config(RunConfigText(config_));
   LogInfo(
-      "training data: %d documents, %d tokens, %d samples of %d (%d tokens "
-      "left "
-      "over); %.2f epochs",
+      "training data: %d documents, %d tokens, %d samples of %d, %d tokens "
+      "left over; %.2f epochs",
       train_data_->num_documents(), train_data_->num_tokens(),
       train_samples_->num_samples(), length, train_samples_->unused_tokens(),
       static_cast<double>(config_.schedule().num_steps()) *
