@@ -15,8 +15,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// On a GPU the check would wait for the device; the data set has checked its
-// ids when it was opened.
+// On a GPU the check would wait for the device; the data set checks its ids
+// when they are read.
 void CheckIds(const at::Tensor& ids, int64_t limit, const char* what) {
   TORCH_CHECK(ids.scalar_type() == at::kLong, what, " are ", ids.scalar_type(),
               ", not int64");
