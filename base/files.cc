@@ -9,17 +9,30 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "base/system_calls.h"
 
 namespace lextra {
 namespace {
 
-// One write call moves at most this much; Linux itself stops below 2 GiB.
-constexpr size_t kMaxWriteBytes = size_t{1} << 30;
+// One call moves at most this much; Linux itself stops below 2 GiB.
+constexpr size_t kMaxTransferBytes = size_t{1} << 30;
 
-absl::Status InputSystemError(const std::string& path, int error) {
-  return InputError(absl::StrCat(path, ": ", std::strerror(error)));
+// Calls again while a signal interrupts. Not for fsync and close: after a
+// failure the kernel has forgotten the data and the descriptor.
+template <typename Call>
+auto WithoutInterruptions(Call call) {
+  auto result = call();
+  while (result < 0 && errno == EINTR) result = call();
+  return result;
+}
+
+absl::Status ReadSystemError(const std::string& path, int error) {
+  const std::string message = absl::StrCat(path, ": ", std::strerror(error));
+  const bool device_failed = error == EIO || error == ESTALE;
+  return device_failed ? StorageError(message) : InputError(message);
 }
 
 absl::Status StorageSystemError(std::string_view action,
@@ -33,25 +46,53 @@ class Descriptor {
   explicit Descriptor(int descriptor) : descriptor_(descriptor) {}
   Descriptor(const Descriptor&) = delete;
   ~Descriptor() {
-    if (descriptor_ >= 0) close(descriptor_);
+    if (descriptor_ >= 0) sys::Close(descriptor_);
   }
   int get() const { return descriptor_; }
+  int Release() { return std::exchange(descriptor_, -1); }
 
  private:
   int descriptor_;
 };
 
 // Opens a regular file for reading; `size` receives its length.
-absl::StatusOr<int> OpenRegular(const std::string& path, int64_t* size) {
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) return InputSystemError(path, errno);
+absl::StatusOr<int> OpenRegular(const std::string& path, int more_flags,
+                                int64_t* size) {
+  // O_NONBLOCK: the open of a FIFO would wait for its writer.
+  const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | more_flags;
+  Descriptor file(
+      WithoutInterruptions([&] { return sys::Open(path.c_str(), flags); }));
+  if (file.get() < 0 && errno == ELOOP && (more_flags & O_NOFOLLOW) != 0) {
+    return InputError(absl::StrCat(path, ": a link, not a regular file"));
+  }
+  if (file.get() < 0) return ReadSystemError(path, errno);
   struct stat status;
-  if (fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
-    close(descriptor);
+  if (fstat(file.get(), &status) != 0) return ReadSystemError(path, errno);
+  if (!S_ISREG(status.st_mode)) {
     return InputError(absl::StrCat(path, ": not a regular file"));
   }
   *size = status.st_size;
-  return descriptor;
+  return file.Release();
+}
+
+// Fills `bytes` from `offset` on.
+absl::Status ReadAll(const std::string& path, int descriptor, int64_t offset,
+                     std::span<std::byte> bytes) {
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const size_t size = std::min(bytes.size() - done, kMaxTransferBytes);
+    const ssize_t got = WithoutInterruptions([&] {
+      return sys::Pread(descriptor, bytes.data() + done, size,
+                        offset + static_cast<int64_t>(done));
+    });
+    if (got < 0) return ReadSystemError(path, errno);
+    if (got == 0) {
+      return InputError(absl::StrFormat("%s: ended after %d of %d bytes", path,
+                                        offset + done, offset + bytes.size()));
+    }
+    done += got;
+  }
+  return absl::OkStatus();
 }
 
 std::string ParentFolder(const std::string& path) {
@@ -59,38 +100,47 @@ std::string ParentFolder(const std::string& path) {
   return parent.empty() ? "." : parent;
 }
 
+int Unlink(const std::string& path) {
+  return WithoutInterruptions([&] { return sys::Unlink(path.c_str()); });
+}
+
+absl::Status SyncAndClose(const std::string& path, int descriptor) {
+  // A failed fsync is final: the kernel marks the pages clean, so a second try
+  // would report success for data that is lost.
+  const bool synced = sys::Fsync(descriptor) == 0;
+  const int sync_error = errno;
+  // An interrupted close has closed, and what it closed is durable.
+  const bool closed = sys::Close(descriptor) == 0 || errno == EINTR;
+  const int close_error = errno;
+  if (!synced) return StorageSystemError("sync", path, sync_error);
+  if (!closed) return StorageSystemError("close", path, close_error);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> ReadFile(const std::string& path,
                                      int64_t max_bytes) {
   int64_t size = 0;
-  LEXTRA_ASSIGN_OR_RETURN(const int raw, OpenRegular(path, &size));
+  LEXTRA_ASSIGN_OR_RETURN(const int raw, OpenRegular(path, 0, &size));
   const Descriptor file(raw);
   if (size > max_bytes) {
     return InputError(absl::StrFormat("%s: %d bytes, at most %d are expected",
                                       path, size, max_bytes));
   }
   std::string bytes(size, '\0');
-  size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t got = read(file.get(), bytes.data() + done,
-                             std::min(bytes.size() - done, kMaxWriteBytes));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return InputSystemError(path, errno);
-    if (got == 0) {
-      return InputError(
-          absl::StrFormat("%s: ended after %d of %d bytes", path, done, size));
-    }
-    done += got;
-  }
+  LEXTRA_RETURN_IF_ERROR(
+      ReadAll(path, file.get(), 0,
+              std::as_writable_bytes(std::span(bytes.data(), bytes.size()))));
   return bytes;
 }
 
 absl::Status SyncFolder(const std::string& path) {
-  const Descriptor folder(open(path.c_str(), O_RDONLY | O_DIRECTORY));
-  if (folder.get() < 0) return StorageSystemError("open", path, errno);
-  if (fsync(folder.get()) != 0) return StorageSystemError("sync", path, errno);
-  return absl::OkStatus();
+  const int folder = WithoutInterruptions([&] {
+    return sys::Open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  });
+  if (folder < 0) return StorageSystemError("open", path, errno);
+  return SyncAndClose(path, folder);
 }
 
 absl::Status MakeFolders(const std::string& path) {
@@ -99,34 +149,104 @@ absl::Status MakeFolders(const std::string& path) {
     so_far = so_far.empty() ? part.string()
                             : (std::filesystem::path(so_far) / part).string();
     if (so_far.empty()) continue;
-    if (mkdir(so_far.c_str(), 0700) == 0) continue;
-    const int error = errno;
+    const absl::Status made = MakeNewFolder(so_far);
+    if (made.ok()) continue;
     std::error_code ignored;
-    if (std::filesystem::is_directory(so_far, ignored)) continue;
-    return StorageSystemError("make folder", so_far, error);
+    if (!std::filesystem::is_directory(so_far, ignored)) return made;
   }
   return absl::OkStatus();
 }
 
+absl::Status MakeNewFolder(const std::string& path) {
+  if (WithoutInterruptions([&] { return sys::Mkdir(path.c_str(), 0700); }) !=
+      0) {
+    return StorageSystemError("make folder", path, errno);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Rename(const std::string& from, const std::string& to) {
+  if (WithoutInterruptions(
+          [&] { return sys::Rename(from.c_str(), to.c_str()); }) != 0) {
+    return StorageSystemError("rename", absl::StrCat(from, " to ", to), errno);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RenameNoReplace(const std::string& from, const std::string& to) {
+  if (WithoutInterruptions([&] {
+        return sys::RenameNoReplace(from.c_str(), to.c_str());
+      }) == 0) {
+    return absl::OkStatus();
+  }
+  const bool no_such_call = errno == EINVAL || errno == ENOSYS;
+  const absl::Status error =
+      StorageSystemError("rename", absl::StrCat(from, " to ", to), errno);
+  return no_such_call ? absl::UnimplementedError(error.message()) : error;
+}
+
+absl::Status RemoveTree(const std::string& path) {
+  // Unlinking first means that a link is never taken for the folder it names.
+  if (Unlink(path) == 0 || errno == ENOENT) return absl::OkStatus();
+  if (errno != EISDIR) return StorageSystemError("remove", path, errno);
+  std::vector<std::string> names;
+  if (WithoutInterruptions([&] { return sys::List(path.c_str(), &names); }) !=
+      0) {
+    return StorageSystemError("remove", path, errno);
+  }
+  for (const std::string& name : names) {
+    LEXTRA_RETURN_IF_ERROR(RemoveTree(absl::StrCat(path, "/", name)));
+  }
+  if (WithoutInterruptions([&] { return sys::Rmdir(path.c_str()); }) != 0 &&
+      errno != ENOENT) {
+    return StorageSystemError("remove", path, errno);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> ListFolder(const std::string& path) {
+  std::vector<std::string> names;
+  if (WithoutInterruptions([&] { return sys::List(path.c_str(), &names); }) !=
+      0) {
+    return ReadSystemError(path, errno);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+absl::StatusOr<int64_t> FreeBytes(const std::string& path) {
+  struct statvfs status;
+  if (WithoutInterruptions(
+          [&] { return sys::Statvfs(path.c_str(), &status); }) != 0) {
+    return StorageSystemError("ask for the free space of", path, errno);
+  }
+  // File systems without bounds answer with products beyond 64 bits.
+  const uint64_t block_bytes = std::max<uint64_t>(status.f_frsize, 1);
+  const uint64_t max_blocks = std::numeric_limits<int64_t>::max() / block_bytes;
+  return std::min<uint64_t>(status.f_bavail, max_blocks) * block_bytes;
+}
+
 absl::Status AtomicWrite(const std::string& path, std::string_view bytes) {
   const std::string temporary = absl::StrFormat("%s.tmp-%d", path, getpid());
-  unlink(temporary.c_str());
+  if (Unlink(temporary) != 0 && errno != ENOENT) {
+    return StorageSystemError("remove", temporary, errno);
+  }
   absl::Status status = [&]() -> absl::Status {
     LEXTRA_ASSIGN_OR_RETURN(FileWriter writer, FileWriter::Create(temporary));
     LEXTRA_RETURN_IF_ERROR(writer.Write(bytes));
     LEXTRA_RETURN_IF_ERROR(writer.Close());
-    if (rename(temporary.c_str(), path.c_str()) != 0) {
-      return StorageSystemError("rename to", path, errno);
-    }
-    return SyncFolder(ParentFolder(path));
+    return Rename(temporary, path);
   }();
-  if (!status.ok()) unlink(temporary.c_str());
-  return status;
+  if (!status.ok()) {
+    Unlink(temporary);
+    return status;
+  }
+  return SyncFolder(ParentFolder(path));
 }
 
 absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
   int64_t size = 0;
-  LEXTRA_ASSIGN_OR_RETURN(const int raw, OpenRegular(path, &size));
+  LEXTRA_ASSIGN_OR_RETURN(const int raw, OpenRegular(path, 0, &size));
   const Descriptor file(raw);
   MappedFile mapped;
   mapped.path_ = path;
@@ -135,7 +255,7 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
   void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
   if (data == MAP_FAILED) {
     mapped.size_ = 0;
-    return InputSystemError(path, errno);
+    return ReadSystemError(path, errno);
   }
   mapped.data_ = static_cast<const std::byte*>(data);
   return mapped;
@@ -156,9 +276,38 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
 }
 
+absl::StatusOr<InputFile> InputFile::Open(const std::string& path) {
+  int64_t size = 0;
+  LEXTRA_ASSIGN_OR_RETURN(const int descriptor,
+                          OpenRegular(path, O_NOFOLLOW, &size));
+  return InputFile(path, descriptor, size);
+}
+
+InputFile::InputFile(InputFile&& other) noexcept { *this = std::move(other); }
+
+InputFile& InputFile::operator=(InputFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(descriptor_, other.descriptor_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+InputFile::~InputFile() {
+  if (descriptor_ >= 0) sys::Close(descriptor_);
+}
+
+absl::Status InputFile::Read(int64_t offset, std::span<std::byte> bytes) const {
+  return ReadAll(path_, descriptor_, offset, bytes);
+}
+
+void InputFile::DropCache() const {
+  posix_fadvise(descriptor_, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 absl::StatusOr<FileWriter> FileWriter::Create(const std::string& path) {
-  const int descriptor = open(
-      path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+  const int descriptor = WithoutInterruptions(
+      [&] { return sys::Open(path.c_str(), flags, 0600); });
   if (descriptor < 0) return StorageSystemError("create", path, errno);
   return FileWriter(path, descriptor);
 }
@@ -169,14 +318,14 @@ FileWriter::FileWriter(FileWriter&& other) noexcept
       bytes_written_(other.bytes_written_) {}
 
 FileWriter::~FileWriter() {
-  if (descriptor_ >= 0) close(descriptor_);
+  if (descriptor_ >= 0) sys::Close(descriptor_);
 }
 
 absl::Status FileWriter::Write(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const ssize_t put = write(descriptor_, bytes.data(),
-                              std::min(bytes.size(), kMaxWriteBytes));
-    if (put < 0 && errno == EINTR) continue;
+    const size_t size = std::min(bytes.size(), kMaxTransferBytes);
+    const ssize_t put = WithoutInterruptions(
+        [&] { return sys::Write(descriptor_, bytes.data(), size); });
     if (put < 0) return StorageSystemError("write", path_, errno);
     bytes = bytes.subspan(put);
     bytes_written_ += put;
@@ -189,14 +338,7 @@ absl::Status FileWriter::Write(std::string_view bytes) {
 }
 
 absl::Status FileWriter::Close() {
-  const int descriptor = std::exchange(descriptor_, -1);
-  // A failed fsync is final: the kernel marks the pages clean, so a second try
-  // would report success for data that is lost.
-  const bool synced = fsync(descriptor) == 0;
-  const int sync_error = errno;
-  if (close(descriptor) != 0) return StorageSystemError("close", path_, errno);
-  if (!synced) return StorageSystemError("sync", path_, sync_error);
-  return absl::OkStatus();
+  return SyncAndClose(path_, std::exchange(descriptor_, -1));
 }
 
 }  // namespace lextra

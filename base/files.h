@@ -1,4 +1,5 @@
-// Files that are read after a check and written whole or not at all.
+// Files that are read after a check and written whole or not at all. All calls
+// go through base/system_calls.h, so tests can make any of them fail.
 #ifndef LEXTRA_BASE_FILES_H_
 #define LEXTRA_BASE_FILES_H_
 
@@ -7,13 +8,15 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 
 namespace lextra {
 
 // The bytes of a regular file of at most `max_bytes`. Errors name the path and
-// what the system said; they are InputErrors.
+// what the system said; they are InputErrors, but StorageErrors where the
+// device failed (EIO, ESTALE).
 absl::StatusOr<std::string> ReadFile(const std::string& path,
                                      int64_t max_bytes);
 
@@ -27,6 +30,26 @@ absl::Status SyncFolder(const std::string& path);
 
 // Creates `path` and its parents, mode 0700 for what is new.
 absl::Status MakeFolders(const std::string& path);
+
+// Creates the folder `path`, mode 0700, which must not exist.
+absl::Status MakeNewFolder(const std::string& path);
+
+// Renames a file or folder; a file at `to` is replaced.
+absl::Status Rename(const std::string& from, const std::string& to);
+
+// Renames, or leaves both as they were: StorageError where `to` exists. Where
+// the file system has no such call (EINVAL), the answer is kUnimplemented.
+absl::Status RenameNoReplace(const std::string& from, const std::string& to);
+
+// Removes a file, or a folder with all that is in it; links are not followed.
+// What is not there is no error.
+absl::Status RemoveTree(const std::string& path);
+
+// Names in a folder, sorted. InputError if it can't be read.
+absl::StatusOr<std::vector<std::string>> ListFolder(const std::string& path);
+
+// Bytes that a process without privileges may still write below `path`.
+absl::StatusOr<int64_t> FreeBytes(const std::string& path);
 
 // A read-only map of a regular file. Empty files map to an empty span.
 class MappedFile {
@@ -48,9 +71,39 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// A file that must not exist yet, written front to back. Close() makes it
-// durable (fsync); a writer destroyed without Close() leaves a file that nobody
-// should use, so write into a temporary folder or name.
+// A regular file that is read at chosen places. Links are not followed in the
+// last part of the path.
+class InputFile {
+ public:
+  static absl::StatusOr<InputFile> Open(const std::string& path);
+
+  InputFile(InputFile&& other) noexcept;
+  InputFile& operator=(InputFile&& other) noexcept;
+  ~InputFile();
+
+  // Fills `bytes` from `offset` on. InputError where the file is shorter,
+  // StorageError where the device failed (EIO, ESTALE).
+  absl::Status Read(int64_t offset, std::span<std::byte> bytes) const;
+
+  // Asks the system to forget cached pages, so that the next read comes from
+  // the device. Pages that are not yet durable stay.
+  void DropCache() const;
+
+  int64_t size() const { return size_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  InputFile(std::string path, int descriptor, int64_t size)
+      : path_(std::move(path)), descriptor_(descriptor), size_(size) {}
+
+  std::string path_;
+  int descriptor_ = -1;
+  int64_t size_ = 0;
+};
+
+// A file that must not exist yet (not even as a link), written front to back.
+// Close() makes it durable (fsync); a writer destroyed without Close() leaves a
+// file that nobody should use, so write into a temporary folder or name.
 class FileWriter {
  public:
   static absl::StatusOr<FileWriter> Create(const std::string& path);

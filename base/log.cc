@@ -1,9 +1,9 @@
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdio>
-#include <fstream>
 
 namespace lextra {
 namespace {
@@ -20,14 +20,23 @@ Identity& Self() {
   return *self;
 }
 
+// Opened for each line, so that the file may be moved away or its disk made
+// roomy; never waits for the other end of a pipe. What fails is left out.
+void AppendToFile(const std::string& text) {
+  const int file =
+      open(Self().file.c_str(),
+           O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
+  if (file < 0) return;
+  [[maybe_unused]] const ssize_t put = write(file, text.data(), text.size());
+  close(file);
+}
+
 void WriteLine(std::string_view line) {
   std::string text(line);
   text += '\n';
   std::fwrite(text.data(), 1, text.size(), stderr);
   std::fflush(stderr);
-  if (!Self().file.empty()) {
-    std::ofstream(Self().file, std::ios::app) << text;
-  }
+  if (!Self().file.empty()) AppendToFile(text);
 }
 
 }  // namespace
@@ -37,6 +46,8 @@ void SetLogIdentity(int rank, int world_size, std::string host) {
   Self().world_size = world_size;
   Self().host = std::move(host);
 }
+
+int LogRank() { return Self().rank; }
 
 void SetLogFile(const std::string& path) {
   if (Self().rank == 0) Self().file = path;

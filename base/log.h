@@ -14,7 +14,10 @@ namespace lextra {
 // of 1.
 void SetLogIdentity(int rank, int world_size, std::string host);
 
-// From now on rank 0's lines are also appended to `path` (log.txt of a run).
+int LogRank();
+
+// From now on rank 0's lines are also appended to `path` (log.txt of a run). A
+// line that can't be written there (a full disk) is on stderr alone.
 void SetLogFile(const std::string& path);
 
 // One line on stderr and in the log file, rank 0 only. Results that a person or
