@@ -42,6 +42,20 @@ inline std::optional<Box> Intersect(const Box& a, const Box& b) {
   return common;
 }
 
+// Consecutive places of two boxes' elements, both in C order.
+struct BoxRun {
+  int64_t from = 0;  // in elements from the box's first
+  int64_t to = 0;
+  int64_t count = 0;
+};
+
+// How the elements of `common` lie in the box `from` and in the box `to`, which
+// both hold all of it: the longest runs, in C order.
+std::vector<BoxRun> RunsOf(const Box& common, const Box& from, const Box& to);
+
+// `box` cut wherever a multiple of `extent` along `dim` lies inside it.
+std::vector<Box> CutAtMultiples(const Box& box, int dim, int64_t extent);
+
 }  // namespace lextra
 
 #endif  // LEXTRA_BASE_BOX_H_

@@ -10,11 +10,13 @@ constexpr absl::StatusCode kUsageCode = absl::StatusCode::kInvalidArgument;
 constexpr absl::StatusCode kInputCode = absl::StatusCode::kDataLoss;
 constexpr absl::StatusCode kCheckpointCode =
     absl::StatusCode::kFailedPrecondition;
+constexpr absl::StatusCode kDamagedCode = absl::StatusCode::kAborted;
 constexpr absl::StatusCode kRunFolderHeldCode =
     absl::StatusCode::kAlreadyExists;
 constexpr absl::StatusCode kCommunicationCode = absl::StatusCode::kUnavailable;
 constexpr absl::StatusCode kNumericCode = absl::StatusCode::kOutOfRange;
 constexpr absl::StatusCode kStorageCode = absl::StatusCode::kResourceExhausted;
+constexpr absl::StatusCode kPreemptedCode = absl::StatusCode::kCancelled;
 
 absl::Status Make(absl::StatusCode code, std::string_view message) {
   return absl::Status(code, absl::string_view(message.data(), message.size()));
@@ -31,6 +33,12 @@ absl::Status InputError(std::string_view message) {
 absl::Status CheckpointError(std::string_view message) {
   return Make(kCheckpointCode, message);
 }
+absl::Status DamagedError(std::string_view message) {
+  return Make(kDamagedCode, message);
+}
+bool IsDamaged(const absl::Status& status) {
+  return status.code() == kDamagedCode;
+}
 absl::Status RunFolderHeldError(std::string_view message) {
   return Make(kRunFolderHeldCode, message);
 }
@@ -43,6 +51,9 @@ absl::Status NumericError(std::string_view message) {
 absl::Status StorageError(std::string_view message) {
   return Make(kStorageCode, message);
 }
+absl::Status Preempted(std::string_view message) {
+  return Make(kPreemptedCode, message);
+}
 
 ExitCode ExitCodeOf(const absl::Status& status) {
   switch (status.code()) {
@@ -51,6 +62,7 @@ ExitCode ExitCodeOf(const absl::Status& status) {
     case kUsageCode:
       return ExitCode::kUsage;
     case kCheckpointCode:
+    case kDamagedCode:
       return ExitCode::kCheckpoint;
     case kRunFolderHeldCode:
       return ExitCode::kRunFolderHeld;
@@ -60,6 +72,8 @@ ExitCode ExitCodeOf(const absl::Status& status) {
       return ExitCode::kNumeric;
     case kStorageCode:
       return ExitCode::kStorage;
+    case kPreemptedCode:
+      return ExitCode::kPreempted;
     default:
       return ExitCode::kInput;
   }

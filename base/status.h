@@ -31,10 +31,16 @@ enum class ExitCode : int {
 absl::Status UsageError(std::string_view message);
 absl::Status InputError(std::string_view message);
 absl::Status CheckpointError(std::string_view message);
+// A CheckpointError of a checkpoint that is not what was saved: another one may
+// be tried in its place.
+absl::Status DamagedError(std::string_view message);
+bool IsDamaged(const absl::Status& status);
 absl::Status RunFolderHeldError(std::string_view message);
 absl::Status CommunicationError(std::string_view message);
 absl::Status NumericError(std::string_view message);
 absl::Status StorageError(std::string_view message);
+// No error: the run was asked to stop and its checkpoint is committed.
+absl::Status Preempted(std::string_view message);
 
 // The exit code of a status made by the functions above; kInput for any other.
 ExitCode ExitCodeOf(const absl::Status& status);

@@ -3,17 +3,18 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <set>
 #include <string_view>
 #include <utility>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/files.h"
+#include "base/sha256.h"
+#include "base/system_calls.h"
 #include "checkpoint/safetensors.h"
 
 namespace lextra {
@@ -22,7 +23,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kMaxManifestBytes = int64_t{256} << 20;
-constexpr std::string_view kStepPrefix = "step-";
 
 std::string Join(const std::vector<int64_t>& numbers) {
   return absl::StrCat("[", absl::StrJoin(numbers, ", "), "]");
@@ -33,23 +33,29 @@ std::string Text(const Box& box) {
                       Join(box.shape));
 }
 
-absl::StatusOr<Manifest> ParseManifest(const std::string& json) {
-  // A newer version may have fields that we don't know, and says so by its
-  // version; only then is a field of ours wrong.
-  google::protobuf::util::JsonParseOptions lenient;
-  lenient.ignore_unknown_fields = true;
-  Manifest manifest;
-  auto parsed =
-      google::protobuf::util::JsonStringToMessage(json, &manifest, lenient);
-  if (parsed.ok() && manifest.format_version() == kManifestVersion) {
-    manifest.Clear();
-    parsed = google::protobuf::util::JsonStringToMessage(json, &manifest);
+// What follows the digested text: `,"sha256":"` digest `"}` and a line's end.
+constexpr std::string_view kDigestOpening = ",\"sha256\":\"";
+constexpr std::string_view kDigestClosing = "\"}\n";
+constexpr size_t kDigestSize = 64;
+constexpr size_t kTailSize =
+    kDigestOpening.size() + kDigestSize + kDigestClosing.size();
+
+// `text` without its digest, as JSON of its own. Version 1 has none.
+absl::StatusOr<std::string> Undigested(const std::string& text) {
+  const std::string_view all = text;
+  const bool has_digest =
+      all.size() > kTailSize && all.ends_with(kDigestClosing) &&
+      all.substr(all.size() - kTailSize).starts_with(kDigestOpening);
+  if (!has_digest) return text;
+  const std::string_view body = all.substr(0, all.size() - kTailSize);
+  const std::string_view stated =
+      all.substr(body.size() + kDigestOpening.size(), kDigestSize);
+  const std::string found = Sha256(body);
+  if (found != stated) {
+    return DamagedError(absl::StrCat("its bytes have the SHA-256 ", found,
+                                     ", but it states ", std::string(stated)));
   }
-  if (!parsed.ok()) {
-    return CheckpointError(
-        absl::StrCat("not a manifest: ", parsed.message().ToString()));
-  }
-  return manifest;
+  return std::string(body) + "}";
 }
 
 // The dimension that tells the boxes apart best.
@@ -104,13 +110,12 @@ absl::Status CheckBox(const Manifest& manifest, const TensorIndex& tensor,
                       const StoredBox& stored) {
   const Box box = BoxOf(stored);
   if (!LiesWithin(box, ShapeOf(tensor))) {
-    return CheckpointError(absl::StrCat(Text(box), " is not a part of shape ",
-                                        Join(ShapeOf(tensor))));
+    return DamagedError(absl::StrCat(Text(box), " is not a part of shape ",
+                                     Join(ShapeOf(tensor))));
   }
   if (stored.file() < 0 || stored.file() >= manifest.files_size()) {
-    return CheckpointError(absl::StrFormat("%s lies in file %d of %d",
-                                           Text(box), stored.file(),
-                                           manifest.files_size()));
+    return DamagedError(absl::StrFormat("%s lies in file %d of %d", Text(box),
+                                        stored.file(), manifest.files_size()));
   }
   const ShardFile& file = manifest.files(stored.file());
   const int64_t element_bytes = *DtypeBytes(tensor.dtype());
@@ -118,9 +123,16 @@ absl::Status CheckBox(const Manifest& manifest, const TensorIndex& tensor,
   const int64_t begin = stored.file_offset();
   if (begin < 0 || num_bytes > file.bytes() ||
       begin > file.bytes() - num_bytes || begin % element_bytes != 0) {
-    return CheckpointError(absl::StrFormat(
+    return DamagedError(absl::StrFormat(
         "%s: %d bytes at byte %d don't lie aligned within the %d of %s",
         Text(box), num_bytes, begin, file.bytes(), file.name()));
+  }
+  const int64_t num_blocks = (num_bytes + kBlockBytes - 1) / kBlockBytes;
+  if (HasChecksums(manifest) &&
+      stored.block_crc32c_size() != (num_blocks > 1 ? num_blocks : 0)) {
+    return DamagedError(absl::StrFormat("%s has checksums of %d blocks, not %d",
+                                        Text(box), stored.block_crc32c_size(),
+                                        num_blocks));
   }
   return absl::OkStatus();
 }
@@ -128,11 +140,11 @@ absl::Status CheckBox(const Manifest& manifest, const TensorIndex& tensor,
 absl::Status CheckTensor(const Manifest& manifest, const TensorIndex& tensor) {
   const std::vector<int64_t> shape = ShapeOf(tensor);
   if (!DtypeBytes(tensor.dtype())) {
-    return CheckpointError(
+    return DamagedError(
         absl::StrCat("dtype '", tensor.dtype(), "' is unknown"));
   }
   if (!TensorBytes(tensor.dtype(), shape)) {
-    return CheckpointError(
+    return DamagedError(
         absl::StrCat("shape ", Join(shape), " is negative or too large"));
   }
   std::vector<Box> boxes;
@@ -142,17 +154,16 @@ absl::Status CheckTensor(const Manifest& manifest, const TensorIndex& tensor) {
     boxes.push_back(BoxOf(stored));
     if (__builtin_add_overflow(covered, boxes.back().num_elements(),
                                &covered)) {
-      return CheckpointError("its boxes are too many");
+      return DamagedError("its boxes are too many");
     }
   }
   if (const auto overlap = FindOverlap(boxes)) {
-    return CheckpointError(absl::StrCat("the ", Text(overlap->first),
-                                        " and the ", Text(overlap->second),
-                                        " overlap"));
+    return DamagedError(absl::StrCat("the ", Text(overlap->first), " and the ",
+                                     Text(overlap->second), " overlap"));
   }
   const int64_t expected = Box::Whole(shape).num_elements();
   if (covered != expected) {
-    return CheckpointError(
+    return DamagedError(
         absl::StrFormat("its boxes cover %d of the %d places of shape %s",
                         covered, expected, Join(shape)));
   }
@@ -166,22 +177,85 @@ bool IsPlainName(const std::string& name) {
          name.find('\0') == std::string::npos;
 }
 
+absl::Status CheckVersion(const Manifest& manifest) {
+  const int version = manifest.format_version();
+  if (version < 1) {
+    return DamagedError(
+        absl::StrFormat("format version is %d, at least 1 is", version));
+  }
+  const int needed =
+      version > kManifestVersion ? manifest.min_reader_version() : 0;
+  if (version > kManifestVersion &&
+      (needed == 0 || needed > kManifestVersion)) {
+    return CheckpointError(absl::StrFormat(
+        "format version is %d, written by a newer program (%s); this one reads "
+        "versions up to %d: use the newer one",
+        version, manifest.program(), kManifestVersion));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckFileNames(const Manifest& manifest) {
+  std::set<std::string> files;
+  for (const ShardFile& file : manifest.files()) {
+    if (!IsPlainName(file.name())) {
+      return DamagedError(absl::StrCat("file name '", file.name(),
+                                       "' is not a plain name in the folder"));
+    }
+    if (!files.insert(file.name()).second || file.bytes() < 0) {
+      return DamagedError(absl::StrCat("file '", file.name(),
+                                       "' appears twice or has no size"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Every byte of every file belongs to its header or to one box, so that every
+// byte has a checksum.
+absl::Status CheckFilesAreTiled(const Manifest& manifest) {
+  std::vector<std::vector<std::pair<int64_t, int64_t>>> pieces;
+  for (const ShardFile& file : manifest.files()) {
+    pieces.push_back({{0, file.header_bytes()}});
+  }
+  for (const TensorIndex& tensor : manifest.tensors()) {
+    const int64_t element_bytes = *DtypeBytes(tensor.dtype());
+    for (const StoredBox& stored : tensor.boxes()) {
+      pieces[stored.file()].emplace_back(
+          stored.file_offset(), BoxOf(stored).num_elements() * element_bytes);
+    }
+  }
+  for (int i = 0; i < manifest.files_size(); ++i) {
+    std::sort(pieces[i].begin(), pieces[i].end());
+    int64_t end = 0;
+    bool tiled = manifest.files(i).header_bytes() > 0;
+    for (const auto& [begin, size] : pieces[i]) {
+      tiled = tiled && begin == end;
+      end = begin + size;
+    }
+    if (!tiled || end != manifest.files(i).bytes()) {
+      return DamagedError(absl::StrCat("the header and boxes of file '",
+                                       manifest.files(i).name(),
+                                       "' leave bytes out or share some"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckFile(const std::string& folder, const ShardFile& file) {
   const fs::path path = fs::path(folder) / file.name();
   std::error_code error;
   // A link may lead anywhere; our own files are never links.
   const fs::file_status status = fs::symlink_status(path, error);
   if (!fs::exists(status)) {
-    return CheckpointError(
+    return DamagedError(
         absl::StrCat(path.string(), ": is missing, but the manifest names it"));
   }
   if (!fs::is_regular_file(status)) {
-    return CheckpointError(
-        absl::StrCat(path.string(), ": is not a regular file"));
+    return DamagedError(absl::StrCat(path.string(), ": is not a regular file"));
   }
   const int64_t bytes = static_cast<int64_t>(fs::file_size(path, error));
   if (error || bytes != file.bytes()) {
-    return CheckpointError(
+    return DamagedError(
         absl::StrFormat("%s: has %d bytes, but the manifest states %d",
                         path.string(), bytes, file.bytes()));
   }
@@ -190,97 +264,75 @@ absl::Status CheckFile(const std::string& folder, const ShardFile& file) {
 
 }  // namespace
 
-std::string StepFolderName(int64_t step) {
-  return absl::StrFormat("step-%08d", step);
+std::string ManifestText(const Manifest& manifest) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  const auto printed =
+      google::protobuf::util::MessageToJsonString(manifest, &json, options);
+  if (!printed.ok()) std::abort();  // every field of ours can be printed
+  json.pop_back();                  // the closing brace
+  const std::string digest = Sha256(json);
+  return absl::StrCat(json, std::string(kDigestOpening), digest,
+                      std::string(kDigestClosing));
 }
 
-std::optional<int64_t> StepOf(const std::string& folder) {
-  fs::path path(folder);
-  if (!path.has_filename()) path = path.parent_path();  // "run/step-1/"
-  const std::string name = path.filename().string();
-  if (name.rfind(kStepPrefix, 0) != 0) return std::nullopt;
-  const std::string digits = name.substr(kStepPrefix.size());
-  int64_t step = 0;
-  if (!std::all_of(digits.begin(), digits.end(), absl::ascii_isdigit) ||
-      !absl::SimpleAtoi(digits, &step)) {
-    return std::nullopt;
-  }
-  return step;
-}
-
-absl::StatusOr<std::vector<std::string>> ListCheckpoints(
-    const std::string& run_folder) {
-  std::error_code error;
-  fs::directory_iterator entries(run_folder, error);
-  if (error) {
-    return InputError(absl::StrCat(run_folder, ": ", error.message()));
-  }
-  std::vector<std::pair<int64_t, std::string>> found;
-  for (; entries != fs::directory_iterator(); entries.increment(error)) {
-    const std::string path = entries->path().string();
-    const std::optional<int64_t> step = StepOf(path);
-    if (step && entries->is_directory(error)) found.emplace_back(*step, path);
-    if (error) {
-      return InputError(absl::StrCat(run_folder, ": ", error.message()));
+absl::StatusOr<Manifest> ParseManifest(const std::string& text) {
+  LEXTRA_ASSIGN_OR_RETURN(const std::string json, Undigested(text));
+  // A newer version may have fields that we don't know, and says so by its
+  // version; only otherwise is a field of ours wrong.
+  google::protobuf::util::JsonParseOptions lenient;
+  lenient.ignore_unknown_fields = true;
+  Manifest manifest;
+  auto parsed =
+      google::protobuf::util::JsonStringToMessage(json, &manifest, lenient);
+  if (parsed.ok()) {
+    LEXTRA_RETURN_IF_ERROR(CheckVersion(manifest));
+    if (manifest.format_version() <= kManifestVersion) {
+      manifest.Clear();
+      parsed = google::protobuf::util::JsonStringToMessage(json, &manifest);
     }
   }
-  std::sort(found.begin(), found.end());
-  std::vector<std::string> folders;
-  for (auto& [step, path] : found) folders.push_back(std::move(path));
-  return folders;
-}
-
-absl::StatusOr<std::string> FindCheckpoint(const std::string& path) {
-  std::error_code error;
-  if (fs::exists(fs::path(path) / kManifestName, error)) return path;
-  const absl::StatusOr<std::vector<std::string>> steps = ListCheckpoints(path);
-  if (!steps.ok())
-    return CheckpointError(absl::StrCat(steps.status().message()));
-  if (!steps->empty()) return steps->back();
-  return CheckpointError(absl::StrFormat(
-      "%s: no checkpoint here: neither a %s nor a step-* folder", path,
-      kManifestName));
+  if (!parsed.ok()) {
+    return DamagedError(
+        absl::StrCat("not a manifest: ", parsed.message().ToString()));
+  }
+  if (HasChecksums(manifest) && json.size() == text.size()) {
+    return DamagedError("its digest is missing: it was cut off");
+  }
+  return manifest;
 }
 
 absl::Status CheckManifest(const Manifest& manifest) {
-  if (manifest.format_version() != kManifestVersion) {
-    return CheckpointError(
-        absl::StrFormat("format version is %d, this program reads %d",
-                        manifest.format_version(), kManifestVersion));
-  }
-  std::set<std::string> files;
-  for (const ShardFile& file : manifest.files()) {
-    if (!IsPlainName(file.name())) {
-      return CheckpointError(absl::StrCat(
-          "file name '", file.name(), "' is not a plain name in the folder"));
-    }
-    if (!files.insert(file.name()).second || file.bytes() < 0) {
-      return CheckpointError(absl::StrCat("file '", file.name(),
-                                          "' appears twice or has no size"));
-    }
-  }
+  LEXTRA_RETURN_IF_ERROR(CheckVersion(manifest));
+  LEXTRA_RETURN_IF_ERROR(CheckFileNames(manifest));
   std::set<std::string> tensors;
   for (const TensorIndex& tensor : manifest.tensors()) {
     absl::Status status = CheckTensor(manifest, tensor);
     if (status.ok() && !tensors.insert(tensor.name()).second) {
-      status = CheckpointError("appears twice");
+      status = DamagedError("appears twice");
     }
     if (!status.ok()) {
       return WithContext(status, absl::StrCat("tensor '", tensor.name(), "'"));
     }
   }
-  return absl::OkStatus();
+  return HasChecksums(manifest) ? CheckFilesAreTiled(manifest)
+                                : absl::OkStatus();
 }
 
 absl::StatusOr<Manifest> ReadManifest(const std::string& step_folder) {
   const std::string path = (fs::path(step_folder) / kManifestName).string();
-  const absl::StatusOr<std::string> json = ReadFile(path, kMaxManifestBytes);
-  if (!json.ok()) {
-    return CheckpointError(absl::StrCat("no checkpoint to read in ",
-                                        step_folder, ": ",
-                                        json.status().message()));
+  const absl::StatusOr<std::string> text = ReadFile(path, kMaxManifestBytes);
+  if (!text.ok()) {
+    const std::string message =
+        absl::StrCat("no checkpoint to read in ", step_folder, ": ",
+                     text.status().message());
+    // A device that fails says nothing about what is stored.
+    return ExitCodeOf(text.status()) == ExitCode::kStorage
+               ? StorageError(message)
+               : DamagedError(message);
   }
-  absl::StatusOr<Manifest> manifest = ParseManifest(*json);
+  absl::StatusOr<Manifest> manifest = ParseManifest(*text);
   absl::Status status = manifest.status();
   if (status.ok()) status = CheckManifest(*manifest);
   if (!status.ok()) return WithContext(status, path);
@@ -292,22 +344,29 @@ absl::StatusOr<Manifest> ReadManifest(const std::string& step_folder) {
 
 absl::Status WriteManifest(const std::string& folder,
                            const Manifest& manifest) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = true;
-  options.always_print_primitive_fields = true;
-  options.preserve_proto_field_names = true;
-  std::string json;
-  const auto printed =
-      google::protobuf::util::MessageToJsonString(manifest, &json, options);
-  if (!printed.ok()) {
-    return CheckpointError(absl::StrCat("can't print the manifest: ",
-                                        printed.message().ToString()));
-  }
+  const std::string text = ManifestText(manifest);
   LEXTRA_ASSIGN_OR_RETURN(
       FileWriter writer,
       FileWriter::Create((fs::path(folder) / kManifestName).string()));
-  LEXTRA_RETURN_IF_ERROR(writer.Write(json));
+  LEXTRA_RETURN_IF_ERROR(writer.Write(text));
+  sys::KillPoint("manifest_written");
   return writer.Close();
+}
+
+bool HasChecksums(const Manifest& manifest) {
+  return manifest.format_version() >= 2;
+}
+
+uint32_t BlockCrc32c(const StoredBox& stored, int64_t block) {
+  return stored.block_crc32c().empty()
+             ? stored.crc32c()
+             : stored.block_crc32c(static_cast<int>(block));
+}
+
+int64_t BytesOf(const Manifest& manifest) {
+  int64_t bytes = 0;
+  for (const ShardFile& file : manifest.files()) bytes += file.bytes();
+  return bytes;
 }
 
 Box BoxOf(const StoredBox& stored) {

@@ -1,11 +1,11 @@
-// The step folders of a run and what each says about itself. A manifest that
-// ReadManifest returns can be trusted by its readers: every tensor is tiled by
-// its boxes, and every box lies within a file that is there.
+// What a step folder says about itself. A manifest that ReadManifest returns
+// can be trusted by its readers: it is what was saved (its digest says so),
+// every tensor is tiled by its boxes, every file by its header and the boxes in
+// it, and every file is there at its full length.
 #ifndef LEXTRA_CHECKPOINT_MANIFEST_H_
 #define LEXTRA_CHECKPOINT_MANIFEST_H_
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,28 +16,27 @@
 namespace lextra {
 
 inline constexpr char kManifestName[] = "MANIFEST.json";
-// Raise it when the meaning of manifest.proto changes.
-inline constexpr int kManifestVersion = 1;
+// Raise it when the meaning of manifest.proto changes; keep a golden checkpoint
+// of every version (tests/golden). 1: no checksums, no digest. 2: with them.
+inline constexpr int kManifestVersion = 2;
 
-std::string StepFolderName(int64_t step);  // step-00000100
-// The step of a path whose last part is a step folder's name.
-std::optional<int64_t> StepOf(const std::string& folder);
+// The bytes of a box that one checksum covers.
+inline constexpr int64_t kBlockBytes = int64_t{1} << 20;
 
-// The folder of the newest step in a run folder, or `path` itself if it holds a
-// MANIFEST.json. CheckpointError where there is none.
-absl::StatusOr<std::string> FindCheckpoint(const std::string& path);
-
-// Step folders of a run, oldest first (empty if none; InputError if no folder).
-absl::StatusOr<std::vector<std::string>> ListCheckpoints(
-    const std::string& run_folder);
+// JSON text of a manifest and back. The text's last field is "sha256", the
+// digest of everything before it. DamagedError where the digest or the content
+// is wrong; CheckpointError where a newer program is needed.
+std::string ManifestText(const Manifest& manifest);
+absl::StatusOr<Manifest> ParseManifest(const std::string& text);
 
 // The manifest of a step folder, checked by CheckManifest, and its files: plain
 // base names, present as regular files of the size that the manifest states.
-// CheckpointError names the folder, the file or tensor, found and expected.
+// DamagedError names the folder, the file or tensor, found and expected.
 absl::StatusOr<Manifest> ReadManifest(const std::string& step_folder);
 
-// What must hold whatever lies beside the manifest: our format version, known
-// dtypes, boxes that tile their tensor and lie aligned within their file.
+// What must hold whatever lies beside the manifest: a format version that we
+// read, known dtypes, boxes that tile their tensor and lie aligned within their
+// file, a checksum for each of their blocks.
 absl::Status CheckManifest(const Manifest& manifest);
 
 // Writes a new MANIFEST.json into `folder` and makes its bytes durable.
@@ -45,6 +44,12 @@ absl::Status WriteManifest(const std::string& folder, const Manifest& manifest);
 
 Box BoxOf(const StoredBox& stored);
 std::vector<int64_t> ShapeOf(const TensorIndex& tensor);
+
+// Whether boxes and headers have checksums: since version 2.
+bool HasChecksums(const Manifest& manifest);
+// The checksum of a box's block; 0 <= block < ceil(bytes / kBlockBytes).
+uint32_t BlockCrc32c(const StoredBox& stored, int64_t block);
+int64_t BytesOf(const Manifest& manifest);  // of all files
 
 // The name of a box in its shard: the tensor's for the box at its origin (so
 // the one shard of one rank reads as plain weights), else with the offset:

@@ -1,0 +1,241 @@
+#include "checkpoint/run_lock.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <random>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/system_calls.h"
+
+namespace lextra {
+namespace {
+
+constexpr int64_t kMaxRecordBytes = 4096;
+constexpr auto kPollInterval = std::chrono::milliseconds(50);
+
+std::string LockPath(const std::string& run_folder) {
+  return run_folder + "/LOCK";
+}
+
+std::string DrawId() {
+  std::random_device source;
+  return absl::StrFormat("%08x%08x", source(), source());
+}
+
+// The first line of a small file of the system; empty if it can't be read.
+std::string SystemText(const char* path) {
+  char text[512];
+  const int file = open(path, O_RDONLY | O_CLOEXEC);
+  const ssize_t size = file < 0 ? 0 : read(file, text, sizeof(text));
+  if (file >= 0) close(file);
+  const std::string all(text, size > 0 ? size : 0);
+  return all.substr(0, all.find('\n'));
+}
+
+std::string BootId() { return SystemText("/proc/sys/kernel/random/boot_id"); }
+
+// When this process was started, in clock ticks since boot: with the process id
+// it names one process for ever.
+std::string StartTicks() {
+  const std::string stat = SystemText("/proc/self/stat");
+  std::istringstream fields(stat.substr(stat.rfind(')') + 1));
+  std::string field;
+  for (int i = 3; i <= 22; ++i) fields >> field;
+  return field;
+}
+
+std::string HostName() {
+  char name[256] = "";
+  gethostname(name, sizeof(name) - 1);
+  return name;
+}
+
+// How schedulers call the job.
+std::string JobName() {
+  for (const char* variable : {"SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"}) {
+    if (const char* value = std::getenv(variable)) return value;
+  }
+  return "none";
+}
+
+std::string FieldOf(const std::string& record, const std::string& name) {
+  std::istringstream lines(record);
+  for (std::string line; std::getline(lines, line);) {
+    absl::string_view value = line;
+    if (absl::ConsumePrefix(&value, name + ": ")) return std::string(value);
+  }
+  return "";
+}
+
+std::string OwnerOf(const std::string& record) {
+  return absl::StrFormat("process %s on host %s (job %s, since %s)",
+                         FieldOf(record, "process"), FieldOf(record, "host"),
+                         FieldOf(record, "job"), FieldOf(record, "since"));
+}
+
+std::string ReadRecord(const std::string& run_folder) {
+  return ReadFile(LockPath(run_folder), kMaxRecordBytes).value_or("");
+}
+
+absl::Status HeldBy(const std::string& run_folder, const std::string& record) {
+  return RunFolderHeldError(absl::StrFormat(
+      "%s: belongs to a running job: %s; wait for its end, or choose another "
+      "--run_dir",
+      run_folder, OwnerOf(record)));
+}
+
+enum class LockResult { kTaken, kHeld, kUnknown };
+
+LockResult LockFile(int descriptor) {
+  struct flock whole = {};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  if (fcntl(descriptor, F_OFD_SETLK, &whole) == 0) return LockResult::kTaken;
+  return errno == EAGAIN || errno == EACCES ? LockResult::kHeld
+                                            : LockResult::kUnknown;
+}
+
+// The record of an owner who has just taken the lock may still be coming.
+std::string AwaitRecord(const std::string& run_folder) {
+  std::string record = ReadRecord(run_folder);
+  for (int i = 0; record.empty() && i < 20; ++i) {
+    std::this_thread::sleep_for(kPollInterval);
+    record = ReadRecord(run_folder);
+  }
+  return record;
+}
+
+// Whether the record changes within the time that a live owner would need.
+bool OwnerIsAlive(const std::string& run_folder, const std::string& record) {
+  const auto end = std::chrono::steady_clock::now() +
+                   std::chrono::duration<double>(kLockStaleSeconds);
+  while (std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(kPollInterval);
+    if (ReadRecord(run_folder) != record) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+RunLock::RunLock(std::string run_folder, int descriptor)
+    : run_folder_(std::move(run_folder)),
+      descriptor_(descriptor),
+      since_(absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(),
+                              absl::UTCTimeZone())),
+      nonce_(DrawId()) {}
+
+absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(
+    const std::string& run_folder, const std::string& run_id) {
+  const std::string path = LockPath(run_folder);
+  const int descriptor =
+      sys::Open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+  if (descriptor < 0) {
+    return StorageError(
+        absl::StrFormat("can't open %s: %s", path, std::strerror(errno)));
+  }
+  std::unique_ptr<RunLock> lock(new RunLock(run_folder, descriptor));
+  const LockResult result = LockFile(descriptor);
+  if (result == LockResult::kHeld) {
+    return HeldBy(run_folder, AwaitRecord(run_folder));
+  }
+  const std::string record = ReadRecord(run_folder);
+  // Our host's locks are known to this very system; others' may not be.
+  const bool may_be_elsewhere =
+      result == LockResult::kUnknown || FieldOf(record, "boot") != BootId();
+  if (!record.empty() && may_be_elsewhere && OwnerIsAlive(run_folder, record)) {
+    return HeldBy(run_folder, record);
+  }
+  LEXTRA_RETURN_IF_ERROR(lock->TakeOver(run_id));
+  if (!record.empty()) {
+    LogInfo("%s: taken over from a job that is gone: %s", run_folder,
+            OwnerOf(record));
+  }
+  return lock;
+}
+
+absl::Status RunLock::TakeOver(const std::string& run_id) {
+  const std::string path = run_folder_ + "/RUN_ID";
+  std::error_code error;
+  if (std::filesystem::exists(path, error)) {
+    LEXTRA_ASSIGN_OR_RETURN(const std::string text,
+                            ReadFile(path, kMaxRecordBytes));
+    run_id_ = std::string(absl::StripSuffix(text, "\n"));
+    if (!run_id.empty() && run_id != run_id_) {
+      return UsageError(absl::StrFormat(
+          "%s: holds the run '%s', but checkpoint.run_id is '%s': choose "
+          "another --run_dir, or leave checkpoint.run_id out",
+          run_folder_, run_id_, run_id));
+    }
+  } else {
+    run_id_ = run_id.empty() ? DrawId() : run_id;
+    LEXTRA_RETURN_IF_ERROR(AtomicWrite(path, run_id_ + "\n"));
+  }
+  if (!WriteRecord()) {
+    return StorageError(absl::StrFormat(
+        "can't write %s: %s", LockPath(run_folder_), std::strerror(errno)));
+  }
+  beat_ = std::thread([this] { Beat(); });
+  return absl::OkStatus();
+}
+
+bool RunLock::WriteRecord() {
+  const std::string record = absl::StrFormat(
+      "host: %s\nprocess: %d\nstart: %s\nboot: %s\njob: %s\nsince: %s\n"
+      "run: %s\nnonce: %s\ncounter: %020d\n",
+      HostName(), getpid(), StartTicks(), BootId(), JobName(), since_, run_id_,
+      nonce_, counter_);
+  // In place: the lock is on this very file.
+  return lseek(descriptor_, 0, SEEK_SET) == 0 &&
+         sys::Write(descriptor_, record.data(), record.size()) ==
+             static_cast<ssize_t>(record.size()) &&
+         ftruncate(descriptor_, static_cast<off_t>(record.size())) == 0;
+}
+
+void RunLock::Beat() {
+  std::unique_lock<std::mutex> guard(mutex_);
+  while (!end_.wait_for(guard, std::chrono::duration<double>(kLockBeatSeconds),
+                        [this] { return ending_; })) {
+    ++counter_;
+    // A beat that can't be written is made up for by the next.
+    WriteRecord();
+  }
+}
+
+RunLock::~RunLock() {
+  if (beat_.joinable()) {
+    {
+      const std::lock_guard<std::mutex> guard(mutex_);
+      ending_ = true;
+    }
+    end_.notify_all();
+    beat_.join();
+    // An empty record: nobody.
+    if (ftruncate(descriptor_, 0) != 0) {
+      LogWarning("can't empty %s: %s", LockPath(run_folder_),
+                 std::strerror(errno));
+    }
+  }
+  sys::Close(descriptor_);  // and with it the lock
+}
+
+absl::StatusOr<std::string> ReadLockNonce(const std::string& run_folder) {
+  LEXTRA_ASSIGN_OR_RETURN(const std::string record,
+                          ReadFile(LockPath(run_folder), kMaxRecordBytes));
+  return FieldOf(record, "nonce");
+}
+
+}  // namespace lextra

@@ -1,0 +1,165 @@
+#include "checkpoint/step_save.h"
+
+#include <filesystem>
+#include <iterator>
+#include <map>
+#include <random>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/system_calls.h"
+#include "checkpoint/safetensors.h"
+#include "checkpoint/step_folders.h"
+
+namespace lextra {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string DrawSaveId() {
+  std::random_device source;
+  std::string id;
+  for (int i = 0; i < 4; ++i) absl::StrAppendFormat(&id, "%08x", source());
+  return id;
+}
+
+absl::Status CheckSpace(const std::string& run_folder, int64_t num_bytes) {
+  LEXTRA_ASSIGN_OR_RETURN(const int64_t free, FreeBytes(run_folder));
+  const int64_t wanted = num_bytes + num_bytes / 5;
+  if (free >= wanted) return absl::OkStatus();
+  return StorageError(absl::StrFormat(
+      "%s: %d bytes are free, but a checkpoint wants %d (1.2 x its size): make "
+      "room, or lower checkpoint.keep_last",
+      run_folder, free, wanted));
+}
+
+std::string KindOf(const TensorIndex& index) {
+  return KindText(index.dtype(), ShapeOf(index));
+}
+
+// All shards' files and boxes in one manifest, tensors by name.
+absl::StatusOr<Manifest> Merge(const std::vector<Manifest>& shards) {
+  Manifest merged;
+  std::map<std::string, TensorIndex> tensors;
+  for (const Manifest& shard : shards) {
+    merged.mutable_files()->MergeFrom(shard.files());
+    for (const TensorIndex& index : shard.tensors()) {
+      const auto [place, is_new] = tensors.emplace(index.name(), index);
+      if (is_new) continue;
+      if (KindOf(place->second) != KindOf(index)) {
+        return CheckpointError(absl::StrFormat(
+            "tensor '%s' is %s on one rank and %s on another", index.name(),
+            KindOf(place->second), KindOf(index)));
+      }
+      place->second.mutable_boxes()->MergeFrom(index.boxes());
+    }
+  }
+  for (auto& [name, index] : tensors) {
+    *merged.add_tensors() = std::move(index);
+  }
+  return merged;
+}
+
+// The rename that commits. A file system without renameat2 gives the same: one
+// job writes here, and rename never replaces a folder that holds something.
+absl::Status RenameToCommit(const StepSave& save) {
+  const absl::Status status =
+      RenameNoReplace(save.temporary_folder(), save.step_folder());
+  if (!absl::IsUnimplemented(status)) return status;
+  return Rename(save.temporary_folder(), save.step_folder());
+}
+
+}  // namespace
+
+std::string StepSave::temporary_folder() const {
+  return SaveFolder(run_folder, step, save_id);
+}
+
+std::string StepSave::step_folder() const {
+  return (fs::path(run_folder) / StepFolderName(step)).string();
+}
+
+absl::StatusOr<StepSave> BeginSave(const std::string& run_folder, int64_t step,
+                                   int64_t num_bytes) {
+  const StepSave save = {run_folder, step, DrawSaveId()};
+  LEXTRA_RETURN_IF_ERROR(MakeFolders(run_folder));
+  std::error_code error;
+  if (fs::exists(fs::symlink_status(save.step_folder(), error))) {
+    return CheckpointError(absl::StrCat(
+        save.step_folder(), ": exists already; a checkpoint is not replaced"));
+  }
+  LEXTRA_RETURN_IF_ERROR(CheckSpace(run_folder, num_bytes));
+  LEXTRA_RETURN_IF_ERROR(MakeNewFolder(save.temporary_folder()));
+  sys::KillPoint("save_begun");
+  return save;
+}
+
+absl::StatusOr<Manifest> CommitSave(const StepSave& save,
+                                    const SaveOrigin& origin,
+                                    const TrainingState& state,
+                                    const std::vector<Manifest>& shards) {
+  LEXTRA_ASSIGN_OR_RETURN(Manifest manifest, Merge(shards));
+  manifest.set_format_version(kManifestVersion);
+  manifest.set_min_reader_version(kManifestVersion);
+  manifest.set_save_id(save.save_id);
+  manifest.set_run_id(origin.run_id);
+  manifest.set_program(origin.program);
+  *manifest.mutable_state() = state;
+  // What could not be loaded is not saved: a box that no rank wrote, say.
+  LEXTRA_RETURN_IF_ERROR(CheckManifest(manifest));
+  const std::string temporary = save.temporary_folder();
+  LEXTRA_RETURN_IF_ERROR(WriteManifest(temporary, manifest));
+  sys::KillPoint("manifest_durable");
+  LEXTRA_RETURN_IF_ERROR(SyncFolder(temporary));
+  sys::KillPoint("folder_durable");
+  LEXTRA_RETURN_IF_ERROR(RenameToCommit(save));
+  sys::KillPoint("renamed");
+  const absl::Status status = SyncFolder(save.run_folder);
+  if (!status.ok()) {
+    // Not durable is not saved, so the name goes too.
+    Rename(save.step_folder(), temporary).IgnoreError();
+    return status;
+  }
+  sys::KillPoint("committed");
+  return manifest;
+}
+
+void NameLatest(const StepSave& save) {
+  const absl::Status status =
+      AtomicWrite((fs::path(save.run_folder) / "latest").string(),
+                  absl::StrFormat("%d\n", save.step));
+  if (!status.ok()) LogWarning("after a save: %s", status.message());
+  sys::KillPoint("named_latest");
+}
+
+void AbandonSave(const StepSave& save) {
+  const absl::Status status = RemoveTree(save.temporary_folder());
+  if (!status.ok()) LogWarning("after a failed save: %s", status.message());
+}
+
+absl::Status DeleteOldCheckpoints(const std::string& run_folder,
+                                  const Retention& retention,
+                                  const std::set<int64_t>& verified) {
+  if (static_cast<int>(verified.size()) < retention.keep_last) {
+    return absl::OkStatus();
+  }
+  const int64_t oldest_kept =
+      *std::next(verified.rbegin(), retention.keep_last - 1);
+  LEXTRA_ASSIGN_OR_RETURN(const std::vector<std::string> folders,
+                          ListCheckpoints(run_folder));
+  for (const std::string& folder : folders) {
+    const int64_t step = StepOf(folder).value();
+    const bool stays =
+        retention.keep_every > 0 && step % retention.keep_every == 0;
+    if (stays || step >= oldest_kept) continue;
+    LEXTRA_RETURN_IF_ERROR(DeleteCheckpoint(folder));
+  }
+  sys::KillPoint("pruned");
+  return absl::OkStatus();
+}
+
+}  // namespace lextra
