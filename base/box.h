@@ -42,16 +42,56 @@ inline std::optional<Box> Intersect(const Box& a, const Box& b) {
   return common;
 }
 
-// Consecutive places of two boxes' elements, both in C order.
-struct BoxRun {
-  int64_t from = 0;  // in elements from the box's first
-  int64_t to = 0;
-  int64_t count = 0;
-};
+// Whether all of `inner` lies in `outer`.
+inline bool Contains(const Box& outer, const Box& inner) {
+  for (size_t dim = 0; dim < outer.offset.size(); ++dim) {
+    if (inner.offset[dim] < outer.offset[dim] ||
+        inner.offset[dim] + inner.shape[dim] >
+            outer.offset[dim] + outer.shape[dim]) {
+      return false;
+    }
+  }
+  return true;
+}
 
-// How the elements of `common` lie in the box `from` and in the box `to`, which
-// both hold all of it: the longest runs, in C order.
-std::vector<BoxRun> RunsOf(const Box& common, const Box& from, const Box& to);
+// Calls take(from, to, count) for consecutive places of the elements of
+// `common`, as they lie in the boxes `from_box` and `to_box`, which both hold
+// all of it: `count` elements from the from'th of one and the to'th of the
+// other on. The longest such runs, in C order.
+template <typename Take>
+void ForEachRun(const Box& common, const Box& from_box, const Box& to_box,
+                Take take) {
+  const auto index_in = [](const Box& box, const std::vector<int64_t>& place) {
+    int64_t index = 0;
+    for (size_t dim = 0; dim < place.size(); ++dim) {
+      index = index * box.shape[dim] + (place[dim] - box.offset[dim]);
+    }
+    return index;
+  };
+  // A run goes through all trailing dimensions that are whole in both boxes,
+  // and through the one before them.
+  size_t num_outer = common.shape.size();
+  int64_t count = 1;
+  while (num_outer > 0) {
+    const size_t dim = --num_outer;
+    count *= common.shape[dim];
+    if (common.shape[dim] != from_box.shape[dim] ||
+        common.shape[dim] != to_box.shape[dim]) {
+      break;
+    }
+  }
+  std::vector<int64_t> place = common.offset;
+  while (true) {
+    take(index_in(from_box, place), index_in(to_box, place), count);
+    size_t dim = num_outer;
+    while (dim > 0 &&
+           ++place[dim - 1] == common.offset[dim - 1] + common.shape[dim - 1]) {
+      place[dim - 1] = common.offset[dim - 1];
+      --dim;
+    }
+    if (dim == 0) return;
+  }
+}
 
 // `box` cut wherever a multiple of `extent` along `dim` lies inside it.
 std::vector<Box> CutAtMultiples(const Box& box, int dim, int64_t extent);

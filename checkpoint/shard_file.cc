@@ -23,11 +23,10 @@ constexpr size_t kPageBytes = 4096;
 // Of the header's length, which no save changes.
 constexpr char kAnySaveId[] = "00000000000000000000000000000000";
 
-StoredBox StoredBoxOf(const Box& box, int file, int64_t file_offset) {
+StoredBox StoredBoxOf(const Box& box, int64_t file_offset) {
   StoredBox stored;
   stored.mutable_offset()->Assign(box.offset.begin(), box.offset.end());
   stored.mutable_shape()->Assign(box.shape.begin(), box.shape.end());
-  stored.set_file(file);
   stored.set_file_offset(file_offset);
   return stored;
 }
@@ -113,6 +112,7 @@ absl::StatusOr<Manifest> WriteShard(const std::string& folder,
                                     const std::string& save_id, int rank,
                                     int num_ranks, const ShardImage& image) {
   Manifest shard;
+  shard.set_format_version(kManifestVersion);
   for (const TensorToStore& tensor : image.tensors()) {
     TensorIndex* index = shard.add_tensors();
     index->set_name(tensor.name);
@@ -134,7 +134,7 @@ absl::StatusOr<Manifest> WriteShard(const std::string& folder,
   LEXTRA_RETURN_IF_ERROR(writer.Write(header));
   for (const ShardImage::Entry& entry : image.entries()) {
     StoredBox* stored = shard.mutable_tensors(entry.tensor)->add_boxes();
-    *stored = StoredBoxOf(entry.box, rank, writer.bytes_written());
+    *stored = StoredBoxOf(entry.box, writer.bytes_written());
     LEXTRA_RETURN_IF_ERROR(WriteBox(
         image.data().subspan(entry.begin, entry.num_bytes), &writer, stored));
     sys::KillPoint("box_written");

@@ -67,8 +67,8 @@ class ShardImage {
 std::string ShardFileName(int rank, int num_ranks);
 
 // Writes the image as a new file of `folder`, makes its bytes durable, and
-// returns what the shard adds to the manifest: its file, all tensors, and the
-// boxes with their checksums (`file` is `rank`). StorageError.
+// returns what the shard adds to the manifest: its one file, all tensors, and
+// the boxes with their checksums. StorageError.
 absl::StatusOr<Manifest> WriteShard(const std::string& folder,
                                     const std::string& save_id, int rank,
                                     int num_ranks, const ShardImage& image);

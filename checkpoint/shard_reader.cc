@@ -103,45 +103,46 @@ absl::StatusOr<const TensorIndex*> ShardReader::Find(
 
 absl::Status ShardReader::Read(const TensorIndex& tensor, const Box& wanted,
                                std::span<std::byte> bytes) {
-  const int64_t element_bytes = *DtypeBytes(tensor.dtype());
   for (const StoredBox& stored : tensor.boxes()) {
-    const Box box = BoxOf(stored);
-    const std::optional<Box> common = Intersect(box, wanted);
-    if (!common) continue;
-    LEXTRA_RETURN_IF_ERROR(ReadRuns(
-        tensor, stored, RunsOf(*common, box, wanted), element_bytes, bytes));
+    LEXTRA_RETURN_IF_ERROR(ReadCommon(tensor, stored, wanted, bytes));
   }
   return absl::OkStatus();
 }
 
-absl::Status ShardReader::ReadRuns(const TensorIndex& tensor,
-                                   const StoredBox& stored,
-                                   std::vector<BoxRun> runs,
-                                   int64_t element_bytes,
-                                   std::span<std::byte> bytes) {
-  const int64_t box_bytes = BoxOf(stored).num_elements() * element_bytes;
-  for (BoxRun& run : runs) {
-    run = {run.from * element_bytes, run.to * element_bytes,
-           run.count * element_bytes};
-  }
-  // Runs come in the order of the file, so each block is read once.
+absl::Status ShardReader::ReadCommon(const TensorIndex& tensor,
+                                     const StoredBox& stored, const Box& wanted,
+                                     std::span<std::byte> bytes) {
+  const Box box = BoxOf(stored);
+  const std::optional<Box> common = Intersect(box, wanted);
+  if (!common) return absl::OkStatus();
+  const int64_t element_bytes = *DtypeBytes(tensor.dtype());
+  const int64_t box_bytes = box.num_elements() * element_bytes;
+  absl::Status status;
   std::span<const std::byte> block;
   int64_t number = -1;
-  for (BoxRun run : runs) {
-    while (run.count > 0) {
-      if (run.from / kBlockBytes != number) {
-        number = run.from / kBlockBytes;
-        LEXTRA_ASSIGN_OR_RETURN(block,
-                                ReadBlock(tensor, stored, box_bytes, number));
-      }
-      const int64_t begin = run.from - number * kBlockBytes;
-      const int64_t count = std::min<int64_t>(
-          run.count, static_cast<int64_t>(block.size()) - begin);
-      std::memcpy(bytes.data() + run.to, block.data() + begin, count);
-      run = {run.from + count, run.to + count, run.count - count};
-    }
-  }
-  return absl::OkStatus();
+  // Runs come in the order of the file, so each block is read once.
+  ForEachRun(*common, box, wanted,
+             [&](int64_t from, int64_t to, int64_t count) {
+               from *= element_bytes;
+               to *= element_bytes;
+               const int64_t end = from + count * element_bytes;
+               while (status.ok() && from < end) {
+                 if (from / kBlockBytes != number) {
+                   number = from / kBlockBytes;
+                   auto read = ReadBlock(tensor, stored, box_bytes, number);
+                   status = read.status();
+                   if (!status.ok()) return;
+                   block = *read;
+                 }
+                 const int64_t begin = from - number * kBlockBytes;
+                 const int64_t size = std::min<int64_t>(
+                     end - from, static_cast<int64_t>(block.size()) - begin);
+                 std::memcpy(bytes.data() + to, block.data() + begin, size);
+                 from += size;
+                 to += size;
+               }
+             });
+  return status;
 }
 
 absl::StatusOr<std::span<const std::byte>> ShardReader::ReadBlock(

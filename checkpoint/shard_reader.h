@@ -44,9 +44,9 @@ class ShardReader {
   absl::StatusOr<std::span<const std::byte>> ReadBlock(
       const TensorIndex& tensor, const StoredBox& stored, int64_t box_bytes,
       int64_t block);
-  absl::Status ReadRuns(const TensorIndex& tensor, const StoredBox& stored,
-                        std::vector<BoxRun> runs, int64_t element_bytes,
-                        std::span<std::byte> bytes);
+  // Fills the part of `bytes`, the box `wanted`, that lies in `stored`.
+  absl::Status ReadCommon(const TensorIndex& tensor, const StoredBox& stored,
+                          const Box& wanted, std::span<std::byte> bytes);
 
   const std::string& step_folder_;
   const Manifest& manifest_;

@@ -23,6 +23,8 @@ namespace fs = std::filesystem;
 constexpr std::string_view kStepPrefix = "step-";
 constexpr std::string_view kTemporaryPrefix = ".tmp-";
 constexpr std::string_view kTrashPrefix = ".trash-";
+constexpr std::string_view kDamagedPrefix = ".bad-";
+constexpr std::string_view kOldPrefix = ".old-";
 
 // "run" of "run/step-1" and of "run/step-1/".
 fs::path RunFolderOf(const std::string& step_folder) {
@@ -94,6 +96,16 @@ absl::StatusOr<std::vector<std::string>> ListCheckpoints(
   return folders;
 }
 
+absl::StatusOr<std::vector<std::string>> ListDamaged(
+    const std::string& run_folder) {
+  LEXTRA_ASSIGN_OR_RETURN(std::vector<std::string> names,
+                          ListFolder(run_folder));
+  std::erase_if(names, [](const std::string& name) {
+    return !name.starts_with(kDamagedPrefix);
+  });
+  return names;
+}
+
 absl::StatusOr<std::string> FindCheckpoint(const std::string& path) {
   std::error_code error;
   if (fs::exists(fs::path(path) / kManifestName, error)) return path;
@@ -108,11 +120,11 @@ absl::StatusOr<std::string> FindCheckpoint(const std::string& path) {
 }
 
 absl::StatusOr<std::string> SetAsideDamaged(const std::string& step_folder) {
-  return SetAside(step_folder, ".bad-");
+  return SetAside(step_folder, kDamagedPrefix);
 }
 
 absl::StatusOr<std::string> SetAsideOld(const std::string& step_folder) {
-  return SetAside(step_folder, ".old-");
+  return SetAside(step_folder, kOldPrefix);
 }
 
 absl::Status DeleteCheckpoint(const std::string& step_folder) {

@@ -31,6 +31,10 @@ std::string SaveFolder(const std::string& run_folder, int64_t step,
 absl::StatusOr<std::vector<std::string>> ListCheckpoints(
     const std::string& run_folder);
 
+// Damaged checkpoints of a run that were set aside (.bad-*), by name.
+absl::StatusOr<std::vector<std::string>> ListDamaged(
+    const std::string& run_folder);
+
 // The folder of the newest step in a run folder, or `path` itself if it holds a
 // MANIFEST.json. CheckpointError where there is none.
 absl::StatusOr<std::string> FindCheckpoint(const std::string& path);

@@ -46,8 +46,10 @@ absl::StatusOr<Manifest> Merge(const std::vector<Manifest>& shards) {
   Manifest merged;
   std::map<std::string, TensorIndex> tensors;
   for (const Manifest& shard : shards) {
+    const int file = merged.files_size();
     merged.mutable_files()->MergeFrom(shard.files());
-    for (const TensorIndex& index : shard.tensors()) {
+    for (TensorIndex index : shard.tensors()) {
+      for (StoredBox& box : *index.mutable_boxes()) box.set_file(file);
       const auto [place, is_new] = tensors.emplace(index.name(), index);
       if (is_new) continue;
       if (KindOf(place->second) != KindOf(index)) {
@@ -98,10 +100,9 @@ absl::StatusOr<StepSave> BeginSave(const std::string& run_folder, int64_t step,
   return save;
 }
 
-absl::StatusOr<Manifest> CommitSave(const StepSave& save,
-                                    const SaveOrigin& origin,
-                                    const TrainingState& state,
-                                    const std::vector<Manifest>& shards) {
+absl::Status CommitSave(const StepSave& save, const SaveOrigin& origin,
+                        const TrainingState& state,
+                        const std::vector<Manifest>& shards) {
   LEXTRA_ASSIGN_OR_RETURN(Manifest manifest, Merge(shards));
   manifest.set_format_version(kManifestVersion);
   manifest.set_min_reader_version(kManifestVersion);
@@ -125,7 +126,7 @@ absl::StatusOr<Manifest> CommitSave(const StepSave& save,
     return status;
   }
   sys::KillPoint("committed");
-  return manifest;
+  return absl::OkStatus();
 }
 
 void NameLatest(const StepSave& save) {
@@ -136,9 +137,8 @@ void NameLatest(const StepSave& save) {
   sys::KillPoint("named_latest");
 }
 
-void AbandonSave(const StepSave& save) {
-  const absl::Status status = RemoveTree(save.temporary_folder());
-  if (!status.ok()) LogWarning("after a failed save: %s", status.message());
+absl::Status AbandonSave(const StepSave& save) {
+  return RemoveTree(save.temporary_folder());
 }
 
 absl::Status DeleteOldCheckpoints(const std::string& run_folder,

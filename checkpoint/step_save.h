@@ -42,19 +42,18 @@ absl::StatusOr<StepSave> BeginSave(const std::string& run_folder, int64_t step,
                                    int64_t num_bytes);
 
 // When all shards are durable: writes the manifest, syncs the folder, renames
-// it without replacing anything, syncs the run folder. Returns the manifest.
-// After an error the temporary folder is left for AbandonSave.
-absl::StatusOr<Manifest> CommitSave(const StepSave& save,
-                                    const SaveOrigin& origin,
-                                    const TrainingState& state,
-                                    const std::vector<Manifest>& shards);
+// it without replacing anything, syncs the run folder. After an error the
+// temporary folder is left for AbandonSave.
+absl::Status CommitSave(const StepSave& save, const SaveOrigin& origin,
+                        const TrainingState& state,
+                        const std::vector<Manifest>& shards);
 
 // Names the step in RUN/latest. The commit stands whatever happens here:
 // trouble is a warning.
 void NameLatest(const StepSave& save);
 
-// Removes the temporary folder; trouble is a warning.
-void AbandonSave(const StepSave& save);
+// Removes the temporary folder.
+absl::Status AbandonSave(const StepSave& save);
 
 // Which checkpoints stay.
 struct Retention {

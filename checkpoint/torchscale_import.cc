@@ -333,7 +333,7 @@ absl::Status ImportTorchscale(const std::string& config_file,
   TrainingState state;
   state.set_config(RunConfigText(config));
   state.mutable_tokenizer()->set_vocab_size(config.model().vocab_size());
-  return SaveWholeTensors(run_folder, state, *tensors);
+  return SaveWholeTensors(run_folder, {}, state, *tensors);
 }
 
 }  // namespace lextra

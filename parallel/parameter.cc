@@ -17,6 +17,7 @@ std::vector<ShardedTensor> Parameter::Shards(const at::Tensor& like,
     shards.push_back(
         {.name = prefix + piece.name,
          .global_shape = piece.global_shape,
+         .split_dim = tensor_sharded ? piece.split_dim : -1,
          .box = piece.box,
          .replica =
              tensor_sharded ? data_rank : data_rank * num_tensor + tensor_rank,

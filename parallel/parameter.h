@@ -20,6 +20,8 @@ namespace lextra {
 struct ShardedTensor {
   std::string name;
   std::vector<int64_t> global_shape;
+  // Along which the tensor axis splits it; -1: every rank of it holds the same.
+  int split_dim = -1;
   Box box;
   int replica = 0;
   int num_replicas = 1;
@@ -37,6 +39,7 @@ struct Parameter {
   struct Piece {
     std::string name;
     std::vector<int64_t> global_shape;
+    int split_dim = 0;  // along which the tensor axis splits it, if it does
     Box box;
     int64_t first_row = 0;  // in the leaf; the piece has box.shape[0] rows
   };

@@ -126,6 +126,7 @@ RowParallelLinear::RowParallelLinear(Communicator& tensor_axis,
   weight_ =
       MakeParameter({{.name = name + ".weight",
                       .global_shape = {out_features, in_features},
+                      .split_dim = 1,
                       .box = {{0, first}, {out_features, columns}}}},
                     /*weight_decay=*/true, /*tensor_sharded=*/true, initialize);
   if (bias) {

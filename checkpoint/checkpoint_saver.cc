@@ -1,0 +1,173 @@
+#include "checkpoint/checkpoint_saver.h"
+
+#include <ATen/ATen.h>
+
+#include <utility>
+
+#include "base/log.h"
+#include "base/system_calls.h"
+#include "checkpoint/snapshot.h"
+#include "checkpoint/step_folders.h"
+#include "parallel/agreement.h"
+
+namespace lextra {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::vector<Manifest> GatherManifests(Communicator& world,
+                                      const Manifest& mine) {
+  std::vector<Manifest> all;
+  for (const std::string& text : GatherTexts(world, mine.SerializeAsString())) {
+    TORCH_CHECK(all.emplace_back().ParseFromString(text));
+  }
+  return all;
+}
+
+}  // namespace
+
+CheckpointSaver::CheckpointSaver(Communicator& world, Options options,
+                                 const std::vector<ShardedTensor>& tensors)
+    : world_(world),
+      options_(std::move(options)),
+      image_(TensorsToStore(tensors, options_.max_tensor)) {
+  // Not a stage: the first Start waits for it.
+  RunInBackground(Stage::kIdle, [this] {
+    image_.Touch();
+    return absl::OkStatus();
+  });
+}
+
+CheckpointSaver::~CheckpointSaver() = default;
+
+void CheckpointSaver::RunInBackground(Stage stage,
+                                      std::function<absl::Status()> work) {
+  stage_ = stage;
+  background_ = std::async(std::launch::async, std::move(work));
+}
+
+bool CheckpointSaver::StageIsDone() const {
+  return !background_.valid() ||
+         background_.wait_for(std::chrono::seconds(0)) ==
+             std::future_status::ready;
+}
+
+// The save id that rank 0 drew, once its temporary folder stands.
+absl::StatusOr<StepSave> CheckpointSaver::BeginTogether(int64_t step) {
+  const at::Tensor num_bytes =
+      at::full({1}, static_cast<int64_t>(image_.data().size()), at::kLong);
+  world_.AllReduce(num_bytes, ReduceOp::kSum);
+  LEXTRA_ASSIGN_OR_RETURN(
+      std::string save_id,
+      LoadOnRankZero(world_, [&]() -> absl::StatusOr<std::string> {
+        LEXTRA_ASSIGN_OR_RETURN(
+            StepSave save,
+            BeginSave(options_.run_folder, step, num_bytes.item<int64_t>()));
+        return save.save_id;
+      }));
+  return StepSave{options_.run_folder, step, std::move(save_id)};
+}
+
+void CheckpointSaver::Start(const TrainingState& state,
+                            const std::vector<ShardedTensor>& tensors) {
+  const Clock::time_point start = Clock::now();
+  Finish();
+  if (background_.valid()) background_.get().IgnoreError();
+  figures_ = SaveOutcome();
+  figures_.step = state.step();
+  figures_.num_bytes = static_cast<int64_t>(image_.data().size());
+  state_ = state;
+  absl::StatusOr<StepSave> save = BeginTogether(state.step());
+  if (!save.ok()) return Report(save.status());
+  save_ = *std::move(save);
+  FillImage(tensors, &image_);
+  sys::KillPoint("copied");
+  RunInBackground(Stage::kWriting, [this] {
+    const Clock::time_point written_from = Clock::now();
+    absl::StatusOr<Manifest> shard =
+        WriteShard(save_.temporary_folder(), save_.save_id, world_.rank(),
+                   world_.size(), image_);
+    if (shard.ok()) shard_ = *std::move(shard);
+    figures_.write_seconds = SecondsSince(written_from);
+    return shard.status();
+  });
+  figures_.stall_seconds = SecondsSince(start);
+}
+
+void CheckpointSaver::Advance() {
+  if (stage_ == Stage::kIdle) return;
+  const absl::Status mine =
+      background_.valid() ? background_.get() : absl::OkStatus();
+  const absl::Status agreed = AgreeOnStatus(world_, mine);
+  switch (std::exchange(stage_, Stage::kIdle)) {
+    case Stage::kIdle:
+      return;
+    case Stage::kWriting:
+      if (agreed.ok()) return Commit();
+      Report(agreed);
+      return Clean([this] { return AbandonSave(save_); });
+    case Stage::kCommitting:
+      Report(agreed);
+      if (agreed.ok()) return Verify();
+      return Clean([this] { return AbandonSave(save_); });
+    case Stage::kVerifying:
+      if (!agreed.ok()) return SetAsideUnreadable(agreed);
+      verified_.insert(save_.step);
+      return Clean([this] {
+        return DeleteOldCheckpoints(options_.run_folder, options_.retention,
+                                    verified_);
+      });
+    case Stage::kCleaning:
+      if (!agreed.ok()) LogWarning("after a save: %s", agreed.message());
+      return;
+  }
+}
+
+void CheckpointSaver::Commit() {
+  std::vector<Manifest> shards = GatherManifests(world_, shard_);
+  sys::KillPoint("gathered");
+  stage_ = Stage::kCommitting;
+  if (world_.rank() != 0) return;
+  RunInBackground(Stage::kCommitting, [this, shards = std::move(shards)] {
+    LEXTRA_RETURN_IF_ERROR(CommitSave(save_, options_.origin, state_, shards));
+    NameLatest(save_);
+    return absl::OkStatus();
+  });
+}
+
+void CheckpointSaver::Verify() {
+  RunInBackground(Stage::kVerifying, [this] {
+    return VerifyShard(save_.step_folder(), shard_, 0);
+  });
+}
+
+void CheckpointSaver::Clean(std::function<absl::Status()> work) {
+  stage_ = Stage::kCleaning;
+  if (world_.rank() == 0) RunInBackground(Stage::kCleaning, std::move(work));
+}
+
+// A checkpoint that was reported as saved, and is not what was written.
+void CheckpointSaver::SetAsideUnreadable(const absl::Status& status) {
+  Report(WithContext(status, "read back after the save"));
+  if (!IsDamaged(status)) return;
+  Clean([this] { return SetAsideDamaged(save_.step_folder()).status(); });
+}
+
+void CheckpointSaver::Report(const absl::Status& status) {
+  figures_.status = status;
+  outcomes_.push_back(figures_);
+}
+
+void CheckpointSaver::Finish() {
+  while (stage_ != Stage::kIdle) Advance();
+}
+
+std::vector<SaveOutcome> CheckpointSaver::TakeOutcomes() {
+  return std::exchange(outcomes_, {});
+}
+
+}  // namespace lextra

@@ -1,0 +1,156 @@
+#include "checkpoint/resume.h"
+
+#include <ATen/ATen.h>
+
+#include <filesystem>
+#include <sstream>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "checkpoint/step_folders.h"
+#include "parallel/agreement.h"
+
+namespace lextra {
+namespace {
+
+// What may be tried, newest first; an error where the mode forbids what there
+// is.
+absl::StatusOr<std::vector<std::string>> Candidates(
+    const std::string& run_folder, const ResumeMode& mode) {
+  LEXTRA_ASSIGN_OR_RETURN(std::vector<std::string> folders,
+                          ListCheckpoints(run_folder));
+  LEXTRA_ASSIGN_OR_RETURN(const std::vector<std::string> damaged,
+                          ListDamaged(run_folder));
+  if (folders.empty() && !damaged.empty()) {
+    return CheckpointError(absl::StrFormat(
+        "%s: all its checkpoints were damaged (%s and %d more): restore one "
+        "under its name step-*, or choose another --run_dir",
+        run_folder, damaged.back(), damaged.size() - 1));
+  }
+  if (mode.kind == ResumeMode::kMust && folders.empty()) {
+    return CheckpointError(absl::StrCat(
+        run_folder, ": --resume=must, but there is no checkpoint"));
+  }
+  if (mode.kind == ResumeMode::kNone && !folders.empty()) {
+    return CheckpointError(
+        absl::StrCat(run_folder, ": --resume=none, but there is a checkpoint (",
+                     folders.back(), "); choose another --run_dir"));
+  }
+  if (mode.kind == ResumeMode::kStep) {
+    std::erase_if(folders, [&mode](const std::string& folder) {
+      return StepOf(folder) != mode.step;
+    });
+    if (folders.empty()) {
+      return CheckpointError(
+          absl::StrFormat("%s: --resume=%d, but there is no %s; `lextra "
+                          "checkpoint list` names those there are",
+                          run_folder, mode.step, StepFolderName(mode.step)));
+    }
+  }
+  return std::vector<std::string>(folders.rbegin(), folders.rend());
+}
+
+// Rank 0's manifest of a step folder, on all ranks.
+absl::StatusOr<Manifest> ShareManifest(Communicator& world,
+                                       const std::string& step_folder) {
+  LEXTRA_ASSIGN_OR_RETURN(
+      const std::string bytes,
+      LoadOnRankZero(world, [&]() -> absl::StatusOr<std::string> {
+        LEXTRA_ASSIGN_OR_RETURN(const Manifest manifest,
+                                ReadManifest(step_folder));
+        return manifest.SerializeAsString();
+      }));
+  Manifest manifest;
+  TORCH_CHECK(manifest.ParseFromString(bytes));
+  return manifest;
+}
+
+absl::Status TryToLoad(Communicator& world, const std::string& step_folder,
+                       const LoadCheckpoint& load) {
+  LEXTRA_ASSIGN_OR_RETURN(const Manifest manifest,
+                          ShareManifest(world, step_folder));
+  return AgreeOnStatus(world, load(step_folder, manifest));
+}
+
+// On rank 0: the run writes these steps again.
+absl::Status SetNewerAside(const std::string& run_folder, int64_t step) {
+  LEXTRA_ASSIGN_OR_RETURN(const std::vector<std::string> folders,
+                          ListCheckpoints(run_folder));
+  for (const std::string& folder : folders) {
+    if (StepOf(folder).value() <= step) continue;
+    LEXTRA_ASSIGN_OR_RETURN(const std::string aside, SetAsideOld(folder));
+    LogInfo("set back to step %d: %s is now %s", step, folder, aside);
+  }
+  return absl::OkStatus();
+}
+
+// On rank 0: so that nobody tries it again, with the reason beside it.
+absl::Status SetDamagedAside(const std::string& folder,
+                             const absl::Status& damage) {
+  LEXTRA_ASSIGN_OR_RETURN(const std::string aside, SetAsideDamaged(folder));
+  LogWarning("%s is damaged and set aside as %s: %s", folder, aside,
+             damage.message());
+  return AtomicWrite(aside + "/WHY.txt", absl::StrCat(damage.message(), "\n"));
+}
+
+}  // namespace
+
+absl::StatusOr<ResumeMode> ParseResumeMode(const std::string& text) {
+  if (text == "auto") return ResumeMode{ResumeMode::kAuto};
+  if (text == "must") return ResumeMode{ResumeMode::kMust};
+  if (text == "none") return ResumeMode{ResumeMode::kNone};
+  ResumeMode mode = {ResumeMode::kStep};
+  if (absl::SimpleAtoi(text, &mode.step) && mode.step >= 0) return mode;
+  return UsageError("--resume=" + text +
+                    ": expected auto, must, none or the number of a step");
+}
+
+absl::StatusOr<std::string> LoadNewestValid(Communicator& world,
+                                            const std::string& run_folder,
+                                            ResumeMode mode,
+                                            const LoadCheckpoint& load) {
+  // Rank 0 looks; all load what it found.
+  LEXTRA_ASSIGN_OR_RETURN(
+      const std::string lines,
+      LoadOnRankZero(world, [&]() -> absl::StatusOr<std::string> {
+        LEXTRA_ASSIGN_OR_RETURN(const std::vector<std::string> folders,
+                                Candidates(run_folder, mode));
+        return absl::StrJoin(
+            folders, "\n", [](std::string* names, const std::string& folder) {
+              *names += std::filesystem::path(folder).filename().string();
+            });
+      }));
+  std::istringstream names(lines);
+  int num_damaged = 0;
+  for (std::string name; std::getline(names, name); ++num_damaged) {
+    const std::string folder = run_folder + "/" + name;
+    absl::Status status = TryToLoad(world, folder, load);
+    const bool is_rank_zero = world.rank() == 0;
+    if (status.ok()) {
+      absl::Status set_back;
+      if (is_rank_zero && mode.kind == ResumeMode::kStep) {
+        set_back = SetNewerAside(run_folder, mode.step);
+      }
+      LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(world, set_back));
+      return folder;
+    }
+    if (!IsDamaged(status) || mode.kind == ResumeMode::kStep) return status;
+    absl::Status aside;
+    if (is_rank_zero) aside = SetDamagedAside(folder, status);
+    LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(world, aside));
+  }
+  if (num_damaged == 0) return std::string();
+  return CheckpointError(absl::StrFormat(
+      "%s: none of its %d checkpoint(s) is whole; they are set aside as "
+      ".bad-*, "
+      "each with the reason in WHY.txt. Restore one under its name step-*, or "
+      "choose another --run_dir",
+      run_folder, num_damaged));
+}
+
+}  // namespace lextra

@@ -1,0 +1,47 @@
+// Which checkpoint a run goes on from: the newest that is whole, found by
+// trying. Damaged ones are set aside (.bad-*) on the way.
+#ifndef LEXTRA_CHECKPOINT_RESUME_H_
+#define LEXTRA_CHECKPOINT_RESUME_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "base/status.h"
+#include "checkpoint/manifest.h"
+#include "parallel/communicator.h"
+
+namespace lextra {
+
+//          no checkpoint   some valid       none valid
+//   auto   start anew      newest valid     error
+//   must   error           newest valid     error
+//   none   start anew      error            error
+//   step   error           that one alone   error
+struct ResumeMode {
+  enum Kind { kAuto, kMust, kNone, kStep };
+  Kind kind = kAuto;
+  int64_t step = 0;  // of kStep
+};
+
+// auto, must, none or a step's number; UsageError.
+absl::StatusOr<ResumeMode> ParseResumeMode(const std::string& text);
+
+// Loads what is in a checkpoint. A DamagedError lets the next older one be
+// tried, with everything that was loaded to be loaded again; any other error
+// ends the search.
+using LoadCheckpoint = std::function<absl::Status(
+    const std::string& step_folder, const Manifest& manifest)>;
+
+// Finds and loads a checkpoint of the run, and returns its folder, or nothing
+// (an empty text) for a run that starts anew. With kStep newer checkpoints are
+// set aside (.old-*), since the run will write these steps again. Collective;
+// the status is the same on all ranks.
+absl::StatusOr<std::string> LoadNewestValid(Communicator& world,
+                                            const std::string& run_folder,
+                                            ResumeMode mode,
+                                            const LoadCheckpoint& load);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_CHECKPOINT_RESUME_H_
