@@ -182,6 +182,94 @@ TEST(MakeFolders, NamesTheFileInTheWay) {
   EXPECT_THAT(std::string(status.message()), HasSubstr(folder / "a: "));
 }
 
+TEST(MakeNewFolder, RefusesWhatExists) {
+  const TemporaryFolder folder;
+  EXPECT_EQ(MakeNewFolder(folder / "a"), absl::OkStatus());
+  EXPECT_EQ(ModeOf(folder / "a"), 0700);
+  const absl::Status status = MakeNewFolder(folder / "a");
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
+  EXPECT_EQ(status.message(),
+            "can't make folder " + (folder / "a") + ": File exists");
+  EXPECT_EQ(ExitCodeOf(MakeNewFolder(folder / "none/b")), ExitCode::kStorage);
+}
+
+TEST(Rename, ReplacesAFile) {
+  const TemporaryFolder folder;
+  Put(folder / "a", "a");
+  Put(folder / "b", "b");
+  EXPECT_EQ(Rename(folder / "a", folder / "b"), absl::OkStatus());
+  EXPECT_EQ(Get(folder / "b"), "a");
+  EXPECT_EQ(ExitCodeOf(Rename(folder / "a", folder / "b")), ExitCode::kStorage);
+}
+
+TEST(RenameNoReplace, LeavesBothWhereTheTargetExists) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(MakeFolders(folder / "new/inside"), absl::OkStatus());
+  ASSERT_EQ(MakeFolders(folder / "empty"), absl::OkStatus());
+  // Even an empty folder, which a plain rename would replace.
+  const absl::Status status = RenameNoReplace(folder / "new", folder / "empty");
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("exists"));
+  EXPECT_EQ(NamesIn(folder / "empty"), std::set<std::string>());
+  EXPECT_EQ(RenameNoReplace(folder / "new", folder / "free"), absl::OkStatus());
+  EXPECT_EQ(NamesIn(folder.path()), (std::set<std::string>{"empty", "free"}));
+}
+
+TEST(RenameNoReplace, SaysWhereTheSystemCantDoIt) {
+  const TemporaryFolder folder;
+  // A folder can't go into itself: EINVAL, the answer of file systems that have
+  // no such call.
+  ASSERT_EQ(MakeFolders(folder / "a"), absl::OkStatus());
+  EXPECT_EQ(RenameNoReplace(folder / "a", folder / "a/b").code(),
+            absl::StatusCode::kUnimplemented);
+}
+
+TEST(RemoveTree, RemovesAllButWhatLinksPointTo) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(MakeFolders(folder / "kept"), absl::OkStatus());
+  Put(folder / "kept/file", "kept");
+  ASSERT_EQ(MakeFolders(folder / "tree/a/b"), absl::OkStatus());
+  Put(folder / "tree/a/file", "");
+  ASSERT_EQ(mkfifo((folder / "tree/fifo").c_str(), 0600), 0);
+  std::filesystem::create_symlink(folder / "kept", folder / "tree/a/link");
+  std::filesystem::create_symlink(folder / "kept/file", folder / "tree/link");
+  EXPECT_EQ(RemoveTree(folder / "tree"), absl::OkStatus());
+  EXPECT_EQ(NamesIn(folder.path()), std::set<std::string>{"kept"});
+
+  std::filesystem::create_symlink(folder / "kept", folder / "link");
+  EXPECT_EQ(RemoveTree(folder / "link"), absl::OkStatus());
+  EXPECT_EQ(NamesIn(folder.path()), std::set<std::string>{"kept"});
+  EXPECT_EQ(Get(folder / "kept/file"), "kept");
+}
+
+TEST(RemoveTree, RemovesAFileAndIsContentWithNothing) {
+  const TemporaryFolder folder;
+  Put(folder / "file", "x");
+  EXPECT_EQ(RemoveTree(folder / "file"), absl::OkStatus());
+  EXPECT_EQ(RemoveTree(folder / "file"), absl::OkStatus());
+  EXPECT_EQ(NamesIn(folder.path()), std::set<std::string>());
+}
+
+TEST(ListFolder, GivesSortedNames) {
+  const TemporaryFolder folder;
+  for (const char* name : {"b", ".hidden", "c", "a"}) Put(folder / name, "");
+  EXPECT_EQ(ListFolder(folder.path()).value(),
+            (std::vector<std::string>{".hidden", "a", "b", "c"}));
+  EXPECT_EQ(ExitCodeOf(ListFolder(folder / "none").status()), ExitCode::kInput);
+  EXPECT_EQ(ExitCodeOf(ListFolder(folder / "a").status()), ExitCode::kInput);
+}
+
+TEST(FreeBytes, IsWhatTheSystemSays) {
+  const TemporaryFolder folder;
+  const int64_t free_bytes = FreeBytes(folder.path()).value();
+  const auto space = std::filesystem::space(folder.path());
+  EXPECT_NEAR(static_cast<double>(free_bytes),
+              static_cast<double>(space.available), 1 << 30);
+  EXPECT_GT(free_bytes, 0);
+  EXPECT_EQ(ExitCodeOf(FreeBytes(folder / "none").status()),
+            ExitCode::kStorage);
+}
+
 TEST(SyncFolder, RefusesWhatIsNoFolder) {
   const TemporaryFolder folder;
   Put(folder / "file", "");
@@ -235,6 +323,56 @@ TEST(MappedFile, NamesWhatItCantOpen) {
     EXPECT_EQ(ExitCodeOf(status), ExitCode::kInput);
     EXPECT_THAT(std::string(status.message()), StartsWith(path + ": "));
   }
+}
+
+std::string ReadPart(const InputFile& file, int64_t offset, size_t size) {
+  std::string bytes(size, '\0');
+  EXPECT_EQ(file.Read(offset, std::as_writable_bytes(
+                                  std::span(bytes.data(), bytes.size()))),
+            absl::OkStatus());
+  return bytes;
+}
+
+TEST(InputFile, ReadsAtChosenPlaces) {
+  const TemporaryFolder folder;
+  Put(folder / "file", "0123456789");
+  InputFile file = InputFile::Open(folder / "file").value();
+  EXPECT_EQ(file.size(), 10);
+  EXPECT_EQ(file.path(), folder / "file");
+  EXPECT_EQ(ReadPart(file, 7, 3), "789");
+  EXPECT_EQ(ReadPart(file, 0, 4), "0123");
+  EXPECT_EQ(ReadPart(file, 10, 0), "");
+  file.DropCache();
+  InputFile moved = std::move(file);
+  EXPECT_EQ(ReadPart(moved, 2, 2), "23");
+}
+
+TEST(InputFile, SaysWhereAFileIsTooShort) {
+  const TemporaryFolder folder;
+  Put(folder / "file", "0123456789");
+  const InputFile file = InputFile::Open(folder / "file").value();
+  std::byte bytes[4];
+  const absl::Status status = file.Read(8, bytes);
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kInput);
+  EXPECT_EQ(status.message(),
+            (folder / "file") + ": ended after 10 of 12 bytes");
+}
+
+TEST(InputFile, OpensRegularFilesOnlyAndFollowsNoLink) {
+  const TemporaryFolder folder;
+  Put(folder / "file", "x");
+  std::filesystem::create_symlink(folder / "file", folder / "link");
+  ASSERT_EQ(mkfifo((folder / "fifo").c_str(), 0600), 0);
+  for (const std::string& path :
+       {folder / "link", folder / "fifo", folder.path()}) {
+    const absl::Status status = InputFile::Open(path).status();
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kInput);
+    EXPECT_THAT(
+        std::string(status.message()),
+        AllOf(StartsWith(path + ": "), HasSubstr("not a regular file")));
+  }
+  EXPECT_EQ(InputFile::Open(folder / "none").status().message(),
+            (folder / "none") + ": No such file or directory");
 }
 
 TEST(FileWriter, WritesFrontToBackAndCounts) {

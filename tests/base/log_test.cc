@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 
@@ -66,6 +67,27 @@ TEST_F(LogTest, TheLogFileHoldsTheSameLines) {
   std::ifstream file(folder / "log.txt");
   EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}),
             "first\nerror: second\n");
+}
+
+TEST_F(LogTest, ALogFileThatCantBeWrittenCostsItsLinesOnly) {
+  const testing::TemporaryFolder folder;
+  ASSERT_EQ(mkfifo((folder / "fifo").c_str(), 0600), 0);
+  // A full disk, a folder that is gone, a folder, a pipe that nobody reads.
+  for (const std::string& path :
+       {std::string("/dev/full"), folder / "none/log.txt", folder.path(),
+        folder / "fifo"}) {
+    SetLogFile(path);
+    CaptureStderr();
+    LogLine("first");
+    LogLine("second");
+    EXPECT_EQ(GetCapturedStderr(), "first\nsecond\n") << path;
+  }
+}
+
+TEST_F(LogTest, TheRankIsTheOneThatWasSet) {
+  EXPECT_EQ(LogRank(), 0);
+  SetLogIdentity(3, 4, "host");
+  EXPECT_EQ(LogRank(), 3);
 }
 
 TEST_F(LogTest, NoProgressBarWhereStderrIsNoTerminal) {
