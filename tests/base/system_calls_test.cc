@@ -199,12 +199,14 @@ TEST(Faults, PathsSelectAndAreCountedApart) {
   EXPECT_EQ(ErrorOf([&] { return Rename(a.c_str(), b.c_str()); }), EIO);
 }
 
-TEST(Faults, ADescriptorsNextFileHasItsOwnPath) {
+TEST(Faults, ForgetTheFileOfAClosedDescriptor) {
   const TemporaryFolder folder;
   const ScopedFaults faults("write:1-:EIO:path=first");
   const int first = OpenForWriting(folder / "first");
   Close(first);
-  const int second = OpenForWriting(folder / "second");
+  // The number's next owner was opened by someone else.
+  const int second =
+      open((folder / "second").c_str(), O_WRONLY | O_CREAT, 0600);
   EXPECT_EQ(first, second);
   EXPECT_EQ(Write(second, "x", 1), 1);
   Close(second);
