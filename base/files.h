@@ -1,6 +1,6 @@
 // Files that are read after a check and written whole or not at all. All calls
-// go through base/system_calls.h, so tests can make any of them fail. Calls that
-// a signal interrupts (EINTR) are made again, but never fsync and close.
+// go through base/system_calls.h, so tests can make any of them fail. Calls
+// that a signal interrupts (EINTR) are made again, but never fsync and close.
 #ifndef LEXTRA_BASE_FILES_H_
 #define LEXTRA_BASE_FILES_H_
 
@@ -23,8 +23,8 @@ absl::StatusOr<std::string> ReadFile(const std::string& path,
 
 // Replaces `path` by `bytes`: temporary file in the same folder, write, fsync,
 // rename, fsync of the folder. A reader sees the old or the new file, never a
-// part. Errors are StorageErrors; the old file is still there then, unless it was
-// the folder that could not be made durable.
+// part. Errors are StorageErrors; the old file is still there then, unless it
+// was the folder that could not be made durable.
 absl::Status AtomicWrite(const std::string& path, std::string_view bytes);
 
 // fsync of a folder: makes the names in it durable.
