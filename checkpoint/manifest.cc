@@ -378,12 +378,4 @@ std::vector<int64_t> ShapeOf(const TensorIndex& tensor) {
   return {tensor.shape().begin(), tensor.shape().end()};
 }
 
-std::string StoredName(const std::string& tensor,
-                       const std::vector<int64_t>& offset) {
-  const bool at_origin = std::all_of(offset.begin(), offset.end(),
-                                     [](int64_t place) { return place == 0; });
-  if (at_origin) return tensor;
-  return absl::StrCat(tensor, "[", absl::StrJoin(offset, ","), "]");
-}
-
 }  // namespace lextra

@@ -51,12 +51,6 @@ bool HasChecksums(const Manifest& manifest);
 uint32_t BlockCrc32c(const StoredBox& stored, int64_t block);
 int64_t BytesOf(const Manifest& manifest);  // of all files
 
-// The name of a box in its shard: the tensor's for the box at its origin (so
-// the one shard of one rank reads as plain weights), else with the offset:
-// "layers.0.ffn.fc1.weight[64,0]".
-std::string StoredName(const std::string& tensor,
-                       const std::vector<int64_t>& offset);
-
 }  // namespace lextra
 
 #endif  // LEXTRA_CHECKPOINT_MANIFEST_H_

@@ -112,9 +112,13 @@ absl::Status CommitSave(const StepSave& save, const SaveOrigin& origin,
   *manifest.mutable_state() = state;
   // What could not be loaded is not saved: a box that no rank wrote, say.
   LEXTRA_RETURN_IF_ERROR(CheckManifest(manifest));
-  const std::string temporary = save.temporary_folder();
-  LEXTRA_RETURN_IF_ERROR(WriteManifest(temporary, manifest));
+  LEXTRA_RETURN_IF_ERROR(WriteManifest(save.temporary_folder(), manifest));
   sys::KillPoint("manifest_durable");
+  return CommitFolder(save);
+}
+
+absl::Status CommitFolder(const StepSave& save) {
+  const std::string temporary = save.temporary_folder();
   LEXTRA_RETURN_IF_ERROR(SyncFolder(temporary));
   sys::KillPoint("folder_durable");
   LEXTRA_RETURN_IF_ERROR(RenameToCommit(save));

@@ -48,6 +48,10 @@ absl::Status CommitSave(const StepSave& save, const SaveOrigin& origin,
                         const TrainingState& state,
                         const std::vector<Manifest>& shards);
 
+// The end of CommitSave, when the manifest is in the folder too: sync, rename,
+// sync.
+absl::Status CommitFolder(const StepSave& save);
+
 // Names the step in RUN/latest. The commit stands whatever happens here:
 // trouble is a warning.
 void NameLatest(const StepSave& save);

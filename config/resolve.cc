@@ -1,6 +1,7 @@
 #include "config/resolve.h"
 
 #include <limits>
+#include <numeric>
 #include <span>
 #include <string>
 #include <utility>
@@ -68,7 +69,9 @@ constexpr Range kInTraining[] = {
     {"schedule.min_learning_rate", 0},
     {"schedule.warmup_steps", 0},
     {"checkpoint.every_steps", 0},
-    {"checkpoint.keep_last", 1},
+    {"checkpoint.keep_last", 2},
+    {"checkpoint.keep_every", 0},
+    {"checkpoint.every_seconds", 0},
     {"evaluation.every_steps", 0},
     {"evaluation.validation_samples", 1},
     {"logging.every_steps", 1},
@@ -339,6 +342,12 @@ absl::Status Resolve(RunConfig* config, Purpose purpose, int world_size) {
 int64_t PaddedVocab(const ModelConfig& model) {
   const int64_t multiple = model.vocab_multiple();
   return (model.vocab_size() + multiple - 1) / multiple * multiple;
+}
+
+int MaxTensorDegree(const ModelConfig& model) {
+  const int64_t heads = std::gcd(model.num_heads(), model.num_kv_heads());
+  return static_cast<int>(std::gcd(std::gcd(heads, int64_t{model.ffn_width()}),
+                                   PaddedVocab(model)));
 }
 
 }  // namespace lextra

@@ -25,6 +25,10 @@ absl::Status Resolve(RunConfig* config, Purpose purpose, int world_size);
 // The vocabulary after padding to vocab_multiple.
 int64_t PaddedVocab(const ModelConfig& model);
 
+// The largest tensor degree that a resolved model can have; all others divide
+// it.
+int MaxTensorDegree(const ModelConfig& model);
+
 }  // namespace lextra
 
 #endif  // LEXTRA_CONFIG_RESOLVE_H_

@@ -1,4 +1,4 @@
-// lextra checkpoint list | show | import
+// lextra checkpoint list | show | verify | copy | import
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -6,8 +6,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/log.h"
+#include "checkpoint/checkpoint_copy.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/step_folders.h"
 #include "checkpoint/torchscale_import.h"
 #include "config/load.h"
 #include "launch/command_line.h"
@@ -17,22 +19,22 @@ namespace lextra {
 namespace {
 
 constexpr char kUsage[] =
-    "checkpoint list FOLDER | checkpoint show FOLDER | checkpoint import "
-    "--format=torchscale --config=FILE --weights=FILE --to=FOLDER";
+    "checkpoint list FOLDER | show FOLDER | verify FOLDER ... | copy FOLDER "
+    "RUN_FOLDER | import --format=torchscale --config=FILE --weights=FILE "
+    "--to=FOLDER";
 constexpr char kDescription[] =
-    "list    the checkpoints of a run folder, oldest first\n"
+    "list    the checkpoints of a run folder, oldest first; each is whole as "
+    "far as its\n"
+    "        manifest and the sizes of its files tell\n"
     "show    state, configuration and tensors of one checkpoint (a step "
-    "folder, "
-    "or\n"
-    "        the newest of a run folder)\n"
+    "folder, or the\n"
+    "        newest of a run folder)\n"
+    "verify  reads every byte of checkpoints (step folders, or all of run "
+    "folders) and\n"
+    "        compares checksums; names the file, tensor and byte of a damage\n"
+    "copy    one checkpoint into another run folder, verified on the way\n"
     "import  a decoder of torchscale: its configuration (JSON) and state_dict\n"
     "        (safetensors) become step 0 of the run folder --to";
-
-int64_t BytesOf(const Manifest& manifest) {
-  int64_t bytes = 0;
-  for (const ShardFile& file : manifest.files()) bytes += file.bytes();
-  return bytes;
-}
 
 // "data x tensor" of the ranks that saved.
 std::string LayoutText(const Manifest& manifest) {
@@ -51,21 +53,29 @@ absl::Status List(const std::string& run_folder) {
   LEXTRA_ASSIGN_OR_RETURN(const std::vector<std::string> folders,
                           ListCheckpoints(run_folder));
   std::string table =
-      absl::StrFormat("%10s %14s %8s %14s %15s\n", "step", "data x tensor",
-                      "tensors", "size", "tokens seen");
+      absl::StrFormat("%10s %14s %8s %14s %15s  %s\n", "step", "data x tensor",
+                      "tensors", "size", "tokens seen", "state");
   for (const std::string& folder : folders) {
     const absl::StatusOr<Manifest> manifest = ReadManifest(folder);
     if (!manifest.ok()) {
-      absl::StrAppendFormat(&table, "%10d %s\n", *StepOf(folder),
+      absl::StrAppendFormat(&table, "%10d %14s %8s %14s %15s  %s\n",
+                            *StepOf(folder), "", "", "", "",
                             manifest.status().message());
       continue;
     }
     absl::StrAppendFormat(
-        &table, "%10d %14s %8d %14s %15d\n", manifest->state().step(),
+        &table, "%10d %14s %8d %14s %15d  %s\n", manifest->state().step(),
         LayoutText(*manifest), manifest->tensors_size(),
-        MegabytesText(BytesOf(*manifest)), manifest->state().tokens_seen());
+        MegabytesText(BytesOf(*manifest)), manifest->state().tokens_seen(),
+        HasChecksums(*manifest) ? "whole" : "whole, without checksums");
   }
   PrintResult(table);
+  LEXTRA_ASSIGN_OR_RETURN(const std::vector<std::string> damaged,
+                          ListDamaged(run_folder));
+  for (const std::string& name : damaged) {
+    PrintResult(
+        absl::StrFormat("set aside as damaged: %s/%s\n", run_folder, name));
+  }
   return absl::OkStatus();
 }
 
@@ -108,6 +118,62 @@ absl::Status Show(const std::string& path) {
   return absl::OkStatus();
 }
 
+// The checkpoints that a path stands for.
+absl::StatusOr<std::vector<std::string>> CheckpointsAt(
+    const std::string& path) {
+  LEXTRA_ASSIGN_OR_RETURN(const std::string newest, FindCheckpoint(path));
+  if (newest == path) return std::vector<std::string>{path};
+  return ListCheckpoints(path);
+}
+
+absl::Status Verify(const std::vector<std::string>& paths) {
+  int num_damaged = 0;
+  for (const std::string& path : paths) {
+    LEXTRA_ASSIGN_OR_RETURN(const std::vector<std::string> folders,
+                            CheckpointsAt(path));
+    for (const std::string& folder : folders) {
+      const absl::StatusOr<Manifest> manifest = VerifyCheckpoint(folder);
+      if (!manifest.ok()) {
+        ++num_damaged;
+        PrintResult(
+            absl::StrFormat("damaged  %s\n", manifest.status().message()));
+        continue;
+      }
+      PrintResult(absl::StrFormat(
+          "whole    %s: %s in %d files%s\n", folder,
+          MegabytesText(BytesOf(*manifest)), manifest->files_size(),
+          HasChecksums(*manifest) ? "" : ", which have no checksums"));
+    }
+  }
+  if (num_damaged == 0) return absl::OkStatus();
+  return CheckpointError(
+      absl::StrFormat("%d checkpoint(s) can't be used", num_damaged));
+}
+
+absl::Status Copy(const std::string& path, const std::string& run_folder) {
+  LEXTRA_ASSIGN_OR_RETURN(const std::string from, FindCheckpoint(path));
+  LEXTRA_ASSIGN_OR_RETURN(const std::string to,
+                          CopyCheckpoint(from, run_folder));
+  PrintResult(absl::StrCat("copied ", from, " as ", to, "\n"));
+  return absl::OkStatus();
+}
+
+absl::Status Import(const std::string& format, const std::string& config,
+                    const std::string& weights, const std::string& to) {
+  if (format != "torchscale") {
+    return UsageError(
+        absl::StrCat("--format=", format, ": only torchscale can be imported"));
+  }
+  if (config.empty() || weights.empty() || to.empty()) {
+    return UsageError(
+        "checkpoint import needs --config=FILE --weights=FILE --to=FOLDER");
+  }
+  LEXTRA_RETURN_IF_ERROR(ImportTorchscale(config, weights, to));
+  PrintResult(absl::StrCat("imported ", weights, " as ", to, "/",
+                           StepFolderName(0), "\n"));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status RunCheckpoint(const std::vector<std::string>& arguments) {
@@ -126,28 +192,20 @@ absl::Status RunCheckpoint(const std::vector<std::string>& arguments) {
     return absl::OkStatus();
   }
   const std::vector<std::string>& words = line.rest();
+  const std::string verb = words.empty() ? "" : words[0];
+  if (verb == "import" && words.size() == 1) {
+    return Import(format, config, weights, to);
+  }
   const bool has_flags = !(format + config + weights + to).empty();
-  if (words.size() == 2 && words[0] == "list" && !has_flags) {
-    return List(words[1]);
+  if (!has_flags) {
+    if (verb == "list" && words.size() == 2) return List(words[1]);
+    if (verb == "show" && words.size() == 2) return Show(words[1]);
+    if (verb == "verify" && words.size() >= 2) {
+      return Verify({words.begin() + 1, words.end()});
+    }
+    if (verb == "copy" && words.size() == 3) return Copy(words[1], words[2]);
   }
-  if (words.size() == 2 && words[0] == "show" && !has_flags) {
-    return Show(words[1]);
-  }
-  if (words != std::vector<std::string>{"import"}) {
-    return UsageError(absl::StrCat("expected lextra ", kUsage));
-  }
-  if (format != "torchscale") {
-    return UsageError(
-        absl::StrCat("--format=", format, ": only torchscale can be imported"));
-  }
-  if (config.empty() || weights.empty() || to.empty()) {
-    return UsageError(
-        "checkpoint import needs --config=FILE --weights=FILE --to=FOLDER");
-  }
-  LEXTRA_RETURN_IF_ERROR(ImportTorchscale(config, weights, to));
-  PrintResult(absl::StrCat("imported ", weights, " as ", to, "/",
-                           StepFolderName(0), "\n"));
-  return absl::OkStatus();
+  return UsageError(absl::StrCat("expected lextra ", kUsage));
 }
 
 }  // namespace lextra

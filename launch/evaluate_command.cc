@@ -14,6 +14,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "checkpoint/sharded_checkpoint.h"
+#include "checkpoint/step_folders.h"
 #include "checkpoint/tensor_file.h"
 #include "config/difference.h"
 #include "config/load.h"

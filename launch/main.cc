@@ -1,6 +1,7 @@
 // lextra <command> ...: see commands.h.
 #include <c10/util/Exception.h>
 
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <map>
@@ -23,7 +24,7 @@ constexpr char kUsage[] =
     "process\n"
     "  train        data x tensor parallel training           mpirun -np D*T\n"
     "  evaluate     long documents through the ranks        mpirun -np R*S*T\n"
-    "  checkpoint   list | show | import                           one "
+    "  checkpoint   list | show | verify | copy | import           one "
     "process\n"
     "\n"
     "lextra COMMAND --help explains one; lextra --version says what is built "
@@ -35,11 +36,13 @@ using RankedCommand = absl::Status (*)(MpiSession&,
 
 // One line, on rank 0 alone: the status is the same on all ranks.
 int Report(const absl::Status& status, int rank) {
+  const ExitCode code = ExitCodeOf(status);
   if (!status.ok() && rank == 0) {
-    std::fprintf(stderr, "lextra: error: %s\n",
+    std::fprintf(stderr, "lextra: %s%s\n",
+                 code == ExitCode::kPreempted ? "" : "error: ",
                  std::string(status.message()).c_str());
   }
-  return static_cast<int>(ExitCodeOf(status));
+  return static_cast<int>(code);
 }
 
 int RunRanked(RankedCommand command, int argc, char** argv,
@@ -82,6 +85,8 @@ int Main(int argc, char** argv) {
 }  // namespace lextra
 
 int main(int argc, char** argv) {
+  // A file that reaches the process's limit is an error of its write.
+  std::signal(SIGXFSZ, SIG_IGN);
   // An exception on one rank must not leave the others in a collective.
   try {
     return lextra::Main(argc, argv);

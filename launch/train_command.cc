@@ -1,6 +1,5 @@
 #include <memory>
 
-#include "base/files.h"
 #include "base/log.h"
 #include "config/load.h"
 #include "config/resolve.h"
@@ -8,6 +7,7 @@
 #include "launch/command_line.h"
 #include "launch/commands.h"
 #include "launch/session_setup.h"
+#include "launch/stop_signals.h"
 #include "launch/version.h"
 #include "parallel/agreement.h"
 #include "trainer/run_folder.h"
@@ -37,9 +37,10 @@ CommandLine MakeCommandLine(TrainOptions* options) {
                "text format of config/run.proto, or a preset's name");
   line.AddFlag("run_dir", &options->run_dir,
                "folder for checkpoints, metrics and the log");
-  line.AddFlag(
-      "resume", &options->resume,
-      "auto, must (fail without a checkpoint) or none (fail with one)");
+  line.AddFlag("resume", &options->resume,
+               "auto: the newest whole checkpoint, if any; must: fail without "
+               "one; none: "
+               "fail with one; a number: that step, newer ones are set aside");
   line.AddFlag("stop_at_step", &options->stop_at_step,
                "save and stop after this many steps in all; 0: "
                "schedule.num_steps");
@@ -50,13 +51,6 @@ CommandLine MakeCommandLine(TrainOptions* options) {
   line.AddFlag("set", &options->overrides,
                "section.field=value, the same as without the flag");
   return line;
-}
-
-absl::StatusOr<ResumeMode> ParseResumeMode(const std::string& text) {
-  if (text == "auto") return ResumeMode::kAuto;
-  if (text == "must") return ResumeMode::kMust;
-  if (text == "none") return ResumeMode::kNone;
-  return UsageError("--resume=" + text + ": expected auto, must or none");
 }
 
 // The vocabulary of the training data, where the configuration leaves it open.
@@ -104,7 +98,7 @@ absl::Status RecordStart(const std::string& run_folder, const RunConfig& config,
   command.insert(command.end(), arguments.begin(), arguments.end());
   absl::Status recorded;
   if (world.rank() == 0) {
-    recorded = OpenRunFolder(
+    recorded = RecordOrigin(
         run_folder, config,
         {.command = command, .versions = VersionLine(), .rank_hosts = hosts});
   }
@@ -140,9 +134,10 @@ absl::Status RunTrain(MpiSession& mpi,
     return UsageError("--run_dir is missing: the folder of this run");
   }
 
-  absl::Status made;
-  if (world->rank() == 0) made = MakeFolders(options.run_dir);
-  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(*world, made));
+  CatchStopSignals();
+  LEXTRA_ASSIGN_OR_RETURN(
+      const std::unique_ptr<RunLock> lock,
+      TakeRunFolder(*world, options.run_dir, config.checkpoint().run_id()));
   SetLogFile(options.run_dir + "/log.txt");
   LEXTRA_RETURN_IF_ERROR(SetUpThreads(mpi, config.parallel()));
   LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<DeviceMesh> mesh,
@@ -156,9 +151,11 @@ absl::Status RunTrain(MpiSession& mpi,
       NumParameters(config.model()) * 1e-6,
       TrainingFlopsPerToken(config.model()) * 1e-6);
 
-  LEXTRA_ASSIGN_OR_RETURN(
-      const std::unique_ptr<Trainer> trainer,
-      Trainer::Create(config, options.run_dir, resume, *mesh));
+  LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
+                          Trainer::Create(config, options.run_dir, resume,
+                                          {.run_id = lock ? lock->run_id() : "",
+                                           .program = VersionLine()},
+                                          *mesh));
   // Not before: a run that is refused leaves the folder telling how its
   // checkpoints came about.
   LEXTRA_RETURN_IF_ERROR(
@@ -166,9 +163,11 @@ absl::Status RunTrain(MpiSession& mpi,
   const int64_t last_step = options.stop_at_step > 0
                                 ? options.stop_at_step
                                 : config.schedule().num_steps();
-  LEXTRA_RETURN_IF_ERROR(trainer->Run(last_step));
+  const absl::Status ended = trainer->Run(last_step, StopIsWanted);
+  if (!ended.ok() && ExitCodeOf(ended) != ExitCode::kPreempted) return ended;
   LEXTRA_RETURN_IF_ERROR(mesh->Finalize());
-  return world->Finalize();
+  LEXTRA_RETURN_IF_ERROR(world->Finalize());
+  return ended;
 }
 
 }  // namespace lextra

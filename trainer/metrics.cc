@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cmath>
@@ -15,6 +14,7 @@
 #include "absl/time/time.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/system_calls.h"
 #include "model/transformer.h"
 
 namespace lextra {
@@ -91,21 +91,22 @@ absl::StatusOr<Metrics> Metrics::Open(const RunConfig& config,
   return metrics;
 }
 
-absl::Status Metrics::AppendLine(const std::string& line) {
-  const int file = open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
-  const bool written = file >= 0 && write(file, line.data(), line.size()) ==
-                                        static_cast<ssize_t>(line.size());
+void Metrics::AppendLine(const std::string& line) {
+  const int file = sys::Open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+  const bool written =
+      file >= 0 && sys::Write(file, line.data(), line.size()) ==
+                       static_cast<ssize_t>(line.size());
   const int error = errno;
-  if (file >= 0) close(file);
-  if (written) return absl::OkStatus();
-  return StorageError(path_ + ": " + std::strerror(error));
+  if (file >= 0) sys::Close(file);
+  if (!written)
+    LogWarning("%s: a line is lost: %s", path_, std::strerror(error));
 }
 
-absl::Status Metrics::Record(const Step& step) {
+void Metrics::Record(const Step& step) {
   const int64_t num_steps = config_.schedule().num_steps();
   if (step.step != 1 && step.step != num_steps &&
       step.step % config_.logging().every_steps() != 0) {
-    return absl::OkStatus();
+    return;
   }
   const auto now = std::chrono::steady_clock::now();
   const double seconds =
@@ -137,10 +138,10 @@ absl::Status Metrics::Record(const Step& step) {
   line["step_s"] = seconds;
   line["skipped"] = step.skipped_steps;
   line["time"] = Now();
-  return AppendLine(line.dump() + "\n");
+  AppendLine(line.dump() + "\n");
 }
 
-absl::Status Metrics::RecordValidation(int64_t step, double loss) {
+void Metrics::RecordValidation(int64_t step, double loss) {
   LogInfo("step %6d/%d | validation loss %7.4f | perplexity %.3f", step,
           config_.schedule().num_steps(), loss, std::exp(loss));
   nlohmann::ordered_json line;
@@ -149,7 +150,7 @@ absl::Status Metrics::RecordValidation(int64_t step, double loss) {
   line["time"] = Now();
   // Validation is not part of the next step's time.
   last_time_ = std::chrono::steady_clock::now();
-  return AppendLine(line.dump() + "\n");
+  AppendLine(line.dump() + "\n");
 }
 
 }  // namespace lextra

@@ -33,13 +33,14 @@ class Metrics {
     int64_t skipped_steps = 0;
   };
   // Call after every step; writes when it is due (step 1, every every_steps,
-  // the last).
-  absl::Status Record(const Step& step);
-  absl::Status RecordValidation(int64_t step, double loss);
+  // the last). A line that can't be written (a full disk) is a warning:
+  // training goes on without it.
+  void Record(const Step& step);
+  void RecordValidation(int64_t step, double loss);
 
  private:
   Metrics() = default;
-  absl::Status AppendLine(const std::string& line);
+  void AppendLine(const std::string& line);
 
   RunConfig config_;
   std::string path_;

@@ -10,7 +10,9 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/files.h"
+#include "checkpoint/step_folders.h"
 #include "config/load.h"
+#include "parallel/agreement.h"
 
 namespace lextra {
 namespace {
@@ -35,9 +37,31 @@ nlohmann::ordered_json LaunchVariables() {
 
 }  // namespace
 
-absl::Status OpenRunFolder(const std::string& run_folder,
-                           const RunConfig& config, const RunOrigin& origin) {
-  LEXTRA_RETURN_IF_ERROR(MakeFolders(run_folder));
+absl::StatusOr<std::unique_ptr<RunLock>> TakeRunFolder(
+    Communicator& world, const std::string& run_folder,
+    const std::string& run_id) {
+  std::unique_ptr<RunLock> lock;
+  LEXTRA_ASSIGN_OR_RETURN(
+      const std::string nonce,
+      LoadOnRankZero(world, [&]() -> absl::StatusOr<std::string> {
+        LEXTRA_RETURN_IF_ERROR(MakeFolders(run_folder));
+        LEXTRA_ASSIGN_OR_RETURN(lock, RunLock::Acquire(run_folder, run_id));
+        LEXTRA_RETURN_IF_ERROR(RemoveLeftovers(run_folder));
+        return lock->nonce();
+      }));
+  absl::Status same;
+  if (ReadLockNonce(run_folder).value_or("") != nonce) {
+    same = UsageError(absl::StrCat(
+        "--run_dir=", run_folder,
+        ": this rank does not see the folder that rank 0 made; it must be on "
+        "storage that all hosts share"));
+  }
+  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(world, same));
+  return lock;
+}
+
+absl::Status RecordOrigin(const std::string& run_folder,
+                          const RunConfig& config, const RunOrigin& origin) {
   const std::string date =
       absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(), absl::UTCTimeZone());
   LEXTRA_RETURN_IF_ERROR(AtomicWrite(

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/log.h"
+#include "checkpoint/sharded_checkpoint.h"
 #include "config/difference.h"
 #include "config/load.h"
 #include "config/resolve.h"
@@ -15,22 +16,57 @@
 #include "trainer/lr_schedule.h"
 
 namespace lextra {
-absl::Status Trainer::Run(int64_t last_step) {
+namespace {
+
+constexpr int kMaxFailedSavesInARow = 3;
+
+}  // namespace
+
+absl::Status Trainer::Run(int64_t last_step,
+                          const std::function<bool()>& stop_wanted) {
   last_step = std::min(last_step, config_.schedule().num_steps());
-  while (state_.step() < last_step) {
+  const auto due = [this](int64_t every) {
+    return every > 0 && state_.step() % every == 0;
+  };
+  while (true) {
+    const Boundary boundary = AgreeOnBoundary(stop_wanted());
+    if (boundary.save_can_advance) saver_->Advance();
+    LEXTRA_RETURN_IF_ERROR(ReportSaves());
+    if (boundary.stop || state_.step() >= last_step) {
+      LEXTRA_RETURN_IF_ERROR(SaveAtEnd());
+      if (state_.step() >= last_step) return absl::OkStatus();
+      return Preempted(absl::StrFormat(
+          "stopped on request after step %d, which is saved in %s; the same "
+          "command goes on from there",
+          state_.step(), run_folder_));
+    }
+    if (due(config_.checkpoint().every_steps()) || boundary.save_is_due) {
+      StartSave();
+      LEXTRA_RETURN_IF_ERROR(ReportSaves());
+    }
     LEXTRA_RETURN_IF_ERROR(Step());
-    const auto due = [this](int64_t every) {
-      return every > 0 && state_.step() % every == 0;
-    };
-    const bool last = state_.step() == last_step;
-    if (due(config_.evaluation().every_steps()) || last) {
+    if (due(config_.evaluation().every_steps()) || state_.step() == last_step) {
       LEXTRA_RETURN_IF_ERROR(Validate());
     }
-    if (due(config_.checkpoint().every_steps()) || last) {
-      LEXTRA_RETURN_IF_ERROR(Save());
-    }
   }
-  return absl::OkStatus();
+}
+
+Trainer::Boundary Trainer::AgreeOnBoundary(bool stop_wanted) {
+  const double every_seconds = config_.checkpoint().every_seconds();
+  const std::chrono::duration<double> since_save =
+      std::chrono::steady_clock::now() - last_save_time_;
+  // Clocks differ: rank 0's decides.
+  const bool due = mesh_.world().rank() == 0 && every_seconds > 0 &&
+                   saver_->is_idle() && since_save.count() >= every_seconds;
+  const at::Tensor all_say = at::empty({3}, at::kLong);
+  int64_t* votes = all_say.mutable_data_ptr<int64_t>();
+  votes[0] = !stop_wanted;
+  votes[1] = !due;
+  votes[2] = !saver_->is_idle() && saver_->StageIsDone();
+  mesh_.world().AllReduce(all_say, ReduceOp::kMin);
+  return {.stop = votes[0] == 0,
+          .save_is_due = votes[1] == 0,
+          .save_can_advance = votes[2] == 1};
 }
 
 absl::Status Trainer::Step() {
@@ -60,9 +96,8 @@ absl::Status Trainer::Step() {
         skipped_in_a_row_, config_.schedule().learning_rate(),
         step + 2 - skipped_in_a_row_));
   }
-  absl::Status recorded;
   if (metrics_) {
-    recorded = metrics_->Record(
+    metrics_->Record(
         {.step = state_.step(),
          .tokens_seen = state_.tokens_seen(),
          .loss = result.loss,
@@ -70,7 +105,7 @@ absl::Status Trainer::Step() {
          .learning_rate = learning_rate,
          .skipped_steps = static_cast<int64_t>(state_.skipped_steps())});
   }
-  return AgreeOnStatus(mesh_.world(), recorded);
+  return absl::OkStatus();
 }
 
 absl::Status Trainer::Validate() {
@@ -99,20 +134,52 @@ absl::Status Trainer::Validate() {
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh_.world(), status));
   mesh_.data().AllReduce(sum_and_count, ReduceOp::kSum);
   if (metrics_) {
-    status = metrics_->RecordValidation(
+    metrics_->RecordValidation(
         state_.step(), (sum_and_count[0] / sum_and_count[1]).item<double>());
   }
-  return AgreeOnStatus(mesh_.world(), status);
+  return absl::OkStatus();
 }
 
-absl::Status Trainer::Save() {
-  if (last_saved_step_ == state_.step()) return absl::OkStatus();
-  LEXTRA_RETURN_IF_ERROR(SaveCheckpoint(mesh_.world(), run_folder_, state_,
-                                        step_.State(),
-                                        config_.checkpoint().keep_last()));
+void Trainer::StartSave() {
+  if (last_saved_step_ == state_.step()) return;
   last_saved_step_ = state_.step();
-  LogInfo("step %6d/%d | checkpoint saved in %s", state_.step(),
-          config_.schedule().num_steps(), run_folder_);
+  last_save_time_ = std::chrono::steady_clock::now();
+  saver_->Start(state_, step_.State());
+}
+
+absl::Status Trainer::ReportSaves() {
+  for (const SaveOutcome& save : saver_->TakeOutcomes()) {
+    if (save.status.ok()) {
+      failed_saves_in_a_row_ = 0;
+      LogInfo(
+          "step %6d/%d | checkpoint saved in %s | training stood still %.1f ms "
+          "| %.1f MB a rank at %.0f MB/s",
+          save.step, config_.schedule().num_steps(), run_folder_,
+          save.stall_seconds * 1e3, save.num_bytes * 1e-6,
+          save.num_bytes * 1e-6 / save.write_seconds);
+      continue;
+    }
+    last_saved_step_ = -1;
+    ++failed_saves_in_a_row_;
+    LogWarning("step %d is not saved (failure %d in a row): %s", save.step,
+               failed_saves_in_a_row_, save.status.message());
+    if (failed_saves_in_a_row_ >= kMaxFailedSavesInARow) {
+      return StorageError(absl::StrFormat(
+          "%d saves in a row failed, the last of step %d: %s; earlier "
+          "checkpoints are as they were: make storage work and start the same "
+          "command again",
+          failed_saves_in_a_row_, save.step, save.status.message()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::SaveAtEnd() {
+  do {
+    StartSave();
+    saver_->Finish();
+    LEXTRA_RETURN_IF_ERROR(ReportSaves());
+  } while (last_saved_step_ != state_.step());
   return absl::OkStatus();
 }
 
@@ -139,11 +206,21 @@ Trainer::Trainer(const RunConfig& config, std::string run_folder,
       step_(config_, mesh, model_) {}
 
 absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(
-    const RunConfig& config, const std::string& run_folder, ResumeMode resume,
-    DeviceMesh& mesh) {
+    const RunConfig& config, const std::string& run_folder,
+    const ResumeMode& resume, const SaveOrigin& origin, DeviceMesh& mesh) {
   std::unique_ptr<Trainer> trainer(new Trainer(config, run_folder, mesh));
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh.world(), trainer->OpenData()));
   LEXTRA_RETURN_IF_ERROR(trainer->Resume(resume));
+  trainer->saver_.emplace(
+      mesh.world(),
+      CheckpointSaver::Options{
+          .run_folder = run_folder,
+          .origin = origin,
+          .retention = {.keep_last = config.checkpoint().keep_last(),
+                        .keep_every = config.checkpoint().keep_every()},
+          .max_tensor = MaxTensorDegree(config.model())},
+      trainer->step_.State());
+  trainer->last_save_time_ = std::chrono::steady_clock::now();
   absl::Status opened;
   if (mesh.world().rank() == 0) {
     absl::StatusOr<Metrics> metrics =
@@ -195,34 +272,23 @@ absl::Status Trainer::OpenData() {
   return absl::OkStatus();
 }
 
-absl::Status Trainer::Resume(ResumeMode mode) {
-  // Rank 0 looks; all load what it found.
+absl::Status Trainer::Resume(const ResumeMode& mode) {
   LEXTRA_ASSIGN_OR_RETURN(
-      const std::string newest,
-      LoadOnRankZero(mesh_.world(), [&]() -> absl::StatusOr<std::string> {
-        LEXTRA_ASSIGN_OR_RETURN(const std::vector<std::string> folders,
-                                ListCheckpoints(run_folder_));
-        return folders.empty() ? std::string() : folders.back();
-      }));
-  if (newest.empty() && mode == ResumeMode::kMust) {
-    return CheckpointError(absl::StrCat(
-        run_folder_, ": --resume=must, but there is no checkpoint"));
-  }
-  if (newest.empty()) return absl::OkStatus();
-  if (mode == ResumeMode::kNone) {
-    return CheckpointError(absl::StrCat(
-        run_folder_, ": --resume=none, but there is a checkpoint (", newest,
-        "); choose another --run_dir"));
-  }
-  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh_.world(), LoadState(newest)));
+      const std::string folder,
+      LoadNewestValid(
+          mesh_.world(), run_folder_, mode,
+          [this](const std::string& step_folder, const Manifest& manifest) {
+            return LoadState(step_folder, manifest);
+          }));
+  if (folder.empty()) return absl::OkStatus();
   last_saved_step_ = state_.step();
-  LogInfo("resumed from %s: step %d, %.2fM tokens", newest, state_.step(),
+  LogInfo("resumed from %s: step %d, %.2fM tokens", folder, state_.step(),
           state_.tokens_seen() * 1e-6);
   return absl::OkStatus();
 }
 
-absl::Status Trainer::LoadState(const std::string& step_folder) {
-  LEXTRA_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(step_folder));
+absl::Status Trainer::LoadState(const std::string& step_folder,
+                                const Manifest& manifest) {
   LEXTRA_ASSIGN_OR_RETURN(
       const RunConfig saved,
       ParseRunConfig(manifest.state().config(), step_folder));

@@ -3,13 +3,17 @@
 #ifndef LEXTRA_TRAINER_TRAINER_H_
 #define LEXTRA_TRAINER_TRAINER_H_
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "base/status.h"
-#include "checkpoint/sharded_checkpoint.h"
+#include "checkpoint/checkpoint_saver.h"
+#include "checkpoint/manifest.h"
+#include "checkpoint/resume.h"
 #include "config/run.pb.h"
 #include "data/batch_schedule.h"
 #include "data/packed_samples.h"
@@ -21,37 +25,42 @@
 
 namespace lextra {
 
-// How a run treats checkpoints that are in its folder already.
-enum class ResumeMode {
-  kAuto,  // continue from the newest, or start anew if there is none
-  kMust,  // continue from the newest; none is an error
-  kNone,  // start anew; any is an error
-};
-
 class Trainer {
  public:
   // Opens the data, builds the model and, where there is a checkpoint, loads
   // it. `config` is resolved with vocab_size set. Collective; the status is the
   // same on all ranks.
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(
-      const RunConfig& config, const std::string& run_folder, ResumeMode resume,
-      DeviceMesh& mesh);
+      const RunConfig& config, const std::string& run_folder,
+      const ResumeMode& resume, const SaveOrigin& origin, DeviceMesh& mesh);
 
   // Trains until `last_step` steps are done (schedule.num_steps at most), and
-  // saves. Collective, as above.
-  absl::Status Run(int64_t last_step);
+  // saves. Where any rank's `stop_wanted` says so, all ranks stop at the same
+  // step within one step, save, and return Preempted. Collective, as above.
+  absl::Status Run(int64_t last_step, const std::function<bool()>& stop_wanted);
 
  private:
   Trainer(const RunConfig& config, std::string run_folder, DeviceMesh& mesh);
 
+  // What the ranks decide together between two steps.
+  struct Boundary {
+    bool stop = false;         // somebody was asked to
+    bool save_is_due = false;  // by the clock of rank 0
+    bool save_can_advance = false;
+  };
+
   absl::Status OpenData();
-  absl::Status Resume(ResumeMode mode);
-  absl::Status LoadState(const std::string& step_folder);
+  absl::Status Resume(const ResumeMode& mode);
+  absl::Status LoadState(const std::string& step_folder,
+                         const Manifest& manifest);
+  Boundary AgreeOnBoundary(bool stop_wanted);
   absl::StatusOr<at::Tensor> ReadSamples(const PackedSamples& samples,
                                          const std::vector<int64_t>& wanted);
   absl::Status Step();
   absl::Status Validate();
-  absl::Status Save();
+  void StartSave();
+  absl::Status ReportSaves();
+  absl::Status SaveAtEnd();
 
   RunConfig config_;
   std::string run_folder_;
@@ -65,7 +74,11 @@ class Trainer {
   TrainStep step_;
   std::optional<Metrics> metrics_;  // rank 0
   TrainingState state_;
-  int64_t last_saved_step_ = -1;
+  std::optional<CheckpointSaver> saver_;
+  // The last step whose save was started and has not failed.
+  int64_t last_saved_step_ = 0;
+  std::chrono::steady_clock::time_point last_save_time_;
+  int failed_saves_in_a_row_ = 0;
   int64_t skipped_in_a_row_ = 0;
 };
 
