@@ -64,10 +64,12 @@ constexpr Range kInTraining[] = {
     {"optimizer.weight_decay", 0},
     {"optimizer.clip_norm", 0},
     {"optimizer.max_skipped_in_a_row", 0},
+    {"optimizer.skip_z_score", 0},
     {"schedule.num_steps", 1},
     {"schedule.learning_rate", 0},
     {"schedule.min_learning_rate", 0},
     {"schedule.warmup_steps", 0},
+    {"parallel.compare_replicas_every", 0},
     {"checkpoint.every_steps", 0},
     {"checkpoint.keep_last", 2},
     {"checkpoint.keep_every", 0},
@@ -312,6 +314,10 @@ void Resolution::ResolveTraining() {
           absl::StrCat("at most schedule.learning_rate = ",
                        schedule.learning_rate()),
           {"schedule.learning_rate"});
+  const double skip_z_score = config_.optimizer().skip_z_score();
+  Require(skip_z_score == 0 || skip_z_score >= 1, "optimizer.skip_z_score",
+          "0 (no step is skipped for it) or at least 1 (smaller ones would "
+          "skip ordinary steps)");
   ResolveBatch();
 }
 

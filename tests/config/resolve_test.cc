@@ -164,6 +164,8 @@ TEST(Resolve, RefusesNumbersOutOfRangeInTraining) {
       {"optimizer.clip_norm=-1", "optimizer.clip_norm = -1"},
       {"optimizer.max_skipped_in_a_row=-1",
        "optimizer.max_skipped_in_a_row = -1"},
+      {"optimizer.skip_z_score=-1", "optimizer.skip_z_score = -1"},
+      {"optimizer.skip_z_score=0.5", "optimizer.skip_z_score = 0.5"},
       {"schedule.num_steps=-5", "schedule.num_steps = -5"},
       {"schedule.learning_rate=-1e-3", "schedule.learning_rate = -0.001"},
       {"schedule.min_learning_rate=-1", "schedule.min_learning_rate = -1"},
@@ -175,6 +177,8 @@ TEST(Resolve, RefusesNumbersOutOfRangeInTraining) {
       {"parallel.tensor=-2", "parallel.tensor = -2"},
       {"parallel.num_threads=-1", "parallel.num_threads = -1"},
       {"parallel.bucket_bytes=0", "parallel.bucket_bytes = 0"},
+      {"parallel.compare_replicas_every=-1",
+       "parallel.compare_replicas_every = -1"},
       {"checkpoint.every_steps=-1", "checkpoint.every_steps = -1"},
       {"checkpoint.keep_last=0", "checkpoint.keep_last = 0"},
       {"evaluation.every_steps=-1", "evaluation.every_steps = -1"},
@@ -197,9 +201,12 @@ TEST(Resolve, RefusesNumbersThatAreNotFinite) {
       std::numeric_limits<double>::quiet_NaN());
   config.mutable_optimizer()->set_epsilon(
       std::numeric_limits<double>::infinity());
+  config.mutable_optimizer()->set_skip_z_score(
+      std::numeric_limits<double>::infinity());
   EXPECT_EQ(UsageMessage(Resolve(&config, Purpose::kTrain, 1)),
             "optimizer.epsilon = inf: above 0\n"
-            "optimizer.clip_norm = nan: at least 0");
+            "optimizer.clip_norm = nan: at least 0\n"
+            "optimizer.skip_z_score = inf: at least 0");
 }
 
 TEST(Resolve, TheBoundsThemselvesAreAllowed) {
@@ -208,7 +215,9 @@ TEST(Resolve, TheBoundsThemselvesAreAllowed) {
         "optimizer.weight_decay=0", "schedule.learning_rate=1e-4",
         "schedule.warmup_steps=1000", "schedule.warmup_steps=0",
         "schedule.min_learning_rate=0", "checkpoint.every_steps=0",
-        "checkpoint.keep_last=1", "model.training_length=1",
+        "checkpoint.keep_last=1", "optimizer.skip_z_score=0",
+        "optimizer.skip_z_score=1", "parallel.compare_replicas_every=0",
+        "parallel.compare_replicas_every=1", "model.training_length=1",
         "model.training_length=255", "model.num_layers=1"}) {
     EXPECT_TRUE(TrainStatus({override}).ok()) << TrainStatus({override});
   }
