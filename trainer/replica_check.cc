@@ -1,0 +1,127 @@
+#include "trainer/replica_check.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/crc32c.h"
+
+namespace lextra {
+namespace {
+
+// What a device's memory is copied to the host in.
+constexpr int64_t kChunkElements = int64_t{1} << 24;
+
+uint32_t Checksum(const at::Tensor& flat, uint32_t crc) {
+  TORCH_CHECK(flat.is_contiguous(), "Checksum wants a contiguous vector");
+  const int64_t size = flat.numel();
+  for (int64_t begin = 0; begin < size; begin += kChunkElements) {
+    const at::Tensor chunk =
+        flat.narrow(0, begin, std::min(kChunkElements, size - begin))
+            .to(at::kCPU);
+    crc = Crc32c(
+        std::as_bytes(std::span(
+            static_cast<const char*>(chunk.const_data_ptr()), chunk.nbytes())),
+        crc);
+  }
+  return crc;
+}
+
+// World ranks by checksum: those with one value agree.
+using Groups = std::map<int64_t, std::vector<int>>;
+
+std::string Ranks(const std::vector<int>& ranks) {
+  return absl::StrCat(ranks.size() == 1 ? "rank " : "ranks ",
+                      absl::StrJoin(ranks, ", "));
+}
+
+// Who of some replicas differs; empty where all agree.
+std::string Difference(const Groups& groups) {
+  if (groups.size() == 1) return "";
+  std::vector<std::vector<int>> by_size;
+  for (const auto& [crc, ranks] : groups) by_size.push_back(ranks);
+  std::sort(by_size.begin(), by_size.end(),
+            [](const std::vector<int>& a, const std::vector<int>& b) {
+              return a.size() != b.size() ? a.size() > b.size() : a < b;
+            });
+  // Two ranks don't come to the same wrong bits: the one largest group is
+  // right.
+  const std::vector<int>& most = by_size[0];
+  if (most.size() > by_size[1].size()) {
+    std::vector<int> others;
+    for (size_t i = 1; i < by_size.size(); ++i) {
+      others.insert(others.end(), by_size[i].begin(), by_size[i].end());
+    }
+    std::sort(others.begin(), others.end());
+    return absl::StrCat(Ranks(others), " against ", Ranks(most));
+  }
+  return absl::StrCat(
+      absl::StrJoin(by_size, " against ",
+                    [](std::string* out, const std::vector<int>& ranks) {
+                      absl::StrAppend(out, Ranks(ranks));
+                    }),
+      " (can't tell which is right)");
+}
+
+// The differences among the replicas of every shard. `checksums` [world].
+std::string Differences(const at::Tensor& checksums, const MeshShape& shape) {
+  const int shards = shape.sequence * shape.tensor;
+  std::vector<std::string> found;
+  for (int shard = 0; shard < shards; ++shard) {
+    Groups groups;
+    for (int data = 0; data < shape.data; ++data) {
+      const int rank = data * shards + shard;
+      groups[checksums[rank].item<int64_t>()].push_back(rank);
+    }
+    std::string difference = Difference(groups);
+    if (!difference.empty()) found.push_back(std::move(difference));
+  }
+  return absl::StrJoin(found, "; ");
+}
+
+}  // namespace
+
+absl::Status CheckReplicas(const FlatParameters& parameters,
+                           const AdamW& optimizer, DeviceMesh& mesh,
+                           int64_t step) {
+  if (mesh.shape().data == 1) return absl::OkStatus();
+  // Every rank gets the checksums of the whole world, so that all come to the
+  // same verdict without another word.
+  Communicator& world = mesh.world();
+  const int64_t updates = optimizer.num_updates();
+  uint32_t moments = Crc32c(std::as_bytes(std::span(&updates, 1)));
+  moments = Checksum(optimizer.exp_avg(), moments);
+  moments = Checksum(optimizer.exp_avg_sq(), moments);
+  const at::Tensor mine =
+      at::tensor({int64_t{Checksum(parameters.values(), 0)}, int64_t{moments}},
+                 at::kLong)
+          .to(world.device());
+  const at::Tensor gathered = at::empty({2 * world.size()}, mine.options());
+  world.AllGather(gathered, mine);
+  const at::Tensor all = gathered.to(at::kCPU).view({world.size(), 2});
+
+  std::vector<std::string> found;
+  for (const auto& [column, what] :
+       {std::pair(0, "parameters"), std::pair(1, "optimizer state")}) {
+    const std::string difference =
+        Differences(all.select(1, column), mesh.shape());
+    if (!difference.empty()) {
+      found.push_back(absl::StrCat(what, " of ", difference));
+    }
+  }
+  if (found.empty()) return absl::OkStatus();
+  return NumericError(absl::StrCat(
+      "step ", step, ": replicas differ in ", absl::StrJoin(found, ", and in "),
+      ": a value has changed silently. Start again from the last checkpoint, "
+      "and test the memory of the host of the ranks named first (env.json "
+      "lists "
+      "hosts by rank)"));
+}
+
+}  // namespace lextra
