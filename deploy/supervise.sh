@@ -1,0 +1,160 @@
+#!/usr/bin/env bash
+# Runs a training command unattended: starts it again after a lost rank or host,
+# gives up when restarts bring no newer checkpoint, and passes a request to stop
+# on to it. Exit code: the command's last one, 75 after a request to stop that
+# was met.
+#
+#   deploy/supervise.sh --run_dir=DIR [--max_restarts_without_progress=3]
+#     [--grace_seconds=20] -- mpirun ... lextra train --run_dir=DIR ...
+#
+# USR1, TERM or INT to this script: USR1 goes to the command at once (mpirun hands
+# it to the ranks, which save and end with 75), TERM after the grace, KILL 20
+# seconds later, each to the process that was started here and to no other.
+set -euo pipefail
+
+readonly kill_seconds=20 longest_pause=30
+run_dir="" max_restarts=3 grace_seconds=20
+
+usage_error() {
+  echo "supervise: $1; usage: $0 --run_dir=DIR" \
+    "[--max_restarts_without_progress=3] [--grace_seconds=20] -- COMMAND..." >&2
+  exit 2
+}
+
+say() { echo "$(date -u +%Y-%m-%dT%H:%M:%SZ) supervise: $*" >&2; }
+
+# Sets `step` to the newest checkpoint's by its folder's name, 0 without one. A
+# save that is not committed, a bad and a deleted one begin with a dot.
+find_newest_step() {
+  local folder digits
+  step=0
+  for folder in "$run_dir"/step-*; do
+    digits=${folder##*/step-}
+    [[ -d $folder && $digits =~ ^[0-9]{1,18}$ ]] || continue
+    if ((10#$digits > step)); then step=$((10#$digits)); fi
+  done
+}
+
+# What an exit code means and what to do, in the words of docs/formats.md.
+meaning_of() {
+  case $1 in
+    0) echo "finished" ;;
+    1) echo "ended without a code of lextra: lost rank or failed launch" ;;
+    2) echo "command line or configuration: correct what the error line names" ;;
+    3) echo "input file or data: correct what the error line names" ;;
+    4) echo "no usable checkpoint: see lextra checkpoint list $run_dir" ;;
+    5) echo "run folder held by another job: end that job or wait for it" ;;
+    6) echo "lost rank, hang or communication" ;;
+    7) echo "numeric failure: see the error line before starting it again" ;;
+    8) echo "storage full, read-only or failing: repair it, then start again" ;;
+    75) echo "stopped on request, checkpoint saved: start again to go on" ;;
+    *) if (($1 > 125)); then
+      echo "killed, or the launcher failed: lost rank or host"
+    else
+      echo "no code of lextra: see the command's own last lines"
+    fi ;;
+  esac
+}
+
+worth_a_restart() { (($1 == 1 || $1 == 6 || $1 == 75 || $1 > 125)); }
+
+# Sets `clock` to hundredths of seconds that no change of the date moves.
+read_clock() {
+  local uptime
+  read -r uptime _ </proc/uptime
+  clock=$((10#${uptime/./}))
+}
+
+# The trap of a request to stop; the first one counts.
+job="" stop_asked="" stop_at=0 signals_sent=0
+# shellcheck disable=SC2317  # reached by the traps alone
+ask_to_stop() {
+  [[ -z $stop_asked ]] || return 0
+  stop_asked=$1
+  read_clock
+  stop_at=$clock
+}
+
+# Sends what is due since the request: USR1, then TERM, then KILL.
+pass_stop_on() {
+  local signals=(USR1 TERM KILL)
+  local due=(0 "$grace_seconds" $((grace_seconds + kill_seconds)))
+  read_clock
+  while ((signals_sent < 3 && clock - stop_at >= 100 * due[signals_sent])); do
+    say "$stop_asked received: sending ${signals[signals_sent]} to process $job"
+    kill -s "${signals[signals_sent]}" "$job" 2>/dev/null || true
+    signals_sent=$((signals_sent + 1))
+  done
+}
+
+# Ctrl-C ends the sleep too.
+rest() { sleep 0.2 || true; }
+
+# Runs the command once and sets `code`. In a process group of its own, so that
+# Ctrl-C reaches it only as described above.
+run_once() {
+  set -m
+  "$@" </dev/null &
+  job=$!
+  set +m
+  while kill -0 "$job" 2>/dev/null; do
+    if [[ -n $stop_asked ]]; then pass_stop_on; fi
+    rest
+  done
+  code=0
+  wait "$job" || code=$?
+}
+
+# Returns early when asked to stop.
+pause() {
+  read_clock
+  local end=$((clock + 100 * $1))
+  while [[ -z $stop_asked ]] && ((clock < end)); do
+    rest
+    read_clock
+  done
+}
+
+while (($#)); do
+  case $1 in
+    --run_dir=?*) run_dir=${1#*=} ;;
+    --max_restarts_without_progress=*) max_restarts=${1#*=} ;;
+    --grace_seconds=*) grace_seconds=${1#*=} ;;
+    --) shift && break ;;
+    *) usage_error "unexpected argument: $1" ;;
+  esac
+  shift
+done
+[[ -n $run_dir ]] || usage_error "--run_dir is missing"
+[[ $max_restarts =~ ^[0-9]{1,6}$ && $grace_seconds =~ ^[0-9]{1,6}$ ]] ||
+  usage_error "restarts and seconds are whole numbers"
+(($#)) || usage_error "no command after --"
+command -v -- "$1" >/dev/null || usage_error "command not found: $1"
+max_restarts=$((10#$max_restarts)) grace_seconds=$((10#$grace_seconds))
+
+trap 'ask_to_stop USR1' USR1
+trap 'ask_to_stop TERM' TERM
+trap 'ask_to_stop INT' INT
+
+find_newest_step
+reached=$step restarts=0
+say "start: newest checkpoint is step $reached: $*"
+until ((restarts > max_restarts)); do
+  run_once "$@"
+  find_newest_step
+  say "end: code $code ($(meaning_of "$code")), newest checkpoint is step $step"
+  if [[ -n $stop_asked ]] || ! worth_a_restart "$code"; then exit "$code"; fi
+  if ((step > reached)); then reached=$step restarts=0; fi
+  restarts=$((restarts + 1))
+  if ((restarts > max_restarts)); then break; fi
+  seconds=$((restarts < 6 ? 1 << (restarts - 1) : longest_pause))
+  say "restart $restarts of $max_restarts without progress, in $seconds s"
+  pause "$seconds"
+  if [[ -n $stop_asked ]]; then
+    say "$stop_asked received between two runs: start again to go on"
+    exit 75
+  fi
+done
+say "give up: $max_restarts restarts in a row brought no checkpoint after step" \
+  "$reached; see $run_dir/log.txt, then start this again"
+exit "$code"
