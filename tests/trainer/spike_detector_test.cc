@@ -138,6 +138,7 @@ TEST(SpikeDetector, RestoresTheNewestFiniteValuesOfWhateverItIsGiven) {
   losses[10] = kNaN;
   losses.back() = 2;
   SpikeDetector detector(3);
+  detector.Add(9, 9);
   detector.Restore(losses, {kInfinity, 5});
   EXPECT_EQ(detector.losses().size(), 128u);
   EXPECT_EQ(detector.losses().back(), 2);
