@@ -260,6 +260,19 @@ void TokenDataset::Widen(int64_t begin, std::span<int64_t> out) const {
   }
 }
 
+uint32_t TokenDataset::Fingerprint() const {
+  constexpr int64_t kPages = 64;
+  constexpr int64_t kPageBytes = 4096;
+  uint32_t crc = Crc32c(idx_.bytes());
+  for (int64_t page = 0; page < kPages; ++page) {
+    const int64_t begin = bin_.size() / kPages * page;
+    crc = Crc32c(
+        bin_.bytes().subspan(begin, std::min(kPageBytes, bin_.size() - begin)),
+        crc);
+  }
+  return crc;
+}
+
 absl::Status TokenDataset::Read(int64_t document, int64_t begin,
                                 std::span<int64_t> out) const {
   const int64_t count = static_cast<int64_t>(out.size());

@@ -39,6 +39,10 @@ class TokenDataset {
   int64_t document_size(int64_t document) const;
   int64_t document_begin(int64_t document) const;  // in tokens of the stream
 
+  // Tells data sets apart: CRC-32C of the index and of 64 pages of 4 KiB spread
+  // over the tokens.
+  uint32_t Fingerprint() const;
+
   // Copies tokens [begin, begin + out.size()) of one document, widened. An id
   // outside [0, vocab_size) is an InputError that names document and place.
   absl::Status Read(int64_t document, int64_t begin,

@@ -19,7 +19,8 @@ TrainStep::TrainStep(const RunConfig& config, DeviceMesh& mesh,
       attention_(*positions_, model.num_kv_heads()),
       parameters_(model.parameters()),
       reducer_(parameters_, mesh.data(), config.parallel().bucket_bytes()),
-      optimizer_(parameters_, config.optimizer()) {}
+      optimizer_(parameters_, config.optimizer()),
+      spikes_(config.optimizer().skip_z_score()) {}
 
 at::Tensor TrainStep::Loss(const at::Tensor& tokens_BT1, double scale) {
   const int64_t length = tokens_BT1.size(1) - 1;
@@ -60,7 +61,11 @@ StepResult TrainStep::Run(const at::Tensor& tokens_BT1, double learning_rate) {
     finite.zero_();
   }
   mesh_.world().AllReduce(finite, ReduceOp::kMin);
-  result.skipped = finite.item<int64_t>() == 0;
+  result.not_finite = finite.item<int64_t>() == 0;
+  result.z_score = spikes_.ZScore(result.loss, result.gradient_norm);
+  result.skipped =
+      result.not_finite || spikes_.IsSpike(result.loss, result.gradient_norm);
+  spikes_.Add(result.loss, result.gradient_norm);
   if (result.skipped) return result;
 
   const double bound = config_.optimizer().clip_norm();

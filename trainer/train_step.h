@@ -20,13 +20,17 @@
 #include "parallel/flat_parameters.h"
 #include "parallel/gradient_reducer.h"
 #include "trainer/adamw.h"
+#include "trainer/spike_detector.h"
 
 namespace lextra {
 
 struct StepResult {
   double loss = 0;  // mean over the global batch, nats a token
   double gradient_norm = 0;
-  bool skipped = false;  // loss or norm was not finite; nothing was changed
+  // How far loss or gradient norm rose above the last ones (spike_detector.h).
+  double z_score = 0;
+  bool skipped = false;     // nothing was changed, because
+  bool not_finite = false;  // loss or norm was not finite, or else a spike
 };
 
 class TrainStep {
@@ -44,7 +48,9 @@ class TrainStep {
 
   // What a checkpoint holds: parameters and optimizer state of this rank.
   std::vector<ShardedTensor> State();
+  const FlatParameters& parameters() const { return parameters_; }
   AdamW& optimizer() { return optimizer_; }
+  SpikeDetector& spikes() { return spikes_; }
 
  private:
   at::Tensor Loss(const at::Tensor& tokens_BT1, double scale);
@@ -57,6 +63,7 @@ class TrainStep {
   FlatParameters parameters_;
   GradientReducer reducer_;
   AdamW optimizer_;
+  SpikeDetector spikes_;
 };
 
 }  // namespace lextra

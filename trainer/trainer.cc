@@ -14,11 +14,13 @@
 #include "config/resolve.h"
 #include "parallel/agreement.h"
 #include "trainer/lr_schedule.h"
+#include "trainer/replica_check.h"
 
 namespace lextra {
 namespace {
 
 constexpr int kMaxFailedSavesInARow = 3;
+constexpr double kNoticeableZScore = 6;
 
 }  // namespace
 
@@ -41,10 +43,13 @@ absl::Status Trainer::Run(int64_t last_step,
           state_.step(), run_folder_));
     }
     if (due(config_.checkpoint().every_steps()) || boundary.save_is_due) {
-      StartSave();
+      LEXTRA_RETURN_IF_ERROR(StartSave());
       LEXTRA_RETURN_IF_ERROR(ReportSaves());
     }
     LEXTRA_RETURN_IF_ERROR(Step());
+    if (due(config_.parallel().compare_replicas_every())) {
+      LEXTRA_RETURN_IF_ERROR(CompareReplicas());
+    }
     if (due(config_.evaluation().every_steps()) || state_.step() == last_step) {
       LEXTRA_RETURN_IF_ERROR(Validate());
     }
@@ -82,12 +87,16 @@ absl::Status Trainer::Step() {
   state_.set_tokens_seen(state_.tokens_seen() +
                          int64_t{config_.data().global_batch()} *
                              config_.model().training_length());
-  skipped_in_a_row_ = result.skipped ? skipped_in_a_row_ + 1 : 0;
+  skipped_in_a_row_ = result.not_finite ? skipped_in_a_row_ + 1 : 0;
   if (result.skipped) {
     state_.set_skipped_steps(state_.skipped_steps() + 1);
-    LogWarning("step %d skipped: loss %f, gradient norm %f (%d so far)",
-               step + 1, result.loss, result.gradient_norm,
-               state_.skipped_steps());
+  }
+  if (result.skipped || result.z_score > kNoticeableZScore) {
+    LogWarning(
+        "step %d%s: loss %f, gradient norm %f, z-score %.1f (%d skipped "
+        "so far)",
+        step + 1, result.skipped ? " skipped" : " is a spike", result.loss,
+        result.gradient_norm, result.z_score, state_.skipped_steps());
   }
   if (skipped_in_a_row_ > config_.optimizer().max_skipped_in_a_row()) {
     return NumericError(absl::StrFormat(
@@ -140,11 +149,24 @@ absl::Status Trainer::Validate() {
   return absl::OkStatus();
 }
 
-void Trainer::StartSave() {
-  if (last_saved_step_ == state_.step()) return;
+absl::Status Trainer::CompareReplicas() {
+  if (config_.parallel().compare_replicas_every() == 0) return absl::OkStatus();
+  return CheckReplicas(step_.parameters(), step_.optimizer(), mesh_,
+                       state_.step());
+}
+
+absl::Status Trainer::StartSave() {
+  if (last_saved_step_ == state_.step()) return absl::OkStatus();
+  // What has drifted apart is not saved.
+  LEXTRA_RETURN_IF_ERROR(CompareReplicas());
   last_saved_step_ = state_.step();
   last_save_time_ = std::chrono::steady_clock::now();
+  const std::vector<double> losses = step_.spikes().losses();
+  const std::vector<double> norms = step_.spikes().norms();
+  state_.mutable_recent_losses()->Assign(losses.begin(), losses.end());
+  state_.mutable_recent_gradient_norms()->Assign(norms.begin(), norms.end());
   saver_->Start(state_, step_.State());
+  return absl::OkStatus();
 }
 
 absl::Status Trainer::ReportSaves() {
@@ -176,7 +198,7 @@ absl::Status Trainer::ReportSaves() {
 
 absl::Status Trainer::SaveAtEnd() {
   do {
-    StartSave();
+    LEXTRA_RETURN_IF_ERROR(StartSave());
     saver_->Finish();
     LEXTRA_RETURN_IF_ERROR(ReportSaves());
   } while (last_saved_step_ != state_.step());
@@ -246,6 +268,9 @@ absl::Status Trainer::OpenData() {
   state_.mutable_tokenizer()->set_vocab_size(meta.vocab_size);
   state_.mutable_tokenizer()->set_eos_id(meta.eos_id);
   state_.mutable_tokenizer()->set_sha256(meta.tokenizer_sha256);
+  state_.mutable_data()->set_documents(train_data_->num_documents());
+  state_.mutable_data()->set_tokens(train_data_->num_tokens());
+  state_.mutable_data()->set_fingerprint(train_data_->Fingerprint());
   state_.set_config(RunConfigText(config_));
   LogInfo(
       "training data: %d documents, %d tokens, %d samples of %d, %d tokens "
@@ -304,12 +329,35 @@ absl::Status Trainer::LoadState(const std::string& step_folder,
         ". Only parallel, checkpoint, evaluation, logging, data.micro_batch "
         "and paths may change; choose another --run_dir for a new run"));
   }
+  LEXTRA_RETURN_IF_ERROR(CheckSameData(step_folder, manifest.state()));
   LEXTRA_RETURN_IF_ERROR(LoadTensors(step_folder, manifest, step_.State()));
   state_.set_step(manifest.state().step());
   state_.set_tokens_seen(manifest.state().tokens_seen());
   state_.set_skipped_steps(manifest.state().skipped_steps());
   step_.optimizer().set_num_updates(state_.step() - state_.skipped_steps());
+  const TrainingState& saved_state = manifest.state();
+  step_.spikes().Restore(
+      {saved_state.recent_losses().begin(), saved_state.recent_losses().end()},
+      {saved_state.recent_gradient_norms().begin(),
+       saved_state.recent_gradient_norms().end()});
   return absl::OkStatus();
+}
+
+// data.train may have moved, but its content decides the batches.
+absl::Status Trainer::CheckSameData(const std::string& step_folder,
+                                    const TrainingState& saved) const {
+  const auto text = [](const TrainingState& state) {
+    return absl::StrFormat(
+        "%d documents, %d tokens, fingerprint %08x, tokenizer %s",
+        state.data().documents(), state.data().tokens(),
+        state.data().fingerprint(), state.tokenizer().name());
+  };
+  // Checkpoints of version 1 don't say.
+  if (!saved.has_data() || text(saved) == text(state_)) return absl::OkStatus();
+  return CheckpointError(absl::StrFormat(
+      "%s: was trained on another data set (%s) than data.train=%s (%s): give "
+      "that one, or choose another --run_dir for a new run",
+      step_folder, text(saved), config_.data().train(), text(state_)));
 }
 
 }  // namespace lextra

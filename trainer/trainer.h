@@ -53,12 +53,15 @@ class Trainer {
   absl::Status Resume(const ResumeMode& mode);
   absl::Status LoadState(const std::string& step_folder,
                          const Manifest& manifest);
+  absl::Status CheckSameData(const std::string& step_folder,
+                             const TrainingState& saved) const;
   Boundary AgreeOnBoundary(bool stop_wanted);
   absl::StatusOr<at::Tensor> ReadSamples(const PackedSamples& samples,
                                          const std::vector<int64_t>& wanted);
   absl::Status Step();
   absl::Status Validate();
-  void StartSave();
+  absl::Status CompareReplicas();
+  absl::Status StartSave();
   absl::Status ReportSaves();
   absl::Status SaveAtEnd();
 
