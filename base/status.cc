@@ -1,5 +1,8 @@
 #include "base/status.h"
 
+#include <string>
+
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
 namespace lextra {
@@ -18,8 +21,34 @@ constexpr absl::StatusCode kNumericCode = absl::StatusCode::kOutOfRange;
 constexpr absl::StatusCode kStorageCode = absl::StatusCode::kResourceExhausted;
 constexpr absl::StatusCode kPreemptedCode = absl::StatusCode::kCancelled;
 
+// A long message keeps both ends: who and where, and what was expected.
+constexpr size_t kMaxMessageBytes = 4096;
+constexpr size_t kKeptEndBytes = 1024;
+
+// Where to cut `text` at or before `place` without halving a UTF-8 character.
+size_t CutBefore(std::string_view text, size_t place) {
+  for (int i = 0; i < 3 && (text[place] & 0xC0) == 0x80; ++i) --place;
+  return place;
+}
+
+std::string FitToPrint(std::string_view message, bool may_have_lines) {
+  std::string text;
+  for (const char c : message) {
+    if (absl::ascii_iscntrl(c) && !(c == '\n' && may_have_lines)) {
+      absl::StrAppendFormat(&text, "\\x%02x", c);
+    } else {
+      text += c;
+    }
+  }
+  if (text.size() <= kMaxMessageBytes) return text;
+  const size_t begin = CutBefore(text, kMaxMessageBytes - kKeptEndBytes);
+  const size_t end = CutBefore(text, text.size() - kKeptEndBytes);
+  return absl::StrCat(text.substr(0, begin), " ... (", end - begin,
+                      " bytes left out) ... ", text.substr(end));
+}
+
 absl::Status Make(absl::StatusCode code, std::string_view message) {
-  return absl::Status(code, absl::string_view(message.data(), message.size()));
+  return absl::Status(code, FitToPrint(message, code == kUsageCode));
 }
 
 }  // namespace
@@ -81,10 +110,9 @@ ExitCode ExitCodeOf(const absl::Status& status) {
 
 absl::Status WithContext(const absl::Status& status, std::string_view context) {
   if (status.ok()) return status;
-  return absl::Status(
-      status.code(),
-      absl::StrCat(absl::string_view(context.data(), context.size()), ": ",
-                   status.message()));
+  return Make(status.code(),
+              absl::StrCat(absl::string_view(context.data(), context.size()),
+                           ": ", status.message()));
 }
 
 }  // namespace lextra

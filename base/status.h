@@ -28,6 +28,9 @@ enum class ExitCode : int {
   kPreempted = 75,     // stopped on request, checkpoint committed
 };
 
+// A message may quote names and text out of files of others. So control
+// characters come out as \xNN, line breaks too (but not of a UsageError, which
+// may list several problems), and the middle is left out of one beyond 4 KiB.
 absl::Status UsageError(std::string_view message);
 absl::Status InputError(std::string_view message);
 absl::Status CheckpointError(std::string_view message);

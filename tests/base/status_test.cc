@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+
+#include "absl/strings/match.h"
+
 namespace lextra {
 namespace {
 
@@ -31,6 +35,30 @@ TEST(Status, ExitCodesAreTheDocumentedNumbers) {
   EXPECT_EQ(static_cast<int>(ExitCode::kNumeric), 7);
   EXPECT_EQ(static_cast<int>(ExitCode::kStorage), 8);
   EXPECT_EQ(static_cast<int>(ExitCode::kPreempted), 75);
+}
+
+TEST(Status, AMessageIsOneLineWhateverItQuotes) {
+  EXPECT_EQ(InputError("a\n[rank 0] fine\r\x1b[2J\x7f").message(),
+            "a\\x0a[rank 0] fine\\x0d\\x1b[2J\\x7f");
+  EXPECT_EQ(WithContext(InputError("b"), "a\n").message(), "a\\x0a: b");
+  EXPECT_EQ(UsageError("a\nb\t").message(), "a\nb\\x09");
+  EXPECT_EQ(InputError("caf\xc3\xa9").message(), "caf\xc3\xa9");
+}
+
+TEST(Status, ALongMessageKeepsItsEnds) {
+  const std::string kept(4096, 'x');
+  EXPECT_EQ(InputError(kept).message(), kept);
+  const absl::Status status =
+      InputError("begin" + std::string(1'000'000, 'x') + "end");
+  EXPECT_LT(status.message().size(), 4200u);
+  EXPECT_TRUE(absl::StartsWith(status.message(), "beginxxx"));
+  EXPECT_TRUE(absl::EndsWith(status.message(), "xxxend"));
+  // 3072 places hold whole characters of two bytes, 3071 do not.
+  std::string accents = "a";
+  while (accents.size() < 5001) accents += "\xc3\xa9";
+  EXPECT_TRUE(absl::StrContains(InputError(accents).message(),
+                                "\xc3\xa9 ... (906 bytes left out) ... \xc3"))
+      << InputError(accents);
 }
 
 TEST(WithContext, GoesBeforeTheMessageAndKeepsTheClass) {
