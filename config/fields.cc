@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <numeric>
+#include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -17,6 +19,9 @@ using ::google::protobuf::Descriptor;
 using ::google::protobuf::FieldDescriptor;
 using ::google::protobuf::Message;
 using ::google::protobuf::Reflection;
+
+// A longer name is not compared: its distance would take its length's time.
+constexpr size_t kMaxSlipBytes = 64;
 
 // Insertions, deletions and replacements that turn a into b.
 size_t EditDistance(const std::string& a, const std::string& b) {
@@ -32,6 +37,29 @@ size_t EditDistance(const std::string& a, const std::string& b) {
     }
   }
   return row.back();
+}
+
+// Whether `text` is UTF-8 (RFC 3629: no overlong forms, no surrogates, nothing
+// above U+10FFFF) without control characters.
+bool IsPlainText(std::string_view text) {
+  size_t i = 0;
+  while (i < text.size()) {
+    const auto first = static_cast<uint8_t>(text[i++]);
+    if (first < 0x20 || first == 0x7F) return false;
+    if (first < 0x80) continue;
+    const int more = first < 0xE0 ? 1 : first < 0xF0 ? 2 : 3;
+    uint32_t code = first & (0x3F >> more);
+    for (int k = 0; k < more; ++k, ++i) {
+      if (i == text.size() || (text[i] & 0xC0) != 0x80) return false;
+      code = code << 6 | (text[i] & 0x3F);
+    }
+    constexpr uint32_t kSmallest[] = {0, 0x80, 0x800, 0x10000};
+    if (first < 0xC2 || first > 0xF4 || code < kSmallest[more] ||
+        code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 const Message& SectionOf(const RunConfig& config, const ConfigField& field) {
@@ -137,11 +165,16 @@ void MakeDefaultsExplicit(RunConfig* config) {
   }
 }
 
-std::vector<ConfigField> NonFiniteFields(const RunConfig& config) {
+std::vector<ConfigField> UnusableFields(const RunConfig& config) {
   std::vector<ConfigField> found;
   for (const ConfigField& field : ConfigFields()) {
-    if (field.field->cpp_type() == FieldDescriptor::CPPTYPE_DOUBLE &&
-        !std::isfinite(NumberOf(config, field))) {
+    const auto type = field.field->cpp_type();
+    const Message& section = SectionOf(config, field);
+    if ((type == FieldDescriptor::CPPTYPE_DOUBLE &&
+         !std::isfinite(NumberOf(config, field))) ||
+        (type == FieldDescriptor::CPPTYPE_STRING &&
+         !IsPlainText(
+             section.GetReflection()->GetString(section, field.field)))) {
       found.push_back(field);
     }
   }
@@ -168,7 +201,7 @@ std::string AllowedValues(const FieldDescriptor& field) {
       return absl::StrCat("one of ", absl::StrJoin(names, ", "));
     }
     default:
-      return "a text";
+      return "a text in UTF-8 without control characters";
   }
 }
 
@@ -177,6 +210,8 @@ std::string NearFields(const std::string& name, const Descriptor& message) {
   for (int i = 0; i < message.field_count(); ++i) {
     names.push_back(message.field(i)->name());
   }
+  const std::string known = "Known: " + absl::StrJoin(names, ", ");
+  if (name.size() > kMaxSlipBytes) return known;
   const std::string nearest =
       *std::min_element(names.begin(), names.end(),
                         [&name](const std::string& a, const std::string& b) {
@@ -186,8 +221,7 @@ std::string NearFields(const std::string& name, const Descriptor& message) {
   // is another word, not a slip.
   const bool is_near =
       EditDistance(name, nearest) <= std::max<size_t>(2, nearest.size() / 3);
-  return absl::StrCat(is_near ? "Did you mean " + nearest + "? " : "",
-                      "Known: ", absl::StrJoin(names, ", "));
+  return absl::StrCat(is_near ? "Did you mean " + nearest + "? " : "", known);
 }
 
 }  // namespace lextra

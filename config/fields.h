@@ -39,8 +39,10 @@ void SetToDefault(RunConfig* config, const ConfigField& field);
 // Gives every section and every field that has no value its default.
 void MakeDefaultsExplicit(RunConfig* config);
 
-// The fields, if any, that hold a NaN or an infinity.
-std::vector<ConfigField> NonFiniteFields(const RunConfig& config);
+// The fields, if any, whose value its type allows but no run can use: a NaN, an
+// infinity, a text that is not UTF-8 (JSON can't store it) or has control
+// characters (a NUL ends a path early).
+std::vector<ConfigField> UnusableFields(const RunConfig& config);
 
 // What a value of `field` may be: "a whole number", "one of CPU, CUDA".
 std::string AllowedValues(const google::protobuf::FieldDescriptor& field);

@@ -167,7 +167,7 @@ absl::Status ApplyOverride(const std::string& text, RunConfig* config,
   LEXTRA_RETURN_IF_ERROR(field.field->is_repeated()
                              ? SetList(value, field.field, section)
                              : SetText(value, field.field, section));
-  if (!NonFiniteFields(*config).empty()) {
+  if (!UnusableFields(*config).empty()) {
     return UsageError(absl::StrCat("expected ", AllowedValues(*field.field)));
   }
   return absl::OkStatus();
@@ -214,7 +214,7 @@ absl::StatusOr<RunConfig> ParseRunConfig(const std::string& text,
                                    " in '", Excerpt(text, error.line()), "'",
                                    WhatIsAllowed(error.message())));
   }
-  for (const ConfigField& field : NonFiniteFields(config)) {
+  for (const ConfigField& field : UnusableFields(config)) {
     const TextFormat::ParseLocation place =
         places.GetTreeForNested(field.section, -1)
             ->GetLocation(field.field, -1);

@@ -1,5 +1,7 @@
 #include "config/resolve.h"
 
+#include <algorithm>
+#include <iterator>
 #include <limits>
 #include <numeric>
 #include <span>
@@ -242,12 +244,8 @@ void Resolution::ResolveModel() {
 
 template <typename List>
 bool HasRepeats(const List& list) {
-  for (int i = 0; i < list.size(); ++i) {
-    for (int j = 0; j < i; ++j) {
-      if (list.Get(i) == list.Get(j)) return true;
-    }
-  }
-  return false;
+  const absl::flat_hash_set<int64_t> values(list.begin(), list.end());
+  return std::ssize(values) < list.size();
 }
 
 void Resolution::ResolveEvaluation() {
@@ -269,10 +267,12 @@ void Resolution::ResolveEvaluation() {
   if (evaluation.block_size() == 0 && training_length % 2 == 0) {
     evaluation.set_block_size(training_length / 2);
   }
-  for (const int64_t length : evaluation.lengths()) {
-    Require(length >= 1 && length <= kMaxLength, "evaluation.lengths",
-            absl::StrCat("each at least 1 and at most ", kMaxLength));
-  }
+  Require(std::ranges::all_of(evaluation.lengths(),
+                              [](int64_t length) {
+                                return length >= 1 && length <= kMaxLength;
+                              }),
+          "evaluation.lengths",
+          absl::StrCat("each at least 1 and at most ", kMaxLength));
   const std::string once = "no value twice";
   Require(!HasRepeats(evaluation.masks()), "evaluation.masks", once);
   Require(!HasRepeats(evaluation.lengths()), "evaluation.lengths", once);

@@ -4,6 +4,7 @@
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 
@@ -119,6 +120,41 @@ TEST(ParseRunConfig, BrokenTextIsRefused) {
               StartsWith("run.textproto:1:"));
 }
 
+TEST(ParseRunConfig, TextsThatCanBeNoPathAreRefused) {
+  for (const std::string value :
+       {"caf\\351", "caf\xe9", "a\\n", "a\\000b", "\\033[2J", "\x7f",
+        "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82",
+        "\xe0\x80\x80", "\xf8\x88\x80\x80\x80", "\x80"}) {
+    EXPECT_THAT(ParseError("data { train: \"" + value + "\" }"),
+                AllOf(StartsWith("run.textproto:1:8: data.train = "),
+                      HasSubstr("a text in UTF-8 without control characters")))
+        << value;
+  }
+  for (const std::string value :
+       {"caf\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "a b",
+        "\xf4\x8f\xbf\xbf", "\xee\x80\x80", "\xc2\x80"}) {
+    EXPECT_TRUE(ParseRunConfig("data { train: \"" + value + "\" }", "x").ok())
+        << value;
+  }
+}
+
+TEST(ParseRunConfig, NestingEndsAtTheFirstLevelThatIsNotOurs) {
+  std::string deep;
+  for (int i = 0; i < 100'000; ++i) deep += "model {";
+  EXPECT_THAT(ParseError(deep), HasSubstr("run.textproto:1:"));
+}
+
+// A name is compared with the known ones only where it may be a slip: a
+// mebibyte of one would take minutes.
+TEST(ParseRunConfig, AWordOfOneMebibyteIsRefusedAtOnceAndInBrief) {
+  const std::string word((1 << 20) - 20, 'w');
+  const auto start = std::chrono::steady_clock::now();
+  for (const std::string& text : {word, "model { " + word + ": 1 }"}) {
+    EXPECT_LT(ParseError(text).size(), 5000u);
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
+}
+
 TEST(ParseRunConfig, ATextBeyondOneMebibyteIsRefused) {
   EXPECT_THAT(ParseError(std::string((1 << 20) + 1, ' ')),
               HasSubstr("1048577 bytes"));
@@ -208,6 +244,12 @@ TEST(ApplyOverrides, WhatIsNoFieldAssignmentIsRefused) {
   EXPECT_THAT(OverrideError({"model.=3"}), HasSubstr("no field \"\""));
 }
 
+TEST(ApplyOverrides, TextsThatCanBeNoPathAreRefused) {
+  EXPECT_THAT(OverrideError({"data.train=caf\xe9"}), HasSubstr("UTF-8"));
+  EXPECT_THAT(OverrideError({"data.train=a\tb"}), HasSubstr("UTF-8"));
+  EXPECT_THAT(OverrideError({"data.train=\"a\\000b\""}), HasSubstr("UTF-8"));
+}
+
 TEST(ApplyOverrides, TheSameFieldTwiceIsRefused) {
   EXPECT_THAT(OverrideError({"model.width=3", "model.width=4"}),
               AllOf(StartsWith("\"model.width=4\": "),
@@ -287,7 +329,7 @@ TEST(RunConfigText, HoldsEveryFieldAndParsesBackToTheSame) {
   RunConfig config;
   ASSERT_TRUE(ApplyOverrides({"schedule.learning_rate=0.1",
                               "model.norm_epsilon=1.0000000000000002",
-                              "data.train=corpus/\xC3\xA4\n\"x\"",
+                              "data.train=corpus/\xC3\xA4 \\\"x\"",
                               "evaluation.lengths=[1, 2]",
                               "model.init_seed=18446744073709551615"},
                              &config)

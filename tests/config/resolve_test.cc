@@ -4,6 +4,7 @@
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <limits>
 
 #include "config/load.h"
@@ -315,6 +316,25 @@ TEST(Resolve, AListHoldsNoValueTwice) {
               StartsWith("evaluation.masks = [BCA, BCA]: no value twice"));
   EXPECT_THAT(UsageMessage(EvaluateStatus({"evaluation.lengths=[4, 8, 4]"})),
               StartsWith("evaluation.lengths = [4, 8, 4]: no value twice"));
+}
+
+TEST(Resolve, ALongListIsCheckedQuicklyAndRefusedInBrief) {
+  RunConfig config = Trainable();
+  for (int i = 0; i < 200'000; ++i) {
+    config.mutable_evaluation()->add_lengths(i + 1);
+  }
+  const auto start = std::chrono::steady_clock::now();
+  RunConfig resolved = config;
+  EXPECT_TRUE(Resolve(&resolved, Purpose::kEvaluate, 1).ok());
+  for (int64_t& length : *config.mutable_evaluation()->mutable_lengths()) {
+    length = -length;
+  }
+  const std::string message =
+      UsageMessage(Resolve(&config, Purpose::kEvaluate, 1));
+  EXPECT_LT(message.size(), 5000u);
+  EXPECT_THAT(message, AllOf(StartsWith("evaluation.lengths = [-1, -2, "),
+                             HasSubstr("each at least 1")));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
 }
 
 TEST(PaddedVocab, IsTheNextMultiple) {
