@@ -183,8 +183,12 @@ absl::StatusOr<std::vector<std::string>> ListInputFiles(
 // The lines of a stream, each with its '\n'; the last may lack one.
 class DocumentReader::Lines {
  public:
-  Lines(std::string path, InputStream* stream, std::string* buffer)
-      : path_(std::move(path)), stream_(stream), buffer_(buffer) {
+  Lines(std::string path, size_t max_bytes, InputStream* stream,
+        std::string* buffer)
+      : path_(std::move(path)),
+        max_bytes_(max_bytes),
+        stream_(stream),
+        buffer_(buffer) {
     if (buffer_->size() < kFirstBufferBytes) buffer_->resize(kFirstBufferBytes);
   }
 
@@ -218,11 +222,18 @@ class DocumentReader::Lines {
   }
 
  private:
-  bool Take(size_t next, std::string_view* line) {
+  absl::StatusOr<bool> Take(size_t next, std::string_view* line) {
+    if (next - begin_ > max_bytes_) return TooLong();
     *line = std::string_view(*buffer_).substr(begin_, next - begin_);
     begin_ = next;
     ++number_;
     return true;
+  }
+
+  absl::Status TooLong() {
+    ++number_;
+    return Error(
+        absl::StrFormat("the line is longer than %d bytes", max_bytes_));
   }
 
   // Moves the line begun to the buffer's front and doubles a full buffer.
@@ -231,16 +242,14 @@ class DocumentReader::Lines {
     end_ -= begin_;
     begin_ = 0;
     if (end_ < buffer_->size()) return absl::OkStatus();
-    if (end_ >= kMaxDocumentBytes) {
-      ++number_;
-      return Error(absl::StrFormat("the line is longer than %d bytes",
-                                   kMaxDocumentBytes));
-    }
-    buffer_->resize(2 * buffer_->size());
+    if (end_ > max_bytes_) return TooLong();
+    // One byte more than allowed tells a line that is too long.
+    buffer_->resize(std::min(2 * buffer_->size(), max_bytes_ + 1));
     return absl::OkStatus();
   }
 
   std::string path_;
+  size_t max_bytes_;
   InputStream* stream_;
   std::string* buffer_;
   size_t begin_ = 0;
@@ -253,7 +262,7 @@ absl::Status DocumentReader::Read(const std::string& path, Visitor visit) {
   if (!is_jsonl && !options_.split_blank_lines) return ReadWhole(path, visit);
   LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<InputStream> stream,
                           InputStream::Open(path, &stored_bytes_));
-  Lines lines(path, stream.get(), &buffer_);
+  Lines lines(path, options_.max_document_bytes, stream.get(), &buffer_);
   if (is_jsonl) return ReadJsonLines(lines, visit);
   return ReadParagraphs(lines, visit);
 }
@@ -264,16 +273,18 @@ absl::Status DocumentReader::ReadWhole(const std::string& path, Visitor visit) {
   if (buffer_.size() < kFirstBufferBytes) buffer_.resize(kFirstBufferBytes);
   size_t size = 0;
   while (true) {
-    if (size == buffer_.size()) buffer_.resize(2 * size);
+    if (size == buffer_.size()) {
+      buffer_.resize(std::min(2 * size, options_.max_document_bytes + 1));
+    }
     LEXTRA_ASSIGN_OR_RETURN(const size_t got,
                             stream->Read(std::span(buffer_).subspan(size)));
     if (got == 0) break;
     size += got;
-    if (size > kMaxDocumentBytes) {
+    if (size > options_.max_document_bytes) {
       return InputError(absl::StrFormat(
           "%s: longer than %d bytes, the most that one document may hold; "
           "split the file, or use --split_blank_lines",
-          path, kMaxDocumentBytes));
+          path, options_.max_document_bytes));
     }
   }
   return visit(WithoutByteOrderMark(std::string_view(buffer_).substr(0, size)));
@@ -287,10 +298,10 @@ absl::Status DocumentReader::ReadParagraphs(Lines& lines, Visitor visit) {
     if (more && lines.number() == 1) line = WithoutByteOrderMark(line);
     if (more && !IsBlank(line)) {
       document += line;
-      if (document.size() <= kMaxDocumentBytes) continue;
+      if (document.size() <= options_.max_document_bytes) continue;
       return lines.Error(
           absl::StrFormat("the document that ends here is longer than %d bytes",
-                          kMaxDocumentBytes));
+                          options_.max_document_bytes));
     }
     if (!document.empty()) LEXTRA_RETURN_IF_ERROR(visit(document));
     document.clear();

@@ -25,15 +25,14 @@ absl::StatusOr<std::vector<std::string>> ListInputFiles(
 struct ReadOptions {
   std::string text_key = "text";   // of a JSONL object
   bool split_blank_lines = false;  // else a text file is one document
+  // Of a document, and of a line of JSONL; parsing holds a few times as much.
+  size_t max_document_bytes = size_t{1} << 30;
 };
 
 class DocumentReader {
  public:
   // The text is valid during the call. An error ends the reading.
   using Visitor = absl::FunctionRef<absl::Status(std::string_view text)>;
-
-  // A document and a line of JSONL hold at most this many bytes.
-  static constexpr size_t kMaxDocumentBytes = size_t{1} << 30;
 
   explicit DocumentReader(ReadOptions options) : options_(std::move(options)) {}
 

@@ -1,6 +1,7 @@
 #include "data/token_dataset.h"
 
 #include <cstring>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,7 +12,7 @@
 namespace lextra {
 namespace {
 
-constexpr int64_t kMaxMetaBytes = int64_t{1} << 20;
+constexpr int64_t kMaxMetaBytes = int64_t{1} << 16;
 
 std::string WithoutSuffix(const std::string& prefix) {
   for (const std::string_view suffix : {".bin", ".idx"}) {
@@ -26,7 +27,8 @@ std::string WithoutSuffix(const std::string& prefix) {
 template <typename Number>
 Number Load(const MappedFile& file, int64_t offset) {
   Number number;
-  std::memcpy(&number, file.bytes().data() + offset, sizeof(number));
+  std::memcpy(&number, file.bytes().subspan(offset, sizeof(number)).data(),
+              sizeof(number));
   return number;
 }
 
@@ -200,8 +202,22 @@ absl::Status TokenDataset::ReadMeta() {
 
 absl::Status TokenDataset::CheckedMeta(const std::string& name,
                                        const std::string& text) {
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
+  std::set<std::string> keys;
+  std::string repeated;
+  const auto see = [&](int depth, nlohmann::json::parse_event_t event,
+                       const nlohmann::json& parsed) {
+    if (event == nlohmann::json::parse_event_t::key && depth == 1 &&
+        !keys.insert(parsed.get<std::string>()).second) {
+      repeated = parsed.get<std::string>();
+    }
+    return depth <= 1;  // What is nested is none of ours and not kept.
+  };
+  const nlohmann::json json = nlohmann::json::parse(text, see, false);
   if (!json.is_object()) return InputError(name + ": not a JSON object");
+  if (!repeated.empty()) {
+    return InputError(
+        absl::StrFormat("%s: '%s' stands there twice", name, repeated));
+  }
   for (const auto& [key, target] :
        {std::pair(kMetaTokenizer, &meta_.tokenizer),
         std::pair(kMetaTokenizerSha256, &meta_.tokenizer_sha256)}) {
@@ -252,7 +268,10 @@ int64_t TokenDataset::document_size(int64_t document) const {
 
 template <typename Stored>
 void TokenDataset::Widen(int64_t begin, std::span<int64_t> out) const {
-  const std::byte* stored = bin_.bytes().data() + begin * sizeof(Stored);
+  const std::byte* stored =
+      bin_.bytes()
+          .subspan(begin * sizeof(Stored), out.size() * sizeof(Stored))
+          .data();
   for (int64_t& token : out) {
     Stored id;
     std::memcpy(&id, stored, sizeof(id));

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 
+#include "absl/strings/str_cat.h"
 #include "tests/data/token_files.h"
 #include "tests/testing/temporary_folder.h"
 
@@ -191,6 +192,48 @@ TEST_F(DocumentReaderTest, DropsAndCountsByteOrderMarks) {
   WriteText(Path("b.txt"), "c");
   ASSERT_TRUE(Read("b.txt").ok());
   EXPECT_EQ(reader_.num_byte_order_marks(), 2);
+}
+
+// Both at the bound and one byte beyond, across the first buffer's end.
+TEST_F(DocumentReaderTest, RefusesDocumentsAndLinesBeyondTheBound) {
+  for (const size_t bound : {size_t{1000}, (size_t{1} << 20) + 1000}) {
+    const std::string text(bound, 'a');
+    const std::string line = "{\"text\": \"" + text.substr(12) + "\"}";
+    ASSERT_EQ(line.size(), bound);
+    WriteText(Path("most.txt"), text);
+    WriteText(Path("more.txt"), text + "a");
+    WriteText(Path("most.jsonl"), line + "\n" + line);
+    WriteText(Path("more.jsonl"), line + "\n" + line + " ");
+    for (const bool split_blank_lines : {false, true}) {
+      reader_ = DocumentReader({.split_blank_lines = split_blank_lines,
+                                .max_document_bytes = bound + 1});
+      EXPECT_TRUE(Read("most.jsonl").ok());
+      EXPECT_EQ(documents_.size(), 2u);
+      reader_ = DocumentReader({.split_blank_lines = split_blank_lines,
+                                .max_document_bytes = bound});
+      EXPECT_TRUE(Read("most.txt").ok());
+      EXPECT_EQ(documents_.at(0).size(), bound);
+      ExpectRefused("more.txt", absl::StrCat("longer than ", bound, " bytes"));
+      ExpectRefused("more.jsonl", absl::StrCat("more.jsonl:1: the line is "
+                                               "longer than ",
+                                               bound, " bytes"));
+    }
+  }
+}
+
+TEST_F(DocumentReaderTest, StopsAGzipBombAtTheBound) {
+  reader_ = DocumentReader({.max_document_bytes = size_t{3} << 20});
+  const std::string bomb(64 << 20, ' ');
+  WriteGzip(Path("bomb.txt.gz"), bomb);
+  WriteGzip(Path("bomb.jsonl.gz"), bomb);
+  ExpectRefused("bomb.txt.gz", "longer than 3145728 bytes");
+  EXPECT_LT(reader_.stored_bytes(), 100'000);
+  ExpectRefused("bomb.jsonl.gz", "bomb.jsonl.gz:1: the line is longer than");
+}
+
+TEST_F(DocumentReaderTest, AHostileKeyStaysOnTheErrorsLine) {
+  WriteText(Path("a.jsonl"), "{\"id\\n\\u001b[2J\": 1}\n");
+  ExpectRefused("a.jsonl", "it has id\\x0a\\x1b[2J (choose");
 }
 
 TEST_F(DocumentReaderTest, EndsWithTheVisitorsError) {

@@ -288,7 +288,12 @@ TEST_F(TokenDatasetTest, RefusesAMetaThatDoesNotFit) {
         {with("257", "256"), "expected eos_id < vocab_size"},
         {with("257", "2147483648"), "expected eos_id < vocab_size < 2^31"},
         {with("\"documents\": 2", "\"documents\": 3"), "3 documents and 5"},
-        {with("\"tokens\": 5", "\"tokens\": 6"), "2 documents and 6"}}) {
+        {with("\"tokens\": 5", "\"tokens\": 6"), "2 documents and 6"},
+        {with("\"eos_id\"", "\"eos_id\": 1, \"eos_id\""),
+         "'eos_id' stands there twice"},
+        {with("257", "[257]"), "'vocab_size' must be a whole number"},
+        {std::string(10'000, '['), "not a JSON object"},
+        {good + std::string(1 << 16, ' '), "at most 65536 are expected"}}) {
     const absl::Status status =
         Open(good_.Bytes(), Tokens({5, 6, 256, 7, 256}, 2), meta).status();
     EXPECT_EQ(ExitCodeOf(status), ExitCode::kInput) << meta;
