@@ -16,7 +16,10 @@ namespace lextra {
 namespace {
 
 constexpr int64_t kLengthBytes = 8;
-constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // of the format
+// The format allows 100 MB; a parsed header takes ten times its bytes, and ours
+// have less than 100 a tensor.
+constexpr uint64_t kMaxHeaderBytes = uint64_t{16} << 20;
+constexpr size_t kMaxDims = 64;  // as many as LibTorch's own kernels take
 constexpr int64_t kAlignment = 8;
 constexpr char kMetadataKey[] = "__metadata__";
 
@@ -128,7 +131,12 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
       return Unexpected(absl::StrCat("the number ", value));
     }
     StatedTensor& tensor = tensors[entry_];
-    (field_ == "shape" ? tensor.shape : tensor.data_offsets).push_back(value);
+    auto& list = field_ == "shape" ? tensor.shape : tensor.data_offsets;
+    if (list.size() == kMaxDims) {
+      return Fail(entry_, absl::StrCat("field '", field_, "' has more than ",
+                                       kMaxDims, " numbers"));
+    }
+    list.push_back(value);
     return true;
   }
   bool number_integer(number_integer_t value) override {

@@ -137,6 +137,26 @@ TEST_F(SafetensorsTest, RefusesEntriesThatDisagreeWithThemselves) {
       0, "too large");
 }
 
+TEST_F(SafetensorsTest, RefusesWhatWouldTakeMemoryOutOfProportion) {
+  std::string ones = "1";
+  for (int i = 0; i < 64; ++i) ones += ",1";
+  EXPECT_THAT(ErrorOf(FileBytes("{\"a\":{\"dtype\":\"U8\",\"shape\":[" + ones +
+                                    "],\"data_offsets\":[0,1]}}",
+                                1)),
+              HasSubstr("entry 'a' field 'shape' has more than 64 numbers"));
+  const std::string header = "{}" + std::string((size_t{16} << 20) - 1, ' ');
+  EXPECT_THAT(
+      ErrorOf(FileBytes(header, 0)),
+      HasSubstr("header length is 16777217, expected at most 16777216"));
+}
+
+TEST_F(SafetensorsTest, AHostileNameStaysOnTheErrorsLine) {
+  EXPECT_THAT(ErrorOf(FileBytes(R"({"a\n\u001b":{"dtype":"Q8","shape":[],)"
+                                R"("data_offsets":[0,0]}})",
+                                0)),
+              HasSubstr(R"(tensor 'a\x0a\x1b': dtype 'Q8' is unknown)"));
+}
+
 TEST_F(SafetensorsTest, RefusesHolesOverlapsAndRests) {
   const auto two = [](int begin, int end) {
     return absl::StrCat(R"({"a":{"dtype":"U8","shape":[2],)",
