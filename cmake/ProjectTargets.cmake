@@ -1,22 +1,26 @@
 # project_library(NAME SOURCES a.cc ... PROTOS a.proto ... DEPENDS lib ... [TORCH])
 #   a static library lextra_NAME (alias lextra::NAME). TORCH: uses LibTorch, with
-#   the shared precompiled header.
+#   the shared precompiled header; left out where LEXTRA_TORCH is OFF.
 # project_test(NAME SOURCES a.cc ... DEPENDS lib ... [RANKS 1 2 4] [LABELS x] [TORCH])
 #   one GoogleTest program; with RANKS it runs once under a real mpirun for each
-#   number of ranks, and is labelled mpi; otherwise it is labelled unit.
+#   number of ranks, and is labelled mpi; otherwise it is labelled unit. TORCH
+#   and RANKS need LEXTRA_TORCH.
 
 add_library(lextra_flags INTERFACE)
 target_compile_options(lextra_flags INTERFACE -Wall -Wextra -Werror -Wno-psabi)
 target_compile_definitions(lextra_flags INTERFACE OMPI_SKIP_MPICXX=1)
 target_include_directories(lextra_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
-# at::parallel_for is silently serial in a file compiled without -fopenmp.
-target_link_libraries(lextra_flags INTERFACE OpenMP::OpenMP_CXX Threads::Threads)
+target_link_libraries(lextra_flags INTERFACE Threads::Threads)
 
-file(WRITE ${CMAKE_BINARY_DIR}/torch_precompiled.cc "")
-add_library(lextra_torch_precompiled STATIC ${CMAKE_BINARY_DIR}/torch_precompiled.cc)
-target_link_libraries(lextra_torch_precompiled PUBLIC lextra_flags LibTorch::cpu)
-target_precompile_headers(lextra_torch_precompiled PRIVATE
-  <ATen/ATen.h> <torch/csrc/autograd/custom_function.h> <functional> <memory> <string> <vector>)
+if(LEXTRA_TORCH)
+  # at::parallel_for is silently serial in a file compiled without -fopenmp.
+  target_link_libraries(lextra_flags INTERFACE OpenMP::OpenMP_CXX)
+  file(WRITE ${CMAKE_BINARY_DIR}/torch_precompiled.cc "")
+  add_library(lextra_torch_precompiled STATIC ${CMAKE_BINARY_DIR}/torch_precompiled.cc)
+  target_link_libraries(lextra_torch_precompiled PUBLIC lextra_flags LibTorch::cpu)
+  target_precompile_headers(lextra_torch_precompiled PRIVATE
+    <ATen/ATen.h> <torch/csrc/autograd/custom_function.h> <functional> <memory> <string> <vector>)
+endif()
 
 function(_project_target target torch)
   target_link_libraries(${target} PUBLIC lextra_flags)
@@ -28,6 +32,9 @@ endfunction()
 
 function(project_library name)
   cmake_parse_arguments(ARG "TORCH" "" "SOURCES;PROTOS;DEPENDS" ${ARGN})
+  if(ARG_TORCH AND NOT LEXTRA_TORCH)
+    return()
+  endif()
   add_library(lextra_${name} STATIC ${ARG_SOURCES})
   add_library(lextra::${name} ALIAS lextra_${name})
   _project_target(lextra_${name} "${ARG_TORCH}")
@@ -52,6 +59,9 @@ endfunction()
 
 function(project_test name)
   cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPENDS;RANKS;LABELS" ${ARGN})
+  if((ARG_TORCH OR ARG_RANKS) AND NOT LEXTRA_TORCH)
+    return()
+  endif()
   add_executable(${name} ${ARG_SOURCES})
   _project_target(${name} "${ARG_TORCH}")
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS})

@@ -1,0 +1,26 @@
+// Documents out of text, JSONL and .gz files. The first byte says what the rest
+// is: '0' text, '1' paragraphs, '2' JSONL, and '4', '5', '6' the same packed.
+#include <string>
+
+#include "data/document_reader.h"
+#include "tests/fuzz/fuzz_input.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace lextra;
+  constexpr size_t kMaxBytes = 1 << 16;
+  if (size == 0) return 0;
+  const int kind = data[0] & 7;
+  std::string name = (kind & 2) != 0 ? "a.jsonl" : "a.txt";
+  if ((kind & 4) != 0) name += ".gz";
+  DocumentReader reader(
+      {.split_blank_lines = (kind & 1) != 0, .max_document_bytes = kMaxBytes});
+  const absl::Status status =
+      reader.Read(fuzz::Put(name, fuzz::Text(data + 1, size - 1)),
+                  [](std::string_view text) {
+                    FUZZ_CHECK(text.size() <= kMaxBytes);
+                    return absl::OkStatus();
+                  });
+  if (!status.ok()) fuzz::CheckRefusal(status, ExitCode::kInput);
+  FUZZ_CHECK(reader.stored_bytes() <= static_cast<int64_t>(size));
+  return 0;
+}
