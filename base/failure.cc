@@ -1,5 +1,6 @@
 #include "base/failure.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -9,6 +10,8 @@ namespace {
 
 void (*abort_handler)(int) = nullptr;
 
+constexpr unsigned kSecondsToAbort = 5;
+
 }  // namespace
 
 void SetAbortHandler(void (*abort_all_ranks)(int exit_code)) {
@@ -16,6 +19,10 @@ void SetAbortHandler(void (*abort_all_ranks)(int exit_code)) {
 }
 
 void AbortAllRanks(ExitCode code, std::string_view message) {
+  // The log's disk may hang, and so may the launcher, which the handler asks:
+  // then the alarm ends this process, and the launcher sees a dead rank.
+  signal(SIGALRM, SIG_DFL);
+  alarm(kSecondsToAbort);
   LogError(message);
   if (abort_handler != nullptr) abort_handler(static_cast<int>(code));
   _exit(static_cast<int>(code));

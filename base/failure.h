@@ -14,7 +14,8 @@ void SetAbortHandler(void (*abort_all_ranks)(int exit_code));
 
 // Prints `message` with this rank's name and takes all ranks down. For errors
 // of MPI, NCCL and CUDA and for exceptions that reach main: no rank can
-// continue.
+// continue. Any thread may call it; it ends this process within seconds even if
+// the handler hangs.
 [[noreturn]] void AbortAllRanks(ExitCode code, std::string_view message);
 
 }  // namespace lextra

@@ -51,6 +51,7 @@ constexpr Range kAlways[] = {
     {"parallel.tensor", 1},
     {"parallel.num_threads", 0, 1 << 12},
     {"parallel.bucket_bytes", 1},
+    {"parallel.timeout_seconds", 0, 1e9},
     {"evaluation.block_size", 0},
     {"evaluation.window_size", 0},
     {"evaluation.max_tokens", 0},
@@ -179,6 +180,8 @@ void Resolution::RequireMultiple(const std::string& field,
 
 void Resolution::ResolveMesh() {
   ParallelConfig& parallel = *config_.mutable_parallel();
+  Require(parallel.timeout_seconds() == 0 || parallel.timeout_seconds() >= 1,
+          "parallel.timeout_seconds", "0 (no watchdog) or at least 1");
   Require(purpose_ == Purpose::kEvaluate || parallel.sequence() == 1,
           "parallel.sequence",
           "1 in training (only the evaluator spreads a document over ranks)");

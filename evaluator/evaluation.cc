@@ -160,6 +160,7 @@ void ScorePieces(const PieceRow& row, const Documents& documents,
                [&](const Piece& piece, int64_t first, const at::Tensor& nll_T) {
                  take(piece, first, nll_T);
                  progress.Add(nll_T.size(0));
+                 data_axis.activity().Tick();
                });
   }
 }

@@ -351,10 +351,12 @@ absl::Status RunEvaluate(MpiSession& mpi,
   LEXTRA_ASSIGN_OR_RETURN(const Job job,
                           PrepareJob(options, mpi.size(), *world));
   const ParallelConfig& parallel = job.config.parallel();
+  mpi.StartWatchdog(parallel.timeout_seconds());
   LEXTRA_RETURN_IF_ERROR(SetUpThreads(mpi, parallel));
   LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<DeviceMesh> mesh,
                           MakeMesh(mpi, parallel));
   Transformer model(job.config.model(), mesh->tensor());
+  mpi.activity().SetPhase(Phase::kLoad);
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(
       *world, LoadWeights(job.step_folder, job.manifest, job.saved_precision,
                           mesh->tensor(), &model)));
@@ -367,8 +369,10 @@ absl::Status RunEvaluate(MpiSession& mpi,
       parallel.tensor(), job.input->documents->num_documents(),
       job.input->path);
 
+  mpi.activity().SetPhase(Phase::kEvaluation);
   LEXTRA_ASSIGN_OR_RETURN(const Scores scores, Score(job, model, *mesh));
   PrintResult(ResultsTable(scores.rows));
+  mpi.activity().SetPhase(Phase::kSave);
   absl::Status written;
   if (world->rank() == 0) written = WriteScores(job, scores, arguments);
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(*world, written));

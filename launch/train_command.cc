@@ -139,6 +139,7 @@ absl::Status RunTrain(MpiSession& mpi,
       const std::unique_ptr<RunLock> lock,
       TakeRunFolder(*world, options.run_dir, config.checkpoint().run_id()));
   SetLogFile(options.run_dir + "/log.txt");
+  mpi.StartWatchdog(config.parallel().timeout_seconds());
   LEXTRA_RETURN_IF_ERROR(SetUpThreads(mpi, config.parallel()));
   LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<DeviceMesh> mesh,
                           MakeMesh(mpi, config.parallel()));

@@ -3,6 +3,7 @@
 #include <exception>
 
 #include "base/failure.h"
+#include "base/seeds.h"
 
 namespace lextra {
 
@@ -12,6 +13,8 @@ PendingCollective::PendingCollective(std::unique_ptr<State> state)
 PendingCollective& PendingCollective::operator=(PendingCollective&& other) {
   CheckNotPending();
   state_ = std::move(other.state_);
+  activity_ = other.activity_;
+  call_ = other.call_;
   return *this;
 }
 
@@ -19,7 +22,11 @@ PendingCollective::~PendingCollective() { CheckNotPending(); }
 
 void PendingCollective::Wait() {
   // Taken out first, so that an exception of Wait leaves nothing pending.
-  if (const std::unique_ptr<State> state = std::move(state_)) state->Wait();
+  const std::unique_ptr<State> state = std::move(state_);
+  if (state == nullptr) return;
+  if (activity_ != nullptr) activity_->Enter(call_);
+  state->Wait();
+  if (activity_ != nullptr) activity_->Leave();
 }
 
 void PendingCollective::CheckNotPending() {
@@ -32,6 +39,34 @@ void PendingCollective::CheckNotPending() {
   }
   AbortAllRanks(ExitCode::kCommunication,
                 "a pending collective was dropped before Wait()");
+}
+
+Communicator::Communicator(int rank, int size, std::string axis,
+                           at::Device device, GroupIdentity identity)
+    : rank_(rank),
+      size_(size),
+      axis_(std::move(axis)),
+      device_(device),
+      identity_(std::move(identity)),
+      group_(identity_.activity->AddGroup(identity_.id, axis_, rank)) {}
+
+Communicator::~Communicator() { identity_.activity->RemoveGroup(group_); }
+
+GroupIdentity Communicator::NextChild(int color) {
+  const uint64_t family = MixBits(identity_.id + MixBits(++num_children_));
+  // 0 stands for no group.
+  return {identity_.activity, MixBits(family + color) | 1};
+}
+
+template <typename Start>
+PendingCollective Communicator::Tell(Operation operation, int64_t bytes,
+                                     int from, Start start) {
+  const GroupCall call = activity().Begin(group_, operation, bytes, from);
+  PendingCollective pending = start();
+  activity().Leave();
+  pending.activity_ = &activity();
+  pending.call_ = call;
+  return pending;
 }
 
 void Communicator::CheckMovable(const at::Tensor& tensor,
@@ -70,7 +105,8 @@ PendingCollective Communicator::AllReduceAsync(const at::Tensor& tensor,
                                                ReduceOp op) {
   CheckReducible(tensor, op, "AllReduce");
   if (size_ == 1 || tensor.numel() == 0) return PendingCollective();
-  return StartAllReduce(tensor, op);
+  return Tell(Operation::kAllReduce, tensor.nbytes(), -1,
+              [&] { return StartAllReduce(tensor, op); });
 }
 
 PendingCollective Communicator::AllGatherAsync(const at::Tensor& out,
@@ -78,7 +114,8 @@ PendingCollective Communicator::AllGatherAsync(const at::Tensor& out,
   CheckParts(out, in, "AllGather");
   if (size_ == 1) out.view(-1).copy_(in.view(-1));
   if (size_ == 1 || in.numel() == 0) return PendingCollective();
-  return StartAllGather(out, in);
+  return Tell(Operation::kAllGather, in.nbytes(), -1,
+              [&] { return StartAllGather(out, in); });
 }
 
 PendingCollective Communicator::ReduceScatterAsync(const at::Tensor& out,
@@ -88,7 +125,8 @@ PendingCollective Communicator::ReduceScatterAsync(const at::Tensor& out,
   CheckReducible(in, op, "ReduceScatter");
   if (size_ == 1) out.view(-1).copy_(in.view(-1));
   if (size_ == 1 || out.numel() == 0) return PendingCollective();
-  return StartReduceScatter(out, in, op);
+  return Tell(Operation::kReduceScatter, in.nbytes(), -1,
+              [&] { return StartReduceScatter(out, in, op); });
 }
 
 PendingCollective Communicator::SendReceiveAsync(const at::Tensor& send, int to,
@@ -102,8 +140,11 @@ PendingCollective Communicator::SendReceiveAsync(const at::Tensor& send, int to,
               ": to ", to, ", from ", from, " in a group of ", size_);
   if (sends) bytes_sent_ += static_cast<int64_t>(send.nbytes());
   if (!sends && !receives) return PendingCollective();
-  return StartSendReceive(sends ? send : at::Tensor(), to,
-                          receives ? receive : at::Tensor(), from);
+  const int64_t bytes = receives ? receive.nbytes() : send.nbytes();
+  return Tell(Operation::kSendReceive, bytes, receives ? from : -1, [&] {
+    return StartSendReceive(sends ? send : at::Tensor(), to,
+                            receives ? receive : at::Tensor(), from);
+  });
 }
 
 void Communicator::AllReduce(const at::Tensor& tensor, ReduceOp op) {
@@ -128,7 +169,25 @@ void Communicator::Broadcast(const at::Tensor& tensor, int root) {
   CheckMovable(tensor, "Broadcast");
   TORCH_CHECK(root >= 0 && root < size_, "Broadcast on axis ", axis_, ": root ",
               root, " in a group of ", size_);
-  if (size_ > 1 && tensor.numel() > 0) RunBroadcast(tensor, root);
+  if (size_ == 1 || tensor.numel() == 0) return;
+  activity().Begin(group_, Operation::kBroadcast, tensor.nbytes());
+  RunBroadcast(tensor, root);
+  activity().Leave();
+}
+
+void Communicator::Barrier() {
+  activity().Begin(group_, Operation::kBarrier, 0);
+  RunBarrier();
+  activity().Leave();
+}
+
+std::unique_ptr<Communicator> Communicator::Split(int color, int key,
+                                                  std::string axis) {
+  activity().Begin(group_, Operation::kSplit, 0);
+  std::unique_ptr<Communicator> child =
+      RunSplit(color, key, std::move(axis), NextChild(color));
+  activity().Leave();
+  return child;
 }
 
 }  // namespace lextra

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "parallel/activity.h"
 
 namespace lextra {
 
@@ -45,16 +46,20 @@ class [[nodiscard]] PendingCollective {
   void Wait();
 
  private:
+  friend class Communicator;
   void CheckNotPending();
 
   std::unique_ptr<State> state_;
+  // What Wait() tells the rank's Activity; null where nobody asks.
+  Activity* activity_ = nullptr;
+  GroupCall call_;
 };
 
 class Communicator {
  public:
   Communicator(const Communicator&) = delete;
   Communicator& operator=(const Communicator&) = delete;
-  virtual ~Communicator() = default;
+  virtual ~Communicator();
 
   int rank() const { return rank_; }
   int size() const { return size_; }
@@ -64,6 +69,8 @@ class Communicator {
   at::Device device() const { return device_; }
   // Bytes this rank has handed to SendReceive so far.
   int64_t bytes_sent() const { return bytes_sent_; }
+  // What this rank is doing: every call below is told to it.
+  Activity& activity() const { return *identity_.activity; }
 
   // tensor <- op over the ranks, in place. Free in a group of one.
   void AllReduce(const at::Tensor& tensor, ReduceOp op);
@@ -87,18 +94,20 @@ class Communicator {
                                      const at::Tensor& receive, int from);
 
   // Returns when all ranks have come here.
-  virtual void Barrier() = 0;
+  void Barrier();
 
   // The ranks with the same `color` form a group, ordered by `key`. Collective.
-  virtual std::unique_ptr<Communicator> Split(int color, int key,
-                                              std::string axis) = 0;
+  std::unique_ptr<Communicator> Split(int color, int key, std::string axis);
+
+  // For a group made of this one; every rank of this one asks alike.
+  GroupIdentity NextChild(int color);
 
   // Collective and orderly end. The destructor never runs a collective.
   virtual absl::Status Finalize() = 0;
 
  protected:
-  Communicator(int rank, int size, std::string axis, at::Device device)
-      : rank_(rank), size_(size), axis_(std::move(axis)), device_(device) {}
+  Communicator(int rank, int size, std::string axis, at::Device device,
+               GroupIdentity identity);
 
   // What a backend does; arguments are checked and groups have several ranks
   // (except in StartSendReceive, where a rank may send to itself).
@@ -114,8 +123,17 @@ class Communicator {
                                              const at::Tensor& receive,
                                              int from) = 0;
   virtual void RunBroadcast(const at::Tensor& tensor, int root) = 0;
+  virtual void RunBarrier() = 0;
+  virtual std::unique_ptr<Communicator> RunSplit(int color, int key,
+                                                 std::string axis,
+                                                 GroupIdentity identity) = 0;
 
  private:
+  // start(), between Begin and Leave of the Activity.
+  template <typename Start>
+  PendingCollective Tell(Operation operation, int64_t bytes, int from,
+                         Start start);
+
   void CheckMovable(const at::Tensor& tensor, const char* call) const;
   void CheckReducible(const at::Tensor& tensor, ReduceOp op,
                       const char* call) const;
@@ -127,6 +145,9 @@ class Communicator {
   std::string axis_;
   at::Device device_;
   int64_t bytes_sent_ = 0;
+  GroupIdentity identity_;
+  int group_;  // in the Activity
+  uint64_t num_children_ = 0;
 };
 
 }  // namespace lextra

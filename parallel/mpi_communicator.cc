@@ -6,20 +6,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "absl/strings/str_format.h"
-#include "base/failure.h"
 #include "parallel/mpi_check.h"
 
 namespace lextra {
-
-void CheckMpi(int error, const char* expression, const char* file, int line) {
-  if (error == MPI_SUCCESS) return;
-  char text[MPI_MAX_ERROR_STRING] = "unknown error";
-  int length = 0;
-  MPI_Error_string(error, text, &length);
-  AbortAllRanks(ExitCode::kCommunication,
-                absl::StrFormat("%s:%d: %s: %s", file, line, expression, text));
-}
 
 namespace {
 
@@ -100,20 +89,12 @@ class MpiCommunicator : public Communicator {
  public:
   // Takes `group`.
   MpiCommunicator(MPI_Comm group, int rank, int size, std::string axis,
-                  int64_t max_count)
-      : Communicator(rank, size, std::move(axis), at::kCPU),
+                  GroupIdentity identity, int64_t max_count)
+      : Communicator(rank, size, std::move(axis), at::kCPU,
+                     std::move(identity)),
         group_(group),
         max_count_(max_count) {
     LEXTRA_CHECK_MPI(MPI_Comm_set_errhandler(group_, MPI_ERRORS_RETURN));
-  }
-
-  void Barrier() override { LEXTRA_CHECK_MPI(MPI_Barrier(group_)); }
-
-  std::unique_ptr<Communicator> Split(int color, int key,
-                                      std::string axis) override {
-    MPI_Comm group;
-    LEXTRA_CHECK_MPI(MPI_Comm_split(group_, color, key, &group));
-    return Wrap(group, std::move(axis), max_count_);
   }
 
   absl::Status Finalize() override {
@@ -122,13 +103,14 @@ class MpiCommunicator : public Communicator {
   }
 
   static std::unique_ptr<Communicator> Wrap(MPI_Comm group, std::string axis,
+                                            GroupIdentity identity,
                                             int64_t max_count) {
     int rank = 0;
     int size = 1;
     LEXTRA_CHECK_MPI(MPI_Comm_rank(group, &rank));
     LEXTRA_CHECK_MPI(MPI_Comm_size(group, &size));
     return std::make_unique<MpiCommunicator>(group, rank, size, std::move(axis),
-                                             max_count);
+                                             std::move(identity), max_count);
   }
 
  protected:
@@ -222,6 +204,15 @@ class MpiCommunicator : public Communicator {
     });
   }
 
+  void RunBarrier() override { LEXTRA_CHECK_MPI(MPI_Barrier(group_)); }
+
+  std::unique_ptr<Communicator> RunSplit(int color, int key, std::string axis,
+                                         GroupIdentity identity) override {
+    MPI_Comm group;
+    LEXTRA_CHECK_MPI(MPI_Comm_split(group_, color, key, &group));
+    return Wrap(group, std::move(axis), std::move(identity), max_count_);
+  }
+
  private:
   // call(begin, count) for consecutive pieces of [0, total) that MPI can count.
   template <typename Call>
@@ -245,12 +236,15 @@ class MpiCommunicator : public Communicator {
 
 }  // namespace
 
-std::unique_ptr<Communicator> MakeMpiCommunicator(int64_t max_count) {
+std::unique_ptr<Communicator> MakeMpiCommunicator(
+    std::shared_ptr<Activity> activity, int64_t max_count) {
   TORCH_CHECK(max_count > 0 && max_count <= kMaxMpiCount, "MPI can't count to ",
               max_count);
   MPI_Comm group;
   LEXTRA_CHECK_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &group));
-  return MpiCommunicator::Wrap(group, "world", max_count);
+  const uint64_t id = activity->NextRootId();
+  return MpiCommunicator::Wrap(group, "world", {std::move(activity), id},
+                               max_count);
 }
 
 }  // namespace lextra

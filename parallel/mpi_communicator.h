@@ -13,10 +13,11 @@ namespace lextra {
 // MPI's counts are ints. They count elements in reductions, bytes in moves.
 inline constexpr int64_t kMaxMpiCount = std::numeric_limits<int>::max();
 
-// All ranks of the job. Calls are split into pieces of at most `max_count`;
-// tests give small ones. Collective; MPI is up (MpiSession).
+// All ranks of the job; `activity` is this rank's. Calls are split into pieces
+// of at most `max_count`; tests give small ones. Collective; MPI is up
+// (MpiSession).
 std::unique_ptr<Communicator> MakeMpiCommunicator(
-    int64_t max_count = kMaxMpiCount);
+    std::shared_ptr<Activity> activity, int64_t max_count = kMaxMpiCount);
 
 }  // namespace lextra
 

@@ -51,9 +51,18 @@ absl::StatusOr<std::unique_ptr<MpiSession>> MpiSession::Start(int* argc,
 }
 
 std::unique_ptr<Communicator> MpiSession::World() {
-  return MakeMpiCommunicator();
+  return MakeMpiCommunicator(activity_);
 }
 
-void MpiSession::Finalize() { LEXTRA_CHECK_MPI(MPI_Finalize()); }
+void MpiSession::StartWatchdog(double timeout_seconds) {
+  if (timeout_seconds == 0 || size_ == 1) return;
+  watchdog_ = std::make_unique<Watchdog>(activity_, host_, timeout_seconds);
+}
+
+void MpiSession::Finalize() {
+  activity_->SetPhase(Phase::kShutdown);
+  if (watchdog_ != nullptr) watchdog_->Stop();
+  LEXTRA_CHECK_MPI(MPI_Finalize());
+}
 
 }  // namespace lextra

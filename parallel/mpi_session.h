@@ -7,7 +7,9 @@
 #include <string>
 
 #include "base/status.h"
+#include "parallel/activity.h"
 #include "parallel/communicator.h"
+#include "parallel/watchdog.h"
 
 namespace lextra {
 
@@ -32,6 +34,13 @@ class MpiSession {
   // All ranks, on CPU tensors. A new communicator each call; collective.
   std::unique_ptr<Communicator> World();
 
+  // What this rank is doing; every communicator made here tells it.
+  Activity& activity() { return *activity_; }
+  // From now on, until Finalize, a rank that stops or hangs ends the job (see
+  // parallel/watchdog.h). Collective. Nothing for a timeout of 0, or for one
+  // rank, which nobody waits for.
+  void StartWatchdog(double timeout_seconds);
+
   // Collective; after it no communicator of MPI may be used.
   void Finalize();
 
@@ -43,6 +52,8 @@ class MpiSession {
   int local_rank_ = 0;
   int local_size_ = 1;
   std::string host_;
+  std::shared_ptr<Activity> activity_ = std::make_shared<Activity>();
+  std::unique_ptr<Watchdog> watchdog_;
 };
 
 }  // namespace lextra

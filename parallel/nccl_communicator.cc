@@ -102,28 +102,11 @@ class NcclCommunicator : public Communicator {
  public:
   // Takes `group`, which is ready for use.
   NcclCommunicator(ncclComm_t group, int rank, int size, std::string axis,
-                   at::Device device)
-      : Communicator(rank, size, std::move(axis), device),
+                   at::Device device, GroupIdentity identity)
+      : Communicator(rank, size, std::move(axis), device, std::move(identity)),
         group_(group),
         stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true,
                                              device.index())) {}
-
-  void Barrier() override {
-    AllReduce(at::zeros({1}, at::TensorOptions(at::kFloat).device(device())),
-              ReduceOp::kSum);
-    c10::cuda::getCurrentCUDAStream(device().index()).synchronize();
-  }
-
-  std::unique_ptr<Communicator> Split(int color, int key,
-                                      std::string axis) override {
-    const c10::cuda::CUDAGuard guard(device());
-    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-    config.blocking = 0;
-    ncclComm_t group = nullptr;
-    LEXTRA_CHECK_NCCL(group_,
-                      ncclCommSplit(group_, color, key, &group, &config));
-    return Wrap(group, std::move(axis), device());
-  }
 
   absl::Status Finalize() override {
     const c10::cuda::CUDAGuard guard(device());
@@ -135,15 +118,16 @@ class NcclCommunicator : public Communicator {
 
   // Waits until `group` is ready.
   static std::unique_ptr<Communicator> Wrap(ncclComm_t group, std::string axis,
-                                            at::Device device) {
+                                            at::Device device,
+                                            GroupIdentity identity) {
     const ncclResult_t starting = ncclInProgress;
     LEXTRA_CHECK_NCCL(group, starting);
     int rank = 0;
     int size = 1;
     LEXTRA_CHECK_NCCL(group, ncclCommUserRank(group, &rank));
     LEXTRA_CHECK_NCCL(group, ncclCommCount(group, &size));
-    return std::make_unique<NcclCommunicator>(group, rank, size,
-                                              std::move(axis), device);
+    return std::make_unique<NcclCommunicator>(
+        group, rank, size, std::move(axis), device, std::move(identity));
   }
 
  protected:
@@ -216,6 +200,24 @@ class NcclCommunicator : public Communicator {
     }).Wait();
   }
 
+  void RunBarrier() override {
+    const at::Tensor one =
+        at::zeros({1}, at::TensorOptions(at::kFloat).device(device()));
+    StartAllReduce(one, ReduceOp::kSum).Wait();
+    c10::cuda::getCurrentCUDAStream(device().index()).synchronize();
+  }
+
+  std::unique_ptr<Communicator> RunSplit(int color, int key, std::string axis,
+                                         GroupIdentity identity) override {
+    const c10::cuda::CUDAGuard guard(device());
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    config.blocking = 0;
+    ncclComm_t group = nullptr;
+    LEXTRA_CHECK_NCCL(group_,
+                      ncclCommSplit(group_, color, key, &group, &config));
+    return Wrap(group, std::move(axis), device(), std::move(identity));
+  }
+
  private:
   template <typename Calls>
   PendingCollective Run(std::vector<at::Tensor> tensors, Calls calls) {
@@ -267,7 +269,7 @@ absl::StatusOr<std::unique_ptr<Communicator>> Make(Communicator& world,
   const ncclResult_t started =
       ncclCommInitRankConfig(&group, world.size(), id, world.rank(), &config);
   LEXTRA_CHECK_NCCL(group, started);
-  return NcclCommunicator::Wrap(group, "world", device);
+  return NcclCommunicator::Wrap(group, "world", device, world.NextChild(0));
 }
 
 }  // namespace

@@ -76,6 +76,7 @@ Trainer::Boundary Trainer::AgreeOnBoundary(bool stop_wanted) {
 
 absl::Status Trainer::Step() {
   const int64_t step = state_.step();
+  mesh_.world().activity().SetPhase(Phase::kTraining, step + 1);
   absl::StatusOr<at::Tensor> tokens_BT1 = ReadSamples(
       *train_samples_,
       schedule_->RankBatch(step, mesh_.data().rank(), mesh_.data().size()));
@@ -132,6 +133,7 @@ absl::Status Trainer::Validate() {
   }
   for (size_t begin = 0; begin < mine.size(); begin += micro_batch) {
     const size_t end = std::min(mine.size(), begin + micro_batch);
+    mesh_.world().activity().SetPhase(Phase::kValidation, state_.step());
     absl::StatusOr<at::Tensor> tokens_BT1 = ReadSamples(
         *validation_samples_, {mine.begin() + begin, mine.begin() + end});
     status = tokens_BT1.status();
@@ -157,6 +159,7 @@ absl::Status Trainer::CompareReplicas() {
 
 absl::Status Trainer::StartSave() {
   if (last_saved_step_ == state_.step()) return absl::OkStatus();
+  mesh_.world().activity().SetPhase(Phase::kSave, state_.step());
   // What has drifted apart is not saved.
   LEXTRA_RETURN_IF_ERROR(CompareReplicas());
   last_saved_step_ = state_.step();
@@ -232,6 +235,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(
     const ResumeMode& resume, const SaveOrigin& origin, DeviceMesh& mesh) {
   std::unique_ptr<Trainer> trainer(new Trainer(config, run_folder, mesh));
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh.world(), trainer->OpenData()));
+  mesh.world().activity().SetPhase(Phase::kLoad);
   LEXTRA_RETURN_IF_ERROR(trainer->Resume(resume));
   trainer->saver_.emplace(
       mesh.world(),

@@ -1,6 +1,8 @@
 #include "base/failure.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -27,6 +29,17 @@ TEST(AbortAllRanksDeathTest, TakesTheOtherRanksDownFirst) {
       },
       ::testing::ExitedWithCode(9),
       "\\[rank 2 host node7\\] error: lost\nabort with 6");
+}
+
+TEST(AbortAllRanksDeathTest, EndsThisRankThoughTheHandlerHangs) {
+  EXPECT_EXIT(
+      {
+        SetAbortHandler([](int) {
+          while (true) pause();
+        });
+        AbortAllRanks(ExitCode::kCommunication, "lost");
+      },
+      ::testing::KilledBySignal(SIGALRM), "error: lost");
 }
 
 }  // namespace

@@ -180,6 +180,9 @@ TEST(Resolve, RefusesNumbersOutOfRangeInTraining) {
       {"parallel.bucket_bytes=0", "parallel.bucket_bytes = 0"},
       {"parallel.compare_replicas_every=-1",
        "parallel.compare_replicas_every = -1"},
+      {"parallel.timeout_seconds=-1", "parallel.timeout_seconds = -1"},
+      {"parallel.timeout_seconds=0.5", "parallel.timeout_seconds = 0.5"},
+      {"parallel.timeout_seconds=1e300", "parallel.timeout_seconds = 1e+300"},
       {"checkpoint.every_steps=-1", "checkpoint.every_steps = -1"},
       {"checkpoint.keep_last=0", "checkpoint.keep_last = 0"},
       {"evaluation.every_steps=-1", "evaluation.every_steps = -1"},
@@ -193,6 +196,15 @@ TEST(Resolve, RefusesNumbersOutOfRangeInTraining) {
     EXPECT_THAT(UsageMessage(TrainStatus({refused.override})),
                 AllOf(StartsWith(refused.field + ": "), Not(HasSubstr("\n"))))
         << refused.override;
+  }
+}
+
+TEST(Resolve, TheWatchdogIsOffAtZeroAndPatientForAtLeastASecond) {
+  for (const char* allowed : {"0", "1", "60", "86400"}) {
+    const std::string override =
+        std::string("parallel.timeout_seconds=") + allowed;
+    EXPECT_TRUE(TrainStatus({override}).ok()) << TrainStatus({override});
+    EXPECT_TRUE(EvaluateStatus({override}).ok()) << EvaluateStatus({override});
   }
 }
 

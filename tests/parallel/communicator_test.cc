@@ -6,6 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "parallel/cuda_backend.h"
 #include "parallel/mpi_communicator.h"
 #include "tests/testing/mpi_world.h"
@@ -51,7 +53,8 @@ class Collectives : public ::testing::TestWithParam<int64_t> {
     return stacked.sum(0).to(wide).div_(size()).to(dtype);
   }
 
-  std::unique_ptr<Communicator> group_ = MakeMpiCommunicator(GetParam());
+  std::unique_ptr<Communicator> group_ =
+      MakeMpiCommunicator(std::make_shared<Activity>(), GetParam());
 };
 
 constexpr at::ScalarType kReducible[] = {at::kFloat, at::kDouble, at::kBFloat16,
@@ -193,6 +196,70 @@ TEST(Communicator, RefusesWhatItCannotReduceOrMove) {
       group->AllGather(at::zeros({group->size() * 3 + 1}), at::zeros({3})),
       c10::Error);
   EXPECT_THROW(group->Broadcast(at::zeros({3}), group->size()), c10::Error);
+}
+
+TEST(Communicator, TellsItsRanksActivityOfEveryCall) {
+  const std::unique_ptr<Communicator> world = testing::Session().World();
+  if (world->size() == 1) return;  // its calls are free
+  const Activity& activity = world->activity();
+  const at::Tensor tensor = at::zeros({10});
+  const auto last = [&](Operation operation, uint64_t sequence, int64_t bytes) {
+    const ActivitySnapshot told = activity.Snapshot();
+    EXPECT_FALSE(told.in_call);
+    EXPECT_EQ(told.call.operation, operation);
+    EXPECT_EQ(told.call.sequence, sequence) << NameOf(operation);
+    EXPECT_EQ(told.call.bytes, bytes) << NameOf(operation);
+    EXPECT_STREQ(told.groups[told.call.group].axis.data(), "world");
+  };
+  world->AllReduce(tensor, ReduceOp::kSum);
+  last(Operation::kAllReduce, 1, 40);
+  world->Broadcast(tensor, 0);
+  last(Operation::kBroadcast, 2, 40);
+  const at::Tensor all = at::zeros({world->size() * 10});
+  world->AllGather(all, tensor);
+  last(Operation::kAllGather, 3, 40);
+  world->ReduceScatter(tensor, all, ReduceOp::kSum);
+  last(Operation::kReduceScatter, 4, 40 * world->size());
+  world->Barrier();
+  last(Operation::kBarrier, 5, 0);
+
+  const int right = (world->rank() + 1) % world->size();
+  const int left = (world->rank() + world->size() - 1) % world->size();
+  PendingCollective exchange =
+      world->SendReceiveAsync(tensor, right, at::empty({10}), left);
+  world->Barrier();
+  last(Operation::kBarrier, 6, 0);
+  exchange.Wait();
+  last(Operation::kSendReceive, 1, 40);
+}
+
+TEST(Communicator, RanksOfAGroupKnowItByOneIdAndNoOthersDo) {
+  const std::unique_ptr<Communicator> world = testing::Session().World();
+  const int size = world->size();
+  const std::unique_ptr<Communicator> parity =
+      world->Split(world->rank() % 2, 0, "parity");
+  const std::unique_ptr<Communicator> again =
+      world->Split(world->rank() % 2, 0, "again");
+  std::vector<int64_t> ids;
+  for (const Communicator* group : {again.get(), parity.get(), world.get()}) {
+    for (const auto& listed : world->activity().Snapshot().groups) {
+      if (listed.id != 0 && group->axis() == listed.axis.data()) {
+        ids.push_back(static_cast<int64_t>(listed.id));
+        break;
+      }
+    }
+  }
+  ASSERT_EQ(ids.size(), 3u);
+  EXPECT_THAT(std::set<int64_t>(ids.begin(), ids.end()), ::testing::SizeIs(3));
+  const at::Tensor mine = at::tensor(ids, at::kLong);
+  const at::Tensor all = at::empty({size, 3}, at::kLong);
+  world->AllGather(all, mine);
+  for (int rank = 0; rank < size; ++rank) {
+    const bool same = rank % 2 == world->rank() % 2;
+    EXPECT_EQ(all[rank][0].item<int64_t>() == ids[0], same);
+    EXPECT_EQ(all[rank][1].item<int64_t>() == ids[1], same);
+    EXPECT_EQ(all[rank][2].item<int64_t>(), ids[2]);
+  }
 }
 
 TEST(MakeCudaCommunicator, SaysOnAllRanksThatTheBackendIsMissing) {

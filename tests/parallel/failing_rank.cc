@@ -1,28 +1,85 @@
-// A job that ends badly, for failing_rank_test: the last rank fails as its
-// argument says while the others wait for it.
+// A job that ends badly, for failing_rank_test and rank_death_test: one rank
+// fails as the first argument says while the others wait for it. The second is
+// the watchdog's timeout.
 #include <ATen/ATen.h>
 
-#include <string_view>
+#include <chrono>
+#include <cstdlib>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
 
 #include "base/failure.h"
 #include "parallel/mpi_session.h"
 
-int main(int argc, char** argv) {
-  const std::string_view failure = argv[1];
-  auto session = lextra::MpiSession::Start(&argc, &argv).value();
-  const auto world = session->World();
-  const int last = world->size() - 1;
+namespace lextra {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr int kSteps = 20;
+
+// A training whose steps take `work(step)` and end with an all-reduce.
+template <typename Work>
+void Train(MpiSession& session, Communicator& world, Work work) {
+  for (int step = 1; step <= kSteps; ++step) {
+    session.activity().SetPhase(Phase::kTraining, step);
+    std::this_thread::sleep_for(work(step));
+    world.AllReduce(at::ones({100}), ReduceOp::kSum);
+  }
+}
+
+void Fail(const std::string& failure, MpiSession& session,
+          Communicator& world) {
+  const bool first = world.rank() == 0;
+  const bool last = world.rank() == world.size() - 1;
   if (failure == "truncated") {
     // The message is longer than the place that is made for it.
-    if (world->rank() == 0) {
-      world->SendReceive(at::zeros({100}), last, at::Tensor(), -1);
-    } else if (world->rank() == last) {
-      world->SendReceive(at::Tensor(), -1, at::zeros({50}), 0);
+    if (first) {
+      world.SendReceive(at::zeros({100}), world.size() - 1, at::Tensor(), -1);
+    } else if (last) {
+      world.SendReceive(at::Tensor(), -1, at::zeros({50}), 0);
     }
-  } else if (world->rank() == last) {
-    lextra::AbortAllRanks(lextra::ExitCode::kNumeric, "replicas differ");
+  } else if (failure == "abort") {
+    if (last) AbortAllRanks(ExitCode::kNumeric, "replicas differ");
+  } else if (failure == "exception") {
+    if (last) throw std::runtime_error("nobody catches this");
+  } else if (failure == "bad_alloc") {
+    if (last) std::vector<char>(std::numeric_limits<int64_t>::max() / 2);
+  } else if (failure == "hang_first" || failure == "hang_last") {
+    const bool hangs = failure == "hang_first" ? first : last;
+    Train(session, world, [&](int step) {
+      return hangs && step == 15 ? milliseconds(1000000) : milliseconds(20);
+    });
+  } else if (failure == "jitter") {
+    // One rank after the other takes ten times as long now and then.
+    Train(session, world, [&](int step) {
+      const bool slow = step % 5 == 0 && step >= 10 &&
+                        step / 5 % world.size() == world.rank();
+      return milliseconds(slow ? 2000 : 200);
+    });
+  } else if (failure == "late") {
+    // Ranks that come to the end at different times.
+    std::this_thread::sleep_for(session.rank() * milliseconds(1500));
+    return;
+  } else {
+    std::abort();
   }
-  world->Barrier();
+  world.Barrier();
+}
+
+}  // namespace
+}  // namespace lextra
+
+int main(int argc, char** argv) {
+  const std::string failure = argv[1];
+  const double timeout_seconds = argc > 2 ? std::atof(argv[2]) : 0;
+  auto session = lextra::MpiSession::Start(&argc, &argv).value();
+  session->StartWatchdog(timeout_seconds);
+  const auto world = session->World();
+  lextra::Fail(failure, *session, *world);
   session->Finalize();
   return 0;
 }

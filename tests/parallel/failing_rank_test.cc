@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <chrono>
 #include <cstdio>
 #include <string>
 
@@ -12,6 +13,11 @@ struct Outcome {
   int exit_code = -1;
   std::string output;
 };
+
+using ::testing::AllOf;
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 // failing_rank under mpirun with three ranks.
 Outcome RunFailing(const std::string& failure) {
@@ -47,6 +53,44 @@ TEST(CheckMpi, EndsAllRanksAndNamesRankPlaceCallAndCause) {
               ::testing::ContainsRegex("\\[rank 2 host .*\\] error: "
                                        ".*mpi_communicator.cc:[0-9]+: "
                                        "MPI_Wait.*MPI_ERR_TRUNCATE"));
+}
+
+TEST(Watchdog, NamesARankWhoseProcessLivesButHangs) {
+  const struct {
+    const char* failure;
+    const char* culprit;
+    const char* ranks;
+  } cases[] = {{"hang_first 2", "rank 0 ", "arrived 1, 2; missing 0"},
+               {"hang_last 2", "rank 2 ", "arrived 0, 1; missing 2"}};
+  for (const auto& c : cases) {
+    const auto start = std::chrono::steady_clock::now();
+    const Outcome outcome = RunFailing(c.failure);
+    const std::chrono::duration<double> time =
+        std::chrono::steady_clock::now() - start;
+    EXPECT_EQ(outcome.exit_code, 6) << outcome.output;
+    EXPECT_LT(time.count(), 2 + 5);
+    EXPECT_THAT(
+        outcome.output,
+        AllOf(ContainsRegex("\\[rank 0 host .*\\] error: watchdog: no progress "
+                            "for 2\\.[0-9] s of " +
+                            std::string(c.culprit) +
+                            "\\(host [^ ]+\\) \\[training, step 15, last "
+                            "finished AllReduce 14 on axis world"),
+              HasSubstr("AllReduce 15 on axis world (400 bytes) waits: " +
+                        std::string(c.ranks))));
+  }
+}
+
+TEST(Watchdog, IsSilentWhenStepsTakeTenTimesAsLongNowAndThen) {
+  const Outcome outcome = RunFailing("jitter 1");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  EXPECT_THAT(outcome.output, Not(HasSubstr("watchdog")));
+}
+
+TEST(Watchdog, LetsRanksComeToTheEndAtDifferentTimes) {
+  const Outcome outcome = RunFailing("late 1");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  EXPECT_EQ(outcome.output, "");
 }
 
 }  // namespace

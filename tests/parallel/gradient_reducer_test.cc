@@ -13,15 +13,11 @@ namespace {
 class NotingCommunicator : public Communicator {
  public:
   explicit NotingCommunicator(Communicator& inner)
-      : Communicator(inner.rank(), inner.size(), inner.axis(), at::kCPU),
+      : Communicator(inner.rank(), inner.size(), inner.axis(), at::kCPU,
+                     inner.NextChild(0)),
         inner_(inner) {}
 
   const std::vector<int64_t>& sizes() const { return sizes_; }
-  void Barrier() override { inner_.Barrier(); }
-  std::unique_ptr<Communicator> Split(int color, int key,
-                                      std::string axis) override {
-    return inner_.Split(color, key, std::move(axis));
-  }
   absl::Status Finalize() override { return absl::OkStatus(); }
 
  protected:
@@ -46,6 +42,11 @@ class NotingCommunicator : public Communicator {
   }
   void RunBroadcast(const at::Tensor& tensor, int root) override {
     inner_.Broadcast(tensor, root);
+  }
+  void RunBarrier() override { inner_.Barrier(); }
+  std::unique_ptr<Communicator> RunSplit(int color, int key, std::string axis,
+                                         GroupIdentity) override {
+    return inner_.Split(color, key, std::move(axis));
   }
 
  private:

@@ -1,0 +1,46 @@
+// Ends a job that hangs, and says which rank holds it up.
+//
+// A thread on every rank, which runs whatever the training does. Each rank
+// sends a beat (its Activity) to rank 0 every second, or every tenth of the
+// timeout if that is less; rank 0, which diagnoses (hang_diagnosis.h), sends
+// one to every rank. At most one message is under way to a rank, so a stopped
+// one blocks nobody. Silence of min(10 s, timeout) or work without progress
+// beyond the limits ends all ranks with one line that names the culprit; rank 1
+// speaks if it is rank 0 that is silent (and rank r, if all before it are,
+// after r times as long).
+//
+// A process that was stopped together with its thread starts its clocks anew.
+// On GPUs the host does not wait inside the calls: a hang there is found, but
+// the line then lists all ranks with the last call that each came to.
+#ifndef LEXTRA_PARALLEL_WATCHDOG_H_
+#define LEXTRA_PARALLEL_WATCHDOG_H_
+
+#include <memory>
+#include <string>
+
+#include "parallel/activity.h"
+
+namespace lextra {
+
+class Watchdog {
+ public:
+  // Collective over all ranks of the job; MPI is up with MPI_THREAD_MULTIPLE.
+  // `activity` is this rank's.
+  Watchdog(std::shared_ptr<const Activity> activity, const std::string& host,
+           double timeout_seconds);
+  Watchdog(const Watchdog&) = delete;
+  // Without Stop() before it: this rank leaves the job by an exception. Nothing
+  // is sent.
+  ~Watchdog();
+
+  // Collective: returns when all ranks have come here, which is watched too.
+  void Stop();
+
+ private:
+  class Thread;
+  std::unique_ptr<Thread> thread_;
+};
+
+}  // namespace lextra
+
+#endif  // LEXTRA_PARALLEL_WATCHDOG_H_
