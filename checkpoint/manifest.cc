@@ -130,9 +130,9 @@ absl::Status CheckBox(const Manifest& manifest, const TensorIndex& tensor,
   const int64_t num_blocks = (num_bytes + kBlockBytes - 1) / kBlockBytes;
   if (HasChecksums(manifest) &&
       stored.block_crc32c_size() != (num_blocks > 1 ? num_blocks : 0)) {
-    return DamagedError(absl::StrFormat("%s has checksums of %d blocks, not %d",
-                                        Text(box), stored.block_crc32c_size(),
-                                        num_blocks));
+    return DamagedError(
+        absl::StrFormat("%s of %d blocks has %d checksums of blocks", Text(box),
+                        num_blocks, stored.block_crc32c_size()));
   }
   return absl::OkStatus();
 }

@@ -22,7 +22,7 @@ TEST(Status, EachClassHasItsExitCode) {
 
 TEST(Status, AForeignErrorNeverEndsAsSuccess) {
   EXPECT_EQ(ExitCodeOf(absl::InternalError("x")), ExitCode::kInput);
-  EXPECT_EQ(ExitCodeOf(absl::CancelledError("x")), ExitCode::kInput);
+  EXPECT_EQ(ExitCodeOf(absl::UnknownError("x")), ExitCode::kInput);
 }
 
 TEST(Status, ExitCodesAreTheDocumentedNumbers) {

@@ -8,6 +8,8 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "checkpoint/shard_file.h"
+#include "checkpoint/step_folders.h"
 #include "tests/checkpoint/files_of_test.h"
 
 namespace lextra {
@@ -37,6 +39,8 @@ Manifest GoodManifest() {
     manifest.add_files()->set_name(name);
     manifest.mutable_files()->rbegin()->set_bytes(64);
   }
+  manifest.mutable_files(0)->set_header_bytes(8);
+  manifest.mutable_files(1)->set_header_bytes(16);
   TensorIndex* weight = manifest.add_tensors();
   weight->set_name("weight");
   weight->set_dtype("F32");
@@ -95,9 +99,56 @@ TEST_F(ManifestTest, RefusesWhatIsNotAManifest) {
   EXPECT_THAT(ErrorOf(ReadManifest(folder())), HasSubstr("not a manifest"));
   Put(kManifestName, "{\"format_version\": 1, \"colour\": 3}");
   EXPECT_THAT(ErrorOf(ReadManifest(folder())), HasSubstr("colour"));
-  Put(kManifestName, "{\"format_version\": 2, \"colour\": 3}");
+  Put(kManifestName, "{\"format_version\": 2}");
   EXPECT_THAT(ErrorOf(ReadManifest(folder())),
-              HasSubstr("format version is 2, this program reads 1"));
+              HasSubstr("its digest is missing"));
+  Put(kManifestName, "{\"colour\": 3}");
+  EXPECT_THAT(ErrorOf(ReadManifest(folder())),
+              HasSubstr("format version is 0, at least 1 is"));
+}
+
+TEST_F(ManifestTest, ANewerVersionIsRefusedByNameAndIsNotDamage) {
+  Manifest newer = GoodManifest();
+  newer.set_format_version(kManifestVersion + 1);
+  newer.set_min_reader_version(kManifestVersion + 1);
+  newer.set_program("lextra 9.9");
+  const absl::Status status = ParseManifest(ManifestText(newer)).status();
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kCheckpoint);
+  EXPECT_FALSE(IsDamaged(status));
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("format version is 3"), HasSubstr("lextra 9.9"),
+                    HasSubstr("reads versions up to 2")));
+  // One that says that we may read it has fields that we don't know.
+  newer.set_min_reader_version(kManifestVersion);
+  EXPECT_TRUE(ParseManifest(ManifestText(newer)).ok());
+}
+
+TEST_F(ManifestTest, AnyFlippedBitOrMissingByteOfTheTextIsDamage) {
+  const std::string text = ManifestText(GoodManifest());
+  ASSERT_TRUE(ParseManifest(text).ok());
+  const auto accepted = [](const std::string& damaged) {
+    const absl::StatusOr<Manifest> manifest = ParseManifest(damaged);
+    if (manifest.ok()) return true;
+    EXPECT_TRUE(IsDamaged(manifest.status())) << manifest.status();
+    return false;
+  };
+  for (size_t i = 0; i < text.size(); ++i) {
+    EXPECT_FALSE(accepted(text.substr(0, i))) << "cut off at " << i;
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string flipped = text;
+      flipped[i] = static_cast<char>(flipped[i] ^ (1 << bit));
+      EXPECT_FALSE(accepted(flipped)) << "byte " << i << " bit " << bit;
+    }
+  }
+  EXPECT_FALSE(accepted(text + " "));
+}
+
+TEST_F(ManifestTest, RefusesBlocksWithoutChecksums) {
+  EXPECT_THAT(
+      ErrorAfter([](Manifest* manifest) {
+        manifest->mutable_tensors(0)->mutable_boxes(0)->add_block_crc32c(1);
+      }),
+      HasSubstr("of 1 blocks has 1 checksums of blocks"));
 }
 
 TEST_F(ManifestTest, RefusesFilesThatAreMissingOrOfAnotherSize) {
@@ -169,7 +220,8 @@ TEST_F(ManifestTest, RefusesBoxesOutsideTheirFile) {
       box->set_file_offset(file_offset);
     });
   };
-  EXPECT_EQ(placed(1, 0), "accepted");
+  EXPECT_EQ(placed(1, 16), "accepted");
+  EXPECT_THAT(placed(1, 12), HasSubstr("leave bytes out or share some"));
   EXPECT_THAT(placed(1, 6), HasSubstr("aligned within the 64"));
   EXPECT_THAT(placed(1, 20), HasSubstr("aligned within the 64"));
   EXPECT_THAT(placed(1, -4), HasSubstr("aligned within the 64"));
@@ -203,8 +255,12 @@ TEST_F(ManifestTest, ManySlicesAreCheckedQuickly) {
   tensor->set_dtype("U8");
   tensor->add_shape(1);
   tensor->add_shape(kSlices);
+  ShardFile* file = manifest.add_files();
+  file->set_name("c.safetensors");
+  file->set_header_bytes(8);
+  file->set_bytes(8 + kSlices);
   for (int i = 0; i < kSlices; ++i) {
-    *tensor->add_boxes() = MakeBox({0, i}, {1, 1}, 0, 0);
+    *tensor->add_boxes() = MakeBox({0, i}, {1, 1}, 2, 8 + i);
   }
   EXPECT_TRUE(CheckManifest(manifest).ok());
   tensor->mutable_boxes(7)->set_offset(1, 8);

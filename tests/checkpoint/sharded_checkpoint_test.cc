@@ -19,6 +19,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "checkpoint/checkpoint_saver.h"
+#include "checkpoint/step_folders.h"
 #include "parallel/agreement.h"
 #include "tests/testing/golden.h"
 #include "tests/testing/mpi_world.h"
@@ -31,6 +33,9 @@ namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+
+// Of the model under test.
+constexpr int kMaxTensor = 4;
 
 struct MeshLayout {
   int data = 1;
@@ -73,6 +78,7 @@ ShardedTensor ShardOf(const WholeTensor& whole, MeshLayout layout, int rank) {
   ShardedTensor shard;
   shard.name = whole.name;
   shard.global_shape = whole.values.sizes().vec();
+  shard.split_dim = whole.split_dim;
   shard.box = Box::Whole(shard.global_shape);
   shard.tensor = whole.values;
   if (whole.split_dim >= 0) {
@@ -119,7 +125,16 @@ class CheckpointTest : public ::testing::Test {
     TrainingState state;
     state.set_step(step);
     state.set_tokens_seen(step * 1000);
-    return SaveCheckpoint(*world_, run_folder_, state, tensors, keep_last);
+    CheckpointSaver saver(
+        *world_,
+        {.run_folder = run_folder_,
+         .origin = {},
+         .retention = {.keep_last = keep_last, .keep_every = 0},
+         .max_tensor = kMaxTensor},
+        tensors);
+    saver.Start(state, tensors);
+    saver.Finish();
+    return saver.TakeOutcomes().at(0).status;
   }
 
   std::string StepFolder(int64_t step) const {
@@ -259,8 +274,9 @@ TEST_F(CheckpointTest, ReplicasShareTheWritingAndNothingIsWrittenTwice) {
 }
 
 TEST_F(CheckpointTest, ReadsAtMostFivePercentMoreThanItNeeds) {
-  const std::vector<WholeTensor> model = {{"rows", at::rand({256, 512}), 0},
-                                          {"columns", at::rand({256, 512}), 1},
+  // Blocks of a MiB would cut the shards of any layout in the middle.
+  const std::vector<WholeTensor> model = {{"rows", at::rand({1536, 512}), 0},
+                                          {"columns", at::rand({512, 1536}), 1},
                                           {"replicated", at::rand({256, 256})}};
   // The same numbers on all ranks.
   for (const WholeTensor& whole : model) world_->Broadcast(whole.values, 0);
@@ -283,24 +299,35 @@ TEST_F(CheckpointTest, ReadsAtMostFivePercentMoreThanItNeeds) {
   }
 }
 
-TEST_F(CheckpointTest, KeepsTheNewest) {
+TEST_F(CheckpointTest, KeepsTheNewestThatWereReadBack) {
   const auto shards = ShardsOf(Model(), {world_->size(), 1}, world_->rank());
-  for (const int64_t step : {10, 20, 30, 40}) {
-    ASSERT_TRUE(Save(step, shards).ok());
+  CheckpointSaver saver(*world_,
+                        {.run_folder = run_folder_,
+                         .origin = {},
+                         .retention = {.keep_last = 2, .keep_every = 20},
+                         .max_tensor = kMaxTensor},
+                        shards);
+  for (const int64_t step : {10, 20, 30, 40, 50}) {
+    TrainingState state;
+    state.set_step(step);
+    state.set_tokens_seen(step * 1000);
+    saver.Start(state, shards);
   }
-  EXPECT_THAT(NamesInRunFolder(),
-              ElementsAre("latest", "step-00000030", "step-00000040"));
-  ExpectLoads(30, {1, 1}, 0);
+  saver.Finish();
+  EXPECT_EQ(saver.TakeOutcomes().size(), 5u);
+  EXPECT_THAT(
+      NamesInRunFolder(),
+      ElementsAre("latest", "step-00000020", "step-00000040", "step-00000050"));
+  ExpectLoads(20, {1, 1}, 0);
   std::string latest;
   std::ifstream(run_folder_ + "/latest") >> latest;
-  EXPECT_EQ(latest, "40");
-  // Set back: the new one stays, and the newest beside it.
-  ASSERT_TRUE(Save(5, shards).ok());
-  EXPECT_THAT(NamesInRunFolder(),
-              ElementsAre("latest", "step-00000005", "step-00000040"));
+  EXPECT_EQ(latest, "50");
+  // Another saver has read back only its own: nothing goes.
+  ASSERT_TRUE(Save(60, shards).ok());
+  EXPECT_EQ(NamesInRunFolder().size(), 5u);
 }
 
-TEST_F(CheckpointTest, KilledSaveIsNotListedAndGoesAtTheNextSave) {
+TEST_F(CheckpointTest, KilledSaveIsNotListedAndGoesWithTheLeftovers) {
   const auto shards = ShardsOf(Model(), {world_->size(), 1}, world_->rank());
   ASSERT_TRUE(Save(10, shards).ok());
   if (IsRankZero()) {
@@ -314,6 +341,7 @@ TEST_F(CheckpointTest, KilledSaveIsNotListedAndGoesAtTheNextSave) {
   ASSERT_TRUE(folders.ok());
   EXPECT_THAT(*folders, ElementsAre(StepFolder(10)));
   ASSERT_TRUE(Save(20, shards).ok());
+  if (IsRankZero()) EXPECT_EQ(RemoveLeftovers(run_folder_), absl::OkStatus());
   EXPECT_THAT(NamesInRunFolder(),
               ElementsAre("latest", "step-00000010", "step-00000020"));
 }
@@ -425,25 +453,49 @@ TEST_F(LoadErrorTest, BoxBeyondTheTensorIsTheCallersMistake) {
                c10::Error);
 }
 
-TEST_F(LoadErrorTest, ShardOfAnotherSaveOrWithOtherTensorsIsRefused) {
-  const ShardedTensor wanted = EmptyShards(Model(), {1, 1}, 0)[0];
-  Manifest manifest = manifest_;
-  manifest_.set_save_id("77");
-  EXPECT_THAT(ErrorOf(wanted), HasSubstr("but the manifest to '77'"));
-  manifest_ = manifest;
-  for (TensorIndex& index : *manifest_.mutable_tensors()) {
-    for (StoredBox& box : *index.mutable_boxes()) {
-      box.set_file_offset(box.file_offset() + 8);
+TEST_F(LoadErrorTest, ShardOfAnotherSaveIsRefused) {
+  ASSERT_TRUE(
+      Save(20, ShardsOf(Model(), {world_->size(), 1}, world_->rank())).ok());
+  world_->Barrier();
+  if (IsRankZero()) {
+    for (const ShardFile& file : manifest_.files()) {
+      fs::copy_file(StepFolder(20) + "/" + file.name(),
+                    StepFolder(10) + "/" + file.name(),
+                    fs::copy_options::overwrite_existing);
     }
   }
-  EXPECT_THAT(ErrorOf(wanted), HasSubstr("but the file has F32 [8, 6] at"));
-  manifest_ = manifest;
-  for (TensorIndex& index : *manifest_.mutable_tensors()) {
-    if (index.name() == "rows") index.set_name("ranks");
+  world_->Barrier();
+  EXPECT_THAT(ErrorOf(EmptyShards(Model(), {1, 1}, 0)[0]),
+              HasSubstr("or the file of another save"));
+}
+
+TEST_F(LoadErrorTest, NoByteOfADamagedBlockReachesATensor) {
+  // One byte at the end of each shard, in the bytes of some tensor.
+  world_->Barrier();
+  if (IsRankZero()) {
+    for (const ShardFile& file : manifest_.files()) {
+      std::fstream shard(StepFolder(10) + "/" + file.name(),
+                         std::ios::in | std::ios::out | std::ios::binary);
+      shard.seekg(-1, std::ios::end);
+      const char byte = static_cast<char>(shard.peek() ^ 0x10);
+      shard.seekp(-1, std::ios::end);
+      shard.put(byte);
+    }
   }
-  ShardedTensor renamed = wanted;
-  renamed.name = "ranks";
-  EXPECT_THAT(ErrorOf(renamed), HasSubstr("no such tensor"));
+  world_->Barrier();
+  int num_damaged = 0;
+  for (const ShardedTensor& wanted : EmptyShards(Model(), {1, 1}, 0)) {
+    const absl::Status status =
+        LoadTensors(StepFolder(10), manifest_, {wanted});
+    if (status.ok()) continue;
+    ++num_damaged;
+    EXPECT_TRUE(IsDamaged(status)) << status;
+    EXPECT_THAT(std::string(status.message()),
+                AllOf(HasSubstr("tensor '" + wanted.name + "'"),
+                      HasSubstr("was saved")));
+  }
+  EXPECT_GE(num_damaged, 1);
+  EXPECT_LE(num_damaged, world_->size());
 }
 
 TEST_F(LoadErrorTest, DamagedShardHeaderIsRefused) {
