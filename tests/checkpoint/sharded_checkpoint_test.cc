@@ -341,7 +341,9 @@ TEST_F(CheckpointTest, KilledSaveIsNotListedAndGoesWithTheLeftovers) {
   ASSERT_TRUE(folders.ok());
   EXPECT_THAT(*folders, ElementsAre(StepFolder(10)));
   ASSERT_TRUE(Save(20, shards).ok());
-  if (IsRankZero()) EXPECT_EQ(RemoveLeftovers(run_folder_), absl::OkStatus());
+  if (IsRankZero()) {
+    EXPECT_EQ(RemoveLeftovers(run_folder_), absl::OkStatus());
+  }
   EXPECT_THAT(NamesInRunFolder(),
               ElementsAre("latest", "step-00000010", "step-00000020"));
 }
