@@ -137,6 +137,7 @@ void Metrics::Record(const Step& step) {
   line["mem_gib"] = PeakMemoryGib();
   line["step_s"] = seconds;
   line["skipped"] = step.skipped_steps;
+  line["batch_hash"] = step.batch_hash;
   line["time"] = Now();
   AppendLine(line.dump() + "\n");
 }

@@ -31,6 +31,7 @@ class Metrics {
     double gradient_norm = 0;
     double learning_rate = 0;
     int64_t skipped_steps = 0;
+    int64_t batch_hash = 0;  // train_step.h
   };
   // Call after every step; writes when it is due (step 1, every every_steps,
   // the last). A line that can't be written (a full disk) is a warning:

@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <span>
 
+#include "base/crc32c.h"
 #include "trainer/gradient_norm.h"
 
 namespace lextra {
@@ -21,6 +24,17 @@ TrainStep::TrainStep(const RunConfig& config, DeviceMesh& mesh,
       reducer_(parameters_, mesh.data(), config.parallel().bucket_bytes()),
       optimizer_(parameters_, config.optimizer()),
       spikes_(config.optimizer().skip_z_score()) {}
+
+double TrainStep::HashOf(const at::Tensor& tokens_BT1) const {
+  const size_t sample_bytes = tokens_BT1.size(1) * tokens_BT1.element_size();
+  const auto* bytes =
+      static_cast<const std::byte*>(tokens_BT1.const_data_ptr());
+  double sum = 0;
+  for (int64_t sample = 0; sample < tokens_BT1.size(0); ++sample) {
+    sum += Crc32c(std::span(bytes + sample * sample_bytes, sample_bytes));
+  }
+  return sum;
+}
 
 at::Tensor TrainStep::Loss(const at::Tensor& tokens_BT1, double scale) {
   const int64_t length = tokens_BT1.size(1) - 1;
@@ -41,20 +55,23 @@ StepResult TrainStep::Run(const at::Tensor& tokens_BT1, double learning_rate) {
       1.0 / (static_cast<double>(config_.data().global_batch()) *
              config_.model().training_length());
   parameters_.ZeroGradients();
-  at::Tensor loss = at::zeros({1}, at::kDouble);
+  // Exact in fp64: sums of 32-bit numbers.
+  const at::Tensor loss_and_hash = at::zeros({2}, at::kDouble);
+  loss_and_hash[1] = HashOf(tokens_BT1);
   for (int64_t begin = 0; begin < num_samples; begin += micro_batch) {
     if (begin + micro_batch >= num_samples) reducer_.Start();
     const at::Tensor part = Loss(
         tokens_BT1.narrow(0, begin, std::min(micro_batch, num_samples - begin)),
         scale);
     part.backward();
-    loss += part.detach();
+    loss_and_hash[0] += part.detach();
   }
   reducer_.Finish();
-  mesh_.data().AllReduce(loss, ReduceOp::kSum);
+  mesh_.data().AllReduce(loss_and_hash, ReduceOp::kSum);
 
   StepResult result;
-  result.loss = loss.item<double>();
+  result.loss = loss_and_hash[0].item<double>();
+  result.batch_hash = loss_and_hash[1].item<int64_t>();
   result.gradient_norm = GlobalGradientNorm(parameters_, mesh_.tensor());
   at::Tensor finite = at::ones({1}, at::kLong);
   if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) {

@@ -27,6 +27,9 @@ namespace lextra {
 struct StepResult {
   double loss = 0;  // mean over the global batch, nats a token
   double gradient_norm = 0;
+  // Sum of the samples' CRC-32C over the global batch: tells whether two runs
+  // saw the same tokens, whatever the layout of their ranks.
+  int64_t batch_hash = 0;
   // How far loss or gradient norm rose above the last ones (spike_detector.h).
   double z_score = 0;
   bool skipped = false;     // nothing was changed, because
@@ -53,6 +56,7 @@ class TrainStep {
   SpikeDetector& spikes() { return spikes_; }
 
  private:
+  double HashOf(const at::Tensor& tokens_BT1) const;
   at::Tensor Loss(const at::Tensor& tokens_BT1, double scale);
 
   const RunConfig& config_;

@@ -113,7 +113,8 @@ absl::Status Trainer::Step() {
          .loss = result.loss,
          .gradient_norm = result.gradient_norm,
          .learning_rate = learning_rate,
-         .skipped_steps = static_cast<int64_t>(state_.skipped_steps())});
+         .skipped_steps = static_cast<int64_t>(state_.skipped_steps()),
+         .batch_hash = result.batch_hash});
   }
   return absl::OkStatus();
 }

@@ -6,6 +6,9 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "checkpoint/checkpoint_copy.h"
+#include "checkpoint/shard_file.h"
+
 namespace lextra::testing {
 namespace {
 
@@ -21,15 +24,16 @@ evaluation { every_steps: 10 validation_samples: 8 }
 logging { every_steps: 1 }
 )";
 
-std::string Variable(const char* name, const char* otherwise) {
+std::string Variable(const char* name, const std::string& otherwise) {
   const char* value = std::getenv(name);
   return value != nullptr ? value : otherwise;
 }
 
 // The values of `key` in metrics.jsonl by step.
-std::map<int64_t, double> MetricsOf(const std::string& run_folder,
-                                    const char* key) {
-  std::map<int64_t, double> values;
+template <typename Value>
+std::map<int64_t, Value> MetricsOf(const std::string& run_folder,
+                                   const char* key) {
+  std::map<int64_t, Value> values;
   std::istringstream lines(ReadText(run_folder + "/metrics.jsonl"));
   for (std::string line; std::getline(lines, line);) {
     const nlohmann::json object = nlohmann::json::parse(line);
@@ -82,11 +86,44 @@ ProcessResult RunWell(const Arguments& command) {
 }
 
 std::map<int64_t, double> LossesOf(const std::string& run_folder) {
-  return MetricsOf(run_folder, "loss");
+  return MetricsOf<double>(run_folder, "loss");
 }
 
 std::map<int64_t, double> ValidationLossesOf(const std::string& run_folder) {
-  return MetricsOf(run_folder, "validation_loss");
+  return MetricsOf<double>(run_folder, "validation_loss");
+}
+
+std::map<int64_t, int64_t> BatchHashesOf(const std::string& run_folder) {
+  return MetricsOf<int64_t>(run_folder, "batch_hash");
+}
+
+std::map<std::string, uint32_t> ChecksumsOf(const std::string& step_folder) {
+  std::map<std::string, uint32_t> checksums;
+  const absl::StatusOr<Manifest> manifest = VerifyCheckpoint(step_folder);
+  EXPECT_TRUE(manifest.ok()) << manifest.status();
+  if (!manifest.ok()) return checksums;
+  for (const TensorIndex& tensor : manifest->tensors()) {
+    for (const StoredBox& box : tensor.boxes()) {
+      checksums[StoredName(tensor.name(), BoxOf(box).offset)] = box.crc32c();
+    }
+  }
+  return checksums;
+}
+
+int CountFrom(const char* variable, int otherwise) {
+  return std::atoi(Variable(variable, std::to_string(otherwise)).c_str());
+}
+
+Arguments WithFaults(const std::string& rules, const Arguments& command) {
+  return Arguments{"env", "LEXTRA_FAULTS=" + rules} + command;
+}
+
+std::string LineWith(const std::string& word, const std::string& text) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find(word) != std::string::npos) return line;
+  }
+  return "";
 }
 
 std::string ReadText(const std::string& path) {

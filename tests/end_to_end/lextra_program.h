@@ -36,6 +36,23 @@ ProcessResult RunWell(const Arguments& command);
 std::map<int64_t, double> LossesOf(const std::string& run_folder);
 std::map<int64_t, double> ValidationLossesOf(const std::string& run_folder);
 
+// Of every step: tells which tokens it read.
+std::map<int64_t, int64_t> BatchHashesOf(const std::string& run_folder);
+
+// The CRC-32C of every stored box of a checkpoint, once all its bytes have been
+// read and compared with them: two that are equal are equal bit for bit.
+std::map<std::string, uint32_t> ChecksumsOf(const std::string& step_folder);
+
+// A number that an environment variable may set: how often a test repeats what
+// the long runs do more often (README.md).
+int CountFrom(const char* variable, int otherwise);
+
+// The command with the faults of base/system_calls.h.
+Arguments WithFaults(const std::string& rules, const Arguments& command);
+
+// The first line of a text that holds a word; empty if none does.
+std::string LineWith(const std::string& word, const std::string& text);
+
 std::string ReadText(const std::string& path);
 void WriteText(const std::string& path, const std::string& text);
 
