@@ -16,9 +16,9 @@ namespace lextra {
 namespace {
 
 constexpr int64_t kLengthBytes = 8;
-// The format allows 100 MB; a parsed header takes ten times its bytes, and ours
-// have less than 100 a tensor.
-constexpr uint64_t kMaxHeaderBytes = uint64_t{16} << 20;
+// The format allows 100 MB; a parsed header takes twenty times its bytes, and
+// ours have less than 100 a tensor.
+constexpr uint64_t kMaxHeaderBytes = uint64_t{8} << 20;
 constexpr size_t kMaxDims = 64;  // as many as LibTorch's own kernels take
 constexpr int64_t kAlignment = 8;
 constexpr char kMetadataKey[] = "__metadata__";
@@ -305,12 +305,15 @@ std::string HeaderJson(const Metadata& metadata,
                        const std::vector<TensorEntry>& tensors) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header[kMetadataKey] = metadata;
+  // Names are unique; looking each up in an ordered object takes its length.
+  auto& entries = header.get_ref<nlohmann::ordered_json::object_t&>();
   for (const TensorEntry& tensor : tensors) {
-    nlohmann::ordered_json& entry = header[tensor.name];
+    nlohmann::ordered_json entry;
     entry["dtype"] = tensor.dtype;
     entry["shape"] = tensor.shape;
     entry["data_offsets"] = {tensor.file_offset,
                              tensor.file_offset + tensor.num_bytes};
+    entries.emplace_back(tensor.name, std::move(entry));
   }
   return header.dump();
 }
