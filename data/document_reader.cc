@@ -16,7 +16,11 @@
 namespace lextra {
 namespace {
 
-constexpr size_t kFirstBufferBytes = size_t{1} << 20;
+// One byte more than allowed tells what is too long.
+size_t FirstBufferBytes(size_t max_bytes) {
+  return std::min(size_t{1} << 20, max_bytes + 1);
+}
+
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 bool HasExtension(std::string_view name,
@@ -189,7 +193,7 @@ class DocumentReader::Lines {
         max_bytes_(max_bytes),
         stream_(stream),
         buffer_(buffer) {
-    if (buffer_->size() < kFirstBufferBytes) buffer_->resize(kFirstBufferBytes);
+    if (buffer_->empty()) buffer_->resize(FirstBufferBytes(max_bytes));
   }
 
   // False at the end. `line` is valid until the next call.
@@ -243,7 +247,6 @@ class DocumentReader::Lines {
     begin_ = 0;
     if (end_ < buffer_->size()) return absl::OkStatus();
     if (end_ > max_bytes_) return TooLong();
-    // One byte more than allowed tells a line that is too long.
     buffer_->resize(std::min(2 * buffer_->size(), max_bytes_ + 1));
     return absl::OkStatus();
   }
@@ -270,7 +273,9 @@ absl::Status DocumentReader::Read(const std::string& path, Visitor visit) {
 absl::Status DocumentReader::ReadWhole(const std::string& path, Visitor visit) {
   LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<InputStream> stream,
                           InputStream::Open(path, &stored_bytes_));
-  if (buffer_.size() < kFirstBufferBytes) buffer_.resize(kFirstBufferBytes);
+  if (buffer_.empty()) {
+    buffer_.resize(FirstBufferBytes(options_.max_document_bytes));
+  }
   size_t size = 0;
   while (true) {
     if (size == buffer_.size()) {

@@ -7,7 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace lextra;
-  constexpr size_t kMaxBytes = 1 << 16;
+  constexpr size_t kMaxBytes = 1 << 12;
   if (size == 0) return 0;
   const int kind = data[0] & 7;
   std::string name = (kind & 2) != 0 ? "a.jsonl" : "a.txt";
