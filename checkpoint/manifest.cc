@@ -271,9 +271,12 @@ std::string ManifestText(const Manifest& manifest) {
   const auto printed =
       google::protobuf::util::MessageToJsonString(manifest, &json, options);
   if (!printed.ok()) std::abort();  // every field of ours can be printed
-  json.pop_back();                  // the closing brace
-  const std::string digest = Sha256(json);
-  return absl::StrCat(json, std::string(kDigestOpening), digest,
+  return WithDigest(json);
+}
+
+std::string WithDigest(const std::string& json) {
+  const std::string body = json.substr(0, json.rfind('}'));
+  return absl::StrCat(body, std::string(kDigestOpening), Sha256(body),
                       std::string(kDigestClosing));
 }
 

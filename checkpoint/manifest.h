@@ -27,6 +27,8 @@ inline constexpr int64_t kBlockBytes = int64_t{1} << 20;
 // digest of everything before it. DamagedError where the digest or the content
 // is wrong; CheckpointError where a newer program is needed.
 std::string ManifestText(const Manifest& manifest);
+// The JSON object `json` with its digest as last field.
+std::string WithDigest(const std::string& json);
 absl::StatusOr<Manifest> ParseManifest(const std::string& text);
 
 // The manifest of a step folder, checked by CheckManifest, and its files: plain

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "checkpoint/sharded_checkpoint.h"
+#include "checkpoint/step_folders.h"
 #include "config/load.h"
 #include "tests/testing/golden.h"
 
