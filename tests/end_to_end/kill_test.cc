@@ -1,15 +1,16 @@
-// A rank that dies takes all ranks down, and the run goes on from its last
-// checkpoint as if nothing had happened.
+// Ranks that die by SIGKILL, at random moments and at every named point of a
+// save: the same command, started again without a person, brings the run to the
+// same end, bit for bit.
 #include <gmock/gmock.h>
 #include <signal.h>
 
-#include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <functional>
 #include <random>
+#include <regex>
 #include <thread>
 
+#include "absl/strings/str_format.h"
 #include "tests/end_to_end/lextra_program.h"
 
 namespace lextra::testing {
@@ -17,114 +18,163 @@ namespace {
 
 namespace fs = std::filesystem;
 using std::chrono::duration;
+using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr int kRanks = 4;
-constexpr int kSteps = 40;
+constexpr int kSteps = 12;
 constexpr double kSecondsToDie = 5;
 
-// Lines of metrics.jsonl so far.
-int64_t StepsDone(const std::string& run_folder) {
-  if (!fs::exists(run_folder + "/metrics.jsonl")) return 0;
-  const std::string text = ReadText(run_folder + "/metrics.jsonl");
-  return std::count(text.begin(), text.end(), '\n');
-}
-
-// A save is being written at this moment.
-bool SaveIsInProgress(const std::string& run_folder) {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(run_folder, error)) {
-    if (entry.path().filename().string().starts_with(".tmp-")) return true;
-  }
-  return false;
-}
+// Where a save, or the deletion after it, can be cut off, in its order
+// (base/system_calls.h, KillPoint), and whether all ranks come there.
+struct KillPoint {
+  const char* name;
+  bool on_all_ranks = false;
+};
+constexpr KillPoint kPoints[] = {{"save_begun"},
+                                 {"copied", true},
+                                 {"shard_created", true},
+                                 {"box_written", true},
+                                 {"shard_written", true},
+                                 {"shard_durable", true},
+                                 {"gathered", true},
+                                 {"manifest_written"},
+                                 {"manifest_durable"},
+                                 {"folder_durable"},
+                                 {"renamed"},
+                                 {"committed"},
+                                 {"named_latest"},
+                                 {"trashed"},
+                                 {"pruned"}};
 
 class KillTest : public EndToEndTest {
  protected:
-  static Arguments TrainFourRanks(const std::string& run_folder,
+  static Arguments TrainFourRanks(const std::string& run_folder, int num_steps,
                                   int steps_between_saves) {
     return LextraOn(
         kRanks,
         Train(run_folder, {"parallel.data=2", "parallel.tensor=2",
-                           "schedule.num_steps=" + std::to_string(kSteps),
+                           "schedule.num_steps=" + std::to_string(num_steps),
                            "evaluation.every_steps=0",
                            "checkpoint.every_steps=" +
                                std::to_string(steps_between_saves)}));
   }
 
-  static void SetUpTestSuite() {
-    EndToEndTest::SetUpTestSuite();
-    RunWell(TrainFourRanks(Path("uninterrupted"), 0));
-  }
-  static std::map<int64_t, double> UninterruptedLosses() {
-    return LossesOf(Path("uninterrupted"));
+  static std::string LastStep(const std::string& run_folder, int num_steps) {
+    return absl::StrFormat("%s/step-%08d", run_folder, num_steps);
   }
 
-  // Starts a run, kills one of its ranks when `it_is_time`, and waits for the
-  // end of all.
-  void StartAndKill(const Arguments& command, size_t rank,
-                    const std::function<bool()>& it_is_time);
+  // The run ended as the one that nobody disturbed.
+  static void ExpectSameEnd(const std::string& run, const std::string& whole,
+                            int num_steps) {
+    EXPECT_EQ(LossesOf(run), LossesOf(whole));
+    EXPECT_EQ(BatchHashesOf(run), BatchHashesOf(whole));
+    const auto checksums = ChecksumsOf(LastStep(run, num_steps));
+    EXPECT_FALSE(checksums.empty());
+    EXPECT_EQ(checksums, ChecksumsOf(LastStep(whole, num_steps)));
+  }
+
+  static void ExpectNothingLeftBehind(const std::string& run) {
+    for (const auto& entry : fs::directory_iterator(run)) {
+      const std::string name = entry.path().filename();
+      EXPECT_FALSE(name.starts_with(".")) << name;
+    }
+  }
 
   std::mt19937_64 random_{std::random_device()()};
 };
 
-void KillTest::StartAndKill(const Arguments& command, size_t rank,
-                            const std::function<bool()>& it_is_time) {
+// Kills a random rank after a random time, whatever the job does then. False
+// where the job ended first.
+bool StartAndKill(const Arguments& command, double seconds, size_t rank) {
   Process run(command);
-  while (!it_is_time()) {
-    ASSERT_FALSE(run.HasEnded()) << run.Output();
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  const std::vector<pid_t> ranks = ChildrenOf(run.pid());
-  ASSERT_EQ(ranks.size(), size_t{kRanks}) << run.Output();
   const auto start = steady_clock::now();
-  ASSERT_EQ(kill(ranks[rank], SIGKILL), 0);
+  std::vector<pid_t> ranks;
+  while (duration<double>(steady_clock::now() - start).count() < seconds ||
+         ranks.size() <= rank) {
+    if (run.HasEnded()) return false;
+    ranks = ChildrenOf(run.pid());
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  const auto killed_at = steady_clock::now();
+  if (kill(ranks[rank], SIGKILL) != 0) return false;
   const ProcessResult result = run.Wait(kLimitSeconds);
   EXPECT_TRUE(WaitUntilGone(ranks, kSecondsToDie));
-  EXPECT_LT(duration<double>(steady_clock::now() - start).count(),
+  EXPECT_LT(duration<double>(steady_clock::now() - killed_at).count(),
             kSecondsToDie);
-  EXPECT_NE(result.exit_code, 0);
+  EXPECT_NE(result.exit_code, 0) << result.output;
+  return true;
 }
 
-TEST_F(KillTest, AKilledRankEndsAllRanksAndTheRunGoesOn) {
-  const std::map<int64_t, double> expected = UninterruptedLosses();
-  for (const int steps_between_saves : {7, 1, 1}) {
-    const int64_t step = 2 + static_cast<int64_t>(random_() % (kSteps - 12));
-    const size_t rank = random_() % kRanks;
-    SCOPED_TRACE(::testing::Message()
-                 << "rank " << rank << " killed after step " << step
-                 << ", a save every " << steps_between_saves << " steps");
+// The last step that a pattern finds in a log; 0 where it finds none.
+int StepIn(const std::string& pattern, const std::string& log) {
+  int step = 0;
+  const std::regex regex(pattern);
+  for (std::sregex_iterator match(log.begin(), log.end(), regex), end;
+       match != end; ++match) {
+    step = std::stoi((*match)[1]);
+  }
+  return step;
+}
+
+TEST_F(KillTest, RunsKilledAtRandomEndAsIfNothingHadHappened) {
+  constexpr int kManySteps = 150;
+  const std::string whole = Path("undisturbed");
+  const ProcessResult undisturbed =
+      RunWell(TrainFourRanks(whole, kManySteps, 0));
+  const int num_kills = CountFrom("LEXTRA_RANDOM_KILLS", 24);
+  int num_killed = 0;
+  int num_runs = 0;
+  while (num_killed < num_kills) {
     const std::string run = Path("killed");
     fs::remove_all(run);
-    const Arguments command = TrainFourRanks(run, steps_between_saves);
-    StartAndKill(command, rank, [&] {
-      if (StepsDone(run) < step) return false;
-      // Anywhere within the next steps.
-      std::this_thread::sleep_for(std::chrono::microseconds(random_() % 50000));
-      return true;
-    });
-    if (HasFatalFailure()) return;
-    const ProcessResult resumed = RunWell(command);
-    EXPECT_EQ(LossesOf(run), expected) << resumed.output;
+    const int saves = 1 + static_cast<int>(random_() % 4);
+    const Arguments command = TrainFourRanks(run, kManySteps, saves);
+    // A few kills for each run, the first anywhere from its start to its end.
+    for (int i = 0; i < 8 && num_killed < num_kills; ++i) {
+      const double seconds =
+          undisturbed.seconds * static_cast<double>(random_() % 1000) / 1000;
+      if (!StartAndKill(command, seconds, random_() % kRanks)) break;
+      ++num_killed;
+    }
+    ++num_runs;
+    RunWell(command);
+    ExpectSameEnd(run, whole, kManySteps);
+    ExpectNothingLeftBehind(run);
+    if (HasFailure()) return;
   }
+  std::printf("random kills: %d in %d runs, all ended the same\n", num_killed,
+              num_runs);
 }
 
-TEST_F(KillTest, AKilledSaveNeverLooksLikeACheckpoint) {
-  const std::map<int64_t, double> expected = UninterruptedLosses();
-  for (size_t rank = 0; rank < 2; ++rank) {
-    SCOPED_TRACE(::testing::Message() << "rank " << rank);
-    const std::string run = Path("killed-save");
-    fs::remove_all(run);
-    const Arguments command = TrainFourRanks(run, 1);
-    StartAndKill(command, rank,
-                 [&] { return StepsDone(run) >= 3 && SaveIsInProgress(run); });
-    if (HasFatalFailure()) return;
-    const ProcessResult list = RunWell(Lextra({"checkpoint", "list", run}));
-    EXPECT_THAT(list.output, ::testing::Not(::testing::HasSubstr("MANIFEST")));
-    const ProcessResult resumed = RunWell(command + Arguments{"--resume=must"});
-    EXPECT_EQ(LossesOf(run), expected) << resumed.output;
-    EXPECT_FALSE(SaveIsInProgress(run)) << "what the dead save left is removed";
+TEST_F(KillTest, AKillAtAnyPointOfASaveLosesNothingThatWasReported) {
+  const std::string whole = Path("whole");
+  RunWell(TrainFourRanks(whole, kSteps, 0));
+  int num_killed = 0;
+  for (const KillPoint& point : kPoints) {
+    for (int rank = 0; rank < (point.on_all_ranks ? 2 : 1); ++rank) {
+      SCOPED_TRACE(absl::StrFormat("%s on rank %d", point.name, rank));
+      const std::string run = Path("killed-at-a-point");
+      fs::remove_all(run);
+      const Arguments command = TrainFourRanks(run, kSteps, 2);
+      // At the second save: the first is there.
+      const ProcessResult killed = RunProcess(
+          WithFaults(absl::StrFormat("@%s:2:kill:rank=%d", point.name, rank),
+                     command),
+          kLimitSeconds);
+      EXPECT_EQ(killed.exit_code, 137) << killed.output;
+      ++num_killed;
+      const ProcessResult resumed =
+          RunWell(command + Arguments{"--resume=must"});
+      EXPECT_EQ(LineWith("set aside", resumed.output), "");
+      EXPECT_GE(StepIn("resumed from .*: step ([0-9]+),", resumed.output),
+                StepIn("step +([0-9]+)/12 . checkpoint saved", killed.output));
+      ExpectSameEnd(run, whole, kSteps);
+      ExpectNothingLeftBehind(run);
+      if (HasFailure()) return;
+    }
   }
+  std::printf("kills at named points: %d, all ended the same\n", num_killed);
 }
 
 }  // namespace

@@ -1,0 +1,200 @@
+// Saving while training goes on, on real ranks, with storage that fails on
+// purpose.
+#include "checkpoint/checkpoint_saver.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/system_calls.h"
+#include "checkpoint/resume.h"
+#include "checkpoint/sharded_checkpoint.h"
+#include "checkpoint/step_folders.h"
+#include "parallel/agreement.h"
+#include "tests/testing/golden.h"
+#include "tests/testing/mpi_world.h"
+
+namespace lextra {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr int64_t kRows = 8;
+
+class CheckpointSaverTest : public ::testing::Test {
+ protected:
+  CheckpointSaverTest() : world_(testing::Session().World()) {
+    if (world_->rank() == 0) folder_.emplace();
+    run_folder_ =
+        BroadcastText(*world_, folder_ ? folder_->path() + "/run" : "", 0);
+    mine_ = at::zeros({kRows, 4});
+    saver_.emplace(*world_,
+                   CheckpointSaver::Options{
+                       .run_folder = run_folder_,
+                       .origin = {.run_id = "the run", .program = "a test"},
+                       .retention = {},
+                       .max_tensor = 1},
+                   Tensors());
+  }
+  ~CheckpointSaverTest() override {
+    saver_.reset();
+    world_->Barrier();
+  }
+
+  // One tensor, of which each rank has its rows.
+  std::vector<ShardedTensor> Tensors() const {
+    return {{.name = "rows",
+             .global_shape = {kRows * world_->size(), 4},
+             .box = {{kRows * world_->rank(), 0}, {kRows, 4}},
+             .tensor = mine_}};
+  }
+
+  void Start(int64_t step) {
+    TrainingState state;
+    state.set_step(step);
+    saver_->Start(state, Tensors());
+  }
+
+  // The outcome of a whole save.
+  absl::Status Save(int64_t step) {
+    Start(step);
+    saver_->Finish();
+    return saver_->TakeOutcomes().at(0).status;
+  }
+
+  // The value of this rank's elements in the newest checkpoint that is whole.
+  double Loaded(ResumeMode mode = {}) {
+    const at::Tensor loaded = at::full({kRows, 4}, -1.0, at::kFloat);
+    const absl::StatusOr<std::string> folder = LoadNewestValid(
+        *world_, run_folder_, mode,
+        [&](const std::string& step_folder, const Manifest& manifest) {
+          ShardedTensor wanted = Tensors()[0];
+          wanted.tensor = loaded;
+          return LoadTensors(step_folder, manifest, {wanted});
+        });
+    EXPECT_TRUE(folder.ok()) << folder.status();
+    return loaded.min().item<double>();
+  }
+
+  std::vector<int64_t> Steps() {
+    world_->Barrier();
+    std::vector<int64_t> steps;
+    for (const std::string& folder : ListCheckpoints(run_folder_).value()) {
+      steps.push_back(StepOf(folder).value());
+    }
+    world_->Barrier();
+    return steps;
+  }
+
+  std::unique_ptr<Communicator> world_;
+  std::optional<testing::TemporaryFolder> folder_;
+  std::string run_folder_;
+  at::Tensor mine_;
+  std::optional<CheckpointSaver> saver_;
+};
+
+TEST_F(CheckpointSaverTest, WritesWhatTheTensorsHeldWhenTheSaveWasStarted) {
+  mine_.fill_(3);
+  Start(1);
+  mine_.fill_(4);  // the training goes on
+  saver_->Finish();
+  const std::vector<SaveOutcome> outcomes = saver_->TakeOutcomes();
+  ASSERT_EQ(outcomes.size(), 1u);
+  EXPECT_EQ(outcomes[0].status, absl::OkStatus());
+  EXPECT_EQ(outcomes[0].step, 1);
+  EXPECT_EQ(outcomes[0].num_bytes, kRows * 4 * 4);
+  EXPECT_TRUE(saver_->is_idle());
+  EXPECT_EQ(Loaded(), 3);
+  const Manifest manifest =
+      ReadManifest(absl::StrCat(run_folder_, "/", StepFolderName(1))).value();
+  EXPECT_EQ(manifest.run_id(), "the run");
+  EXPECT_EQ(manifest.program(), "a test");
+}
+
+TEST_F(CheckpointSaverTest, TheNextSaveWaitsForTheLast) {
+  mine_.fill_(1);
+  Start(1);
+  mine_.fill_(2);
+  Start(2);
+  saver_->Finish();
+  EXPECT_EQ(saver_->TakeOutcomes().size(), 2u);
+  EXPECT_THAT(Steps(), ElementsAre(1, 2));
+  EXPECT_EQ(Loaded({ResumeMode::kStep, 1}), 1);
+}
+
+// Of every call that a save makes, on the first and on the last rank.
+TEST_F(CheckpointSaverTest,
+       AnyFailureOnAnyRankFailsTheSaveOnAllAndTheNextWorks) {
+  mine_.fill_(7);
+  ASSERT_EQ(Save(1), absl::OkStatus());
+  int64_t step = 1;
+  for (const int failing : {0, world_->size() - 1}) {
+    for (const char* call :
+         {"open", "write", "fsync", "close", "mkdir", "rename", "statvfs"}) {
+      const bool only_rank_zero =
+          call[0] == 'm' || call[0] == 'r' || call[0] == 's';
+      if (only_rank_zero && failing != 0) continue;
+      SCOPED_TRACE(absl::StrCat(call, " on rank ", failing));
+      std::optional<sys::ScopedFaults> faults;
+      faults.emplace(absl::StrCat(call, ":1:EIO:rank=", failing));
+      const absl::Status status = Save(++step);
+      faults.reset();
+      EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage) << status;
+      const std::string message(status.message());
+      EXPECT_EQ(BroadcastText(*world_, message, 0), message);
+      EXPECT_THAT(Steps(), ElementsAre(1));
+    }
+  }
+  EXPECT_EQ(Save(++step), absl::OkStatus());
+  EXPECT_THAT(Steps(), ElementsAre(1, step));
+}
+
+TEST_F(CheckpointSaverTest, ACommittedSaveThatCanNotBeReadBackIsReported) {
+  const int last = world_->size() - 1;
+  std::optional<sys::ScopedFaults> faults;
+  faults.emplace(absl::StrCat("read:1-:EIO:rank=", last));
+  Start(1);
+  saver_->Finish();
+  faults.reset();
+  const std::vector<SaveOutcome> outcomes = saver_->TakeOutcomes();
+  ASSERT_EQ(outcomes.size(), 2u);
+  EXPECT_EQ(outcomes[0].status, absl::OkStatus());
+  EXPECT_EQ(ExitCodeOf(outcomes[1].status), ExitCode::kStorage);
+  EXPECT_THAT(std::string(outcomes[1].status.message()),
+              HasSubstr("read back after the save"));
+  // A device that fails says nothing about what is stored.
+  EXPECT_THAT(Steps(), ElementsAre(1));
+}
+
+TEST_F(CheckpointSaverTest, StagesAreDoneWithoutTheOthers) {
+  Start(1);
+  // Four stages, each of which ends by itself.
+  for (int stage = 0; stage < 4; ++stage) {
+    EXPECT_FALSE(saver_->is_idle());
+    while (!saver_->StageIsDone()) {
+    }
+    world_->Barrier();
+    saver_->Advance();
+  }
+  EXPECT_TRUE(saver_->is_idle());
+  EXPECT_EQ(saver_->TakeOutcomes().size(), 1u);
+}
+
+TEST_F(CheckpointSaverTest, AReadThatFailsOnceIsTriedAgain) {
+  mine_.fill_(5);
+  ASSERT_EQ(Save(1), absl::OkStatus());
+  const sys::ScopedFaults faults("read:3:EIO:path=shard");
+  EXPECT_EQ(Loaded(), 5);
+  EXPECT_THAT(Steps(), ElementsAre(1));
+}
+
+}  // namespace
+}  // namespace lextra

@@ -1,0 +1,223 @@
+// Runs that meet damage, failing storage, another job or another layout, and
+// what they do about it without a person.
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+
+#include "absl/strings/str_format.h"
+#include "tests/end_to_end/lextra_program.h"
+
+namespace lextra::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+// Between layouts: sums of fp32 in another order, over a few dozen steps.
+constexpr double kOtherLayoutTolerance = 1e-5;
+
+std::string Step(const std::string& run_folder, int step) {
+  return absl::StrFormat("%s/step-%08d", run_folder, step);
+}
+
+void FlipABit(const std::string& path, int64_t place) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(place);
+  const char byte = static_cast<char>(file.peek() ^ 4);
+  file.seekp(place);
+  file.put(byte);
+  ASSERT_TRUE(file.good()) << path;
+}
+
+int NumDamaged(const std::string& run_folder) {
+  int count = 0;
+  for (const auto& entry : fs::directory_iterator(run_folder)) {
+    count += entry.path().filename().string().starts_with(".bad-");
+  }
+  return count;
+}
+
+class RecoveryTest : public EndToEndTest {
+ protected:
+  // Two ranks that save every fifth of 20 steps and keep all.
+  static Arguments TrainTwoRanks(const std::string& run_folder,
+                                 const Arguments& more = {}) {
+    return LextraOn(2, Train(run_folder, Arguments{"parallel.tensor=2",
+                                                   "checkpoint.every_steps=5",
+                                                   "checkpoint.keep_every=5"} +
+                                             more));
+  }
+};
+
+TEST_F(RecoveryTest, GoesOnFromTheNewestWholeCheckpointInTheSameLaunch) {
+  const std::string whole = Path("whole");
+  RunWell(TrainTwoRanks(whole));
+  // Ways to damage a step folder.
+  const std::function<void(const std::string&)> damages[] = {
+      [](const std::string& step) {
+        const std::string shard = step + "/shard-00001-of-00002.safetensors";
+        FlipABit(shard, static_cast<int64_t>(fs::file_size(shard)) - 100);
+      },
+      [](const std::string& step) { FlipABit(step + "/MANIFEST.json", 300); },
+      [](const std::string& step) {
+        fs::resize_file(step + "/shard-00000-of-00002.safetensors", 5000);
+      }};
+  for (int num_damaged = 1; num_damaged <= 3; ++num_damaged) {
+    SCOPED_TRACE(num_damaged);
+    const std::string run = Path("damaged");
+    fs::remove_all(run);
+    fs::copy(whole, run, fs::copy_options::recursive);
+    for (int i = 0; i < num_damaged; ++i) {
+      damages[i](Step(run, 20 - 5 * i));
+    }
+    const ProcessResult resumed = RunWell(TrainTwoRanks(run));
+    EXPECT_THAT(LineWith("resumed from", resumed.output),
+                HasSubstr(Step(run, 20 - 5 * num_damaged)));
+    EXPECT_EQ(NumDamaged(run), num_damaged);
+    EXPECT_EQ(LossesOf(run), LossesOf(whole));
+    EXPECT_EQ(ChecksumsOf(Step(run, 20)), ChecksumsOf(Step(whole, 20)));
+  }
+}
+
+TEST_F(RecoveryTest, NeverStartsFromScratchWhereNoCheckpointIsWhole) {
+  const std::string run = Path("all-damaged");
+  RunWell(TrainTwoRanks(run));
+  for (const int step : {5, 10, 15, 20}) {
+    FlipABit(Step(run, step) + "/shard-00000-of-00002.safetensors", 4);
+  }
+  // The first launch sets them aside; the next one still knows.
+  for (const char* words : {"none of its 4 checkpoint(s) is whole",
+                            "all its checkpoints were damaged"}) {
+    const ProcessResult refused = RunProcess(TrainTwoRanks(run), kLimitSeconds);
+    EXPECT_EQ(refused.exit_code, 4) << refused.output;
+    EXPECT_THAT(LineWith("lextra: error:", refused.output), HasSubstr(words));
+  }
+  EXPECT_EQ(NumDamaged(run), 4);
+}
+
+TEST_F(RecoveryTest, ResumesFromTheStepThatIsAskedFor) {
+  const std::string run = Path("set-back");
+  RunWell(TrainTwoRanks(run));
+  const std::map<int64_t, double> losses = LossesOf(run);
+  const auto checksums = ChecksumsOf(Step(run, 20));
+  const ProcessResult missing =
+      RunProcess(TrainTwoRanks(run, {"--resume=7"}), kLimitSeconds);
+  EXPECT_EQ(missing.exit_code, 4);
+  EXPECT_THAT(LineWith("lextra: error:", missing.output),
+              HasSubstr("there is no step-00000007"));
+  const ProcessResult back = RunWell(TrainTwoRanks(run, {"--resume=10"}));
+  EXPECT_THAT(back.output, AllOf(HasSubstr("resumed from " + Step(run, 10)),
+                                 HasSubstr("set back to step 10")));
+  EXPECT_EQ(LossesOf(run), losses);
+  EXPECT_EQ(ChecksumsOf(Step(run, 20)), checksums);
+}
+
+TEST_F(RecoveryTest, AFailedSaveKeepsTheTrainingGoing) {
+  const std::string whole = Path("no-faults");
+  RunWell(TrainTwoRanks(whole));
+  const std::string run = Path("full-for-a-while");
+  // The first save of rank 1 finds the disk full; later there is room.
+  const ProcessResult result = RunWell(
+      WithFaults("write:1-2:ENOSPC:path=.tmp-:rank=1", TrainTwoRanks(run)));
+  EXPECT_THAT(LineWith("is not saved", result.output),
+              AllOf(HasSubstr("step 5 is not saved (failure 1 in a row)"),
+                    HasSubstr("No space left on device")));
+  EXPECT_FALSE(fs::exists(Step(run, 5)));
+  EXPECT_EQ(LossesOf(run), LossesOf(whole));
+  EXPECT_EQ(ChecksumsOf(Step(run, 20)), ChecksumsOf(Step(whole, 20)));
+}
+
+TEST_F(RecoveryTest, StorageThatStaysBrokenEndsTheRunWithItsOwnCode) {
+  const std::string run = Path("full-for-ever");
+  RunWell(TrainTwoRanks(run, {"--stop_at_step=5"}));
+  const ProcessResult result = RunProcess(
+      WithFaults("fsync:1-:EIO:path=.tmp-", TrainTwoRanks(run)), kLimitSeconds);
+  EXPECT_EQ(result.exit_code, 8) << result.output;
+  EXPECT_THAT(LineWith("lextra: error:", result.output),
+              AllOf(HasSubstr("3 saves in a row failed"),
+                    HasSubstr("Input/output error")));
+  // What was saved before is as it was, and the run goes on when it can.
+  EXPECT_FALSE(ChecksumsOf(Step(run, 5)).empty());
+  RunWell(TrainTwoRanks(run, {"--resume=must"}));
+  EXPECT_EQ(LossesOf(run).size(), 20u);
+}
+
+TEST_F(RecoveryTest, LayoutsMayChangeMidRunAndTheTokensStayTheSame) {
+  struct Leg {
+    int data;
+    int tensor;
+    int last_step;
+  };
+  // Ranks: 1, 2, 4, 3, 2; the batch of 12 divides by each.
+  const Leg legs[] = {{1, 1, 4}, {2, 1, 8}, {2, 2, 12}, {3, 1, 16}, {1, 2, 20}};
+  const Arguments batch = {"data.global_batch=12"};
+  const std::string whole = Path("one-rank");
+  RunWell(Lextra(Train(whole, batch)));
+  const std::string run = Path("many-layouts");
+  for (const Leg& leg : legs) {
+    RunWell(LextraOn(
+        leg.data * leg.tensor,
+        Train(
+            run,
+            batch + Arguments{
+                        absl::StrFormat("parallel.data=%d", leg.data),
+                        absl::StrFormat("parallel.tensor=%d", leg.tensor),
+                        absl::StrFormat("--stop_at_step=%d", leg.last_step)})));
+  }
+  EXPECT_EQ(BatchHashesOf(run).size(), 20u);
+  EXPECT_EQ(BatchHashesOf(run), BatchHashesOf(whole));
+  const std::map<int64_t, double> expected = LossesOf(whole);
+  double largest = 0;
+  for (const auto& [step, loss] : LossesOf(run)) {
+    const double error = std::abs(loss / expected.at(step) - 1);
+    EXPECT_LE(error, kOtherLayoutTolerance) << "step " << step;
+    largest = std::max(largest, error);
+  }
+  std::printf("layouts changed mid-run: losses within %.1e of one rank's\n",
+              largest);
+}
+
+TEST_F(RecoveryTest, OfTwoJobsOnOneFolderOneWins) {
+  const int num_races = CountFrom("LEXTRA_RACES", 3);
+  for (int race = 0; race < num_races; ++race) {
+    const std::string run = Path("contested");
+    fs::remove_all(run);
+    // Long enough for the other to find it running.
+    const Arguments command =
+        TrainTwoRanks(run, {"schedule.num_steps=400",
+                            "checkpoint.every_steps=0", "--stop_at_step=400"});
+    Process first(command);
+    Process second(command);
+    const ProcessResult results[] = {first.Wait(kLimitSeconds),
+                                     second.Wait(kLimitSeconds)};
+    const int loser = results[0].exit_code == 0 ? 1 : 0;
+    EXPECT_EQ(results[1 - loser].exit_code, 0) << results[1 - loser].output;
+    EXPECT_EQ(results[loser].exit_code, 5) << results[loser].output;
+    EXPECT_THAT(LineWith("lextra: error:", results[loser].output),
+                AllOf(HasSubstr("belongs to a running job"),
+                      HasSubstr("process "), HasSubstr("on host ")));
+    EXPECT_LT(results[loser].seconds, results[1 - loser].seconds);
+    if (HasFailure()) return;
+  }
+  std::printf("two jobs on one folder: one winner in %d of %d\n", num_races,
+              num_races);
+}
+
+TEST_F(RecoveryTest, AnotherDataSetUnderTheSameNameIsRefused) {
+  const std::string run = Path("other-data");
+  RunWell(Lextra(Train(run, {"--stop_at_step=2"})));
+  const ProcessResult result = RunProcess(
+      Lextra(Train(run, {"data.train=" + ValidationData()})), kLimitSeconds);
+  EXPECT_EQ(result.exit_code, 4) << result.output;
+  EXPECT_THAT(LineWith("lextra: error:", result.output),
+              AllOf(HasSubstr("was trained on another data set"),
+                    HasSubstr("fingerprint")));
+}
+
+}  // namespace
+}  // namespace lextra::testing

@@ -1,0 +1,92 @@
+// Requests to stop: a committed checkpoint, the documented exit code, and a run
+// that goes on from there as if it had never stopped.
+#include <gmock/gmock.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <random>
+#include <thread>
+
+#include "tests/end_to_end/lextra_program.h"
+
+namespace lextra::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+constexpr int kSteps = 400;
+
+int64_t StepsDone(const std::string& run_folder) {
+  if (!fs::exists(run_folder + "/metrics.jsonl")) return 0;
+  const std::string text = ReadText(run_folder + "/metrics.jsonl");
+  return std::count(text.begin(), text.end(), '\n');
+}
+
+class StopTest : public EndToEndTest {
+ protected:
+  static Arguments TrainTwoRanks(const std::string& run_folder) {
+    return LextraOn(
+        2, Train(run_folder, {"parallel.data=2",
+                              "schedule.num_steps=" + std::to_string(kSteps),
+                              "evaluation.every_steps=0"}));
+  }
+
+  // Starts the run and sends mpirun the signal once some steps are done.
+  static ProcessResult StartAndSignal(const std::string& run, int signal,
+                                      int64_t after_step) {
+    Process process(TrainTwoRanks(run));
+    while (StepsDone(run) < after_step && !process.HasEnded()) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    kill(process.pid(), signal);
+    return process.Wait(kLimitSeconds);
+  }
+};
+
+TEST_F(StopTest, Usr1SavesAndEndsWithItsOwnCode) {
+  const std::string whole = Path("whole");
+  RunWell(TrainTwoRanks(whole));
+  std::mt19937_64 random{std::random_device()()};
+  const int num_stops = CountFrom("LEXTRA_STOPS", 4);
+  const std::string run = Path("stopped");
+  for (int i = 0; i < num_stops; ++i) {
+    fs::remove_all(run);
+    const ProcessResult stopped = StartAndSignal(
+        run, SIGUSR1, 1 + static_cast<int64_t>(random() % (kSteps / 4)));
+    EXPECT_EQ(stopped.exit_code, 75) << stopped.output;
+    const std::string line = LineWith("stopped on request", stopped.output);
+    EXPECT_THAT(line, HasSubstr("lextra: stopped on request after step"));
+    // No step was lost: the checkpoint is of the last step in the metrics.
+    const int64_t last_step = LossesOf(run).rbegin()->first;
+    EXPECT_THAT(line, HasSubstr(" " + std::to_string(last_step) + ","));
+    const ProcessResult list = RunWell(Lextra({"checkpoint", "verify", run}));
+    EXPECT_THAT(list.output, HasSubstr("whole"));
+    if (HasFailure()) return;
+  }
+  RunWell(TrainTwoRanks(run));
+  EXPECT_EQ(LossesOf(run), LossesOf(whole));
+  EXPECT_EQ(ChecksumsOf(run + "/step-00000400"),
+            ChecksumsOf(whole + "/step-00000400"));
+  std::printf("SIGUSR1 to mpirun: saved and 75 in %d of %d\n", num_stops,
+              num_stops);
+}
+
+// mpirun gives its ranks about a second after SIGTERM: enough for a small
+// model.
+TEST_F(StopTest, TermToTheRanksSavesToo) {
+  const std::string run = Path("terminated");
+  Process process(TrainTwoRanks(run));
+  while (StepsDone(run) < 3 && !process.HasEnded()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  // One rank is enough: all agree.
+  kill(ChildrenOf(process.pid()).at(1), SIGTERM);
+  const ProcessResult stopped = process.Wait(kLimitSeconds);
+  EXPECT_EQ(stopped.exit_code, 75) << stopped.output;
+  RunWell(Lextra({"checkpoint", "verify", run}));
+}
+
+}  // namespace
+}  // namespace lextra::testing
