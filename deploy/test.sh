@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Builds everything and passes every test. The last line counts them; tests that
-# can't run here (no GPU, no ../shared) are listed as skipped with their reason.
+# Builds everything and passes every test, then the unit tests of all code that
+# reads files under sanitizers, and each parser's fuzz target for 30 s. The last
+# line counts tests; those that can't run here (no GPU, no ../shared) are listed
+# as skipped with their reason.
 #
-#   deploy/test.sh [ctest arguments, for instance -L unit]
+#   deploy/test.sh [ctest arguments, for instance -L unit: then these tests alone]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,6 +32,12 @@ failed=$(grep -cE '\[  FAILED  \] [^ ]+ \([0-9]+ ms\)' "$log" || true)
 if ((skipped)); then
   echo "== skipped"
   grep -A1 -E ': Skipped$' "$log" | grep -vE ': Skipped$|^--' | sort | uniq -c || true
+fi
+if (($# == 0)); then
+  echo "== sanitizers"
+  deploy/sanitize.sh || status=1
+  echo "== fuzzing"
+  deploy/fuzz.sh --seconds="${LEXTRA_FUZZ_SECONDS:-30}" || status=1
 fi
 if ((status != 0 && failed == 0)); then failed=1; fi
 echo "$passed passed, $failed failed, $skipped skipped"
