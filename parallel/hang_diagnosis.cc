@@ -192,7 +192,8 @@ std::string HangDiagnosis::WaitText(const std::vector<int>& culprits) const {
       }
     }
   }
-  if (first < 0) return "; no rank waits for it yet";
+  // Where only one rank is known, so is nothing of who waits for it.
+  if (first < 0) return num_ranks_ == 1 ? "" : "; no rank waits for it yet";
   return absl::StrFormat("; %s waits: arrived %s; missing %s",
                          CallText(ranks_[first].activity),
                          Numbers(Arrived(first)), Numbers(missing_[first]));

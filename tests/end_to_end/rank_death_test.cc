@@ -35,7 +35,7 @@ constexpr double kTimeoutSeconds = 3;
 
 int DeathsPerKind() {
   const char* count = std::getenv("LEXTRA_DEATHS_PER_KIND");
-  return count == nullptr ? 2 : std::atoi(count);
+  return count == nullptr ? 1 : std::atoi(count);
 }
 
 // Files of /dev/shm that a process has mapped: MPI's shared memory.

@@ -98,6 +98,15 @@ TEST(Diagnose, NamesASilentRankBeforeItsVictimsAreOverdue) {
                               "arrived 0; missing 1")));
 }
 
+TEST(Diagnose, SaysOfOneKnownRankOnlyWhatIsKnown) {
+  const Diagnosis diagnosis = DiagnosisOf({Silent(Rank(0, 5), 10.5)});
+  EXPECT_THAT(diagnosis.culprits, ElementsAre(0));
+  EXPECT_EQ(diagnosis.report,
+            "watchdog: no sign of life for 10.5 s of rank 0 (host node0) "
+            "[training, step 12, last finished AllReduce 5 on axis world (8 "
+            "bytes)]: stopped, or its host or link is down");
+}
+
 TEST(Diagnose, AVictimOfAnotherAxisIsNotNamed) {
   // 2 x 2: rank 3 hangs; 2 waits for it on its axis, 0 and 1 wait for 2 and 3
   // in the world.
