@@ -137,13 +137,18 @@ class RankDeathTest : public EndToEndTest {
         Train(run_folder, {"data.global_batch=12", "schedule.num_steps=1000000",
                            "evaluation.every_steps=0", kTimeout}));
   }
+  // A row takes less than a second on a quiet machine; these take minutes.
   static Arguments Evaluating() {
+    std::string lengths = "64";
+    for (int length = 65; length < 400; ++length) {
+      lengths += ", " + std::to_string(length);
+    }
     return LextraOn(
         kRanks,
         {"evaluate", "--checkpoint=" + Path("trained"),
          "--results_dir=" + Path("results"), "evaluation.masks=[BCA]",
-         "evaluation.lengths=[64]", "evaluation.protocols=[NON_OVERLAPPING]",
-         "evaluation.segment_tokens=64", "parallel.sequence=3", kTimeout});
+         "evaluation.lengths=[" + lengths + "]", "evaluation.segment_tokens=64",
+         "parallel.sequence=3", kTimeout});
   }
   static bool Trains(const std::string& run_folder) {
     std::error_code error;
