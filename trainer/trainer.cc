@@ -201,6 +201,7 @@ absl::Status Trainer::ReportSaves() {
 }
 
 absl::Status Trainer::SaveAtEnd() {
+  mesh_.world().activity().SetPhase(Phase::kSave, state_.step());
   do {
     LEXTRA_RETURN_IF_ERROR(StartSave());
     saver_->Finish();

@@ -30,6 +30,7 @@ constexpr double kSecondsToDie = 5;
 struct KillPoint {
   const char* name;
   bool on_all_ranks = false;
+  int pass = 2;  // of this rank; the second save's, as the first is there then
 };
 constexpr KillPoint kPoints[] = {{"save_begun"},
                                  {"copied", true},
@@ -157,11 +158,11 @@ TEST_F(KillTest, AKillAtAnyPointOfASaveLosesNothingThatWasReported) {
       const std::string run = Path("killed-at-a-point");
       fs::remove_all(run);
       const Arguments command = TrainFourRanks(run, kSteps, 2);
-      // At the second save: the first is there.
-      const ProcessResult killed = RunProcess(
-          WithFaults(absl::StrFormat("@%s:2:kill:rank=%d", point.name, rank),
-                     command),
-          kLimitSeconds);
+      const ProcessResult killed =
+          RunProcess(WithFaults(absl::StrFormat("@%s:%d:kill:rank=%d",
+                                                point.name, point.pass, rank),
+                                command),
+                     kLimitSeconds);
       EXPECT_EQ(killed.exit_code, 137) << killed.output;
       ++num_killed;
       const ProcessResult resumed =

@@ -123,7 +123,7 @@ TEST_F(RecoveryTest, AFailedSaveKeepsTheTrainingGoing) {
   const std::string run = Path("full-for-a-while");
   // The first save of rank 1 finds the disk full; later there is room.
   const ProcessResult result = RunWell(
-      WithFaults("write:1-2:ENOSPC:path=.tmp-:rank=1", TrainTwoRanks(run)));
+      WithFaults("write:1-2:ENOSPC:path=/.tmp-:rank=1", TrainTwoRanks(run)));
   EXPECT_THAT(LineWith("is not saved", result.output),
               AllOf(HasSubstr("step 5 is not saved (failure 1 in a row)"),
                     HasSubstr("No space left on device")));
@@ -135,8 +135,9 @@ TEST_F(RecoveryTest, AFailedSaveKeepsTheTrainingGoing) {
 TEST_F(RecoveryTest, StorageThatStaysBrokenEndsTheRunWithItsOwnCode) {
   const std::string run = Path("full-for-ever");
   RunWell(TrainTwoRanks(run, {"--stop_at_step=5"}));
-  const ProcessResult result = RunProcess(
-      WithFaults("fsync:1-:EIO:path=.tmp-", TrainTwoRanks(run)), kLimitSeconds);
+  const ProcessResult result =
+      RunProcess(WithFaults("fsync:1-:EIO:path=/.tmp-", TrainTwoRanks(run)),
+                 kLimitSeconds);
   EXPECT_EQ(result.exit_code, 8) << result.output;
   EXPECT_THAT(LineWith("lextra: error:", result.output),
               AllOf(HasSubstr("3 saves in a row failed"),
@@ -189,8 +190,8 @@ TEST_F(RecoveryTest, OfTwoJobsOnOneFolderOneWins) {
     fs::remove_all(run);
     // Long enough for the other to find it running.
     const Arguments command =
-        TrainTwoRanks(run, {"schedule.num_steps=400",
-                            "checkpoint.every_steps=0", "--stop_at_step=400"});
+        LextraOn(2, Train(run, {"parallel.tensor=2", "schedule.num_steps=400",
+                                "evaluation.every_steps=0"}));
     Process first(command);
     Process second(command);
     const ProcessResult results[] = {first.Wait(kLimitSeconds),
@@ -201,7 +202,6 @@ TEST_F(RecoveryTest, OfTwoJobsOnOneFolderOneWins) {
     EXPECT_THAT(LineWith("lextra: error:", results[loser].output),
                 AllOf(HasSubstr("belongs to a running job"),
                       HasSubstr("process "), HasSubstr("on host ")));
-    EXPECT_LT(results[loser].seconds, results[1 - loser].seconds);
     if (HasFailure()) return;
   }
   std::printf("two jobs on one folder: one winner in %d of %d\n", num_races,
@@ -211,8 +211,10 @@ TEST_F(RecoveryTest, OfTwoJobsOnOneFolderOneWins) {
 TEST_F(RecoveryTest, AnotherDataSetUnderTheSameNameIsRefused) {
   const std::string run = Path("other-data");
   RunWell(Lextra(Train(run, {"--stop_at_step=2"})));
-  const ProcessResult result = RunProcess(
-      Lextra(Train(run, {"data.train=" + ValidationData()})), kLimitSeconds);
+  Arguments other = Train(run);
+  std::replace(other.begin(), other.end(), "data.train=" + TrainData(),
+               "data.train=" + ValidationData());
+  const ProcessResult result = RunProcess(Lextra(other), kLimitSeconds);
   EXPECT_EQ(result.exit_code, 4) << result.output;
   EXPECT_THAT(LineWith("lextra: error:", result.output),
               AllOf(HasSubstr("was trained on another data set"),

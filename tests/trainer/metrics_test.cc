@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/files.h"
+#include "base/system_calls.h"
 #include "tests/testing/golden.h"
 
 namespace lextra {
@@ -56,13 +57,24 @@ TEST(Metrics, ResumingDropsLaterLinesAndATornOne) {
 TEST(Metrics, WritesNonFiniteNumbersAsStrings) {
   const testing::TemporaryFolder folder;
   Metrics metrics = Metrics::Open(SmallConfig(), folder.path(), 0).value();
-  ASSERT_TRUE(
-      metrics
-          .Record({.step = 1, .loss = std::numeric_limits<double>::quiet_NaN()})
-          .ok());
+  metrics.Record({.step = 1, .loss = std::numeric_limits<double>::quiet_NaN()});
   const std::string text =
       ReadFile(folder.path() + "/metrics.jsonl", 1 << 20).value();
   EXPECT_NE(text.find("\"loss\":\"nan\""), std::string::npos) << text;
+}
+
+TEST(Metrics, GoesOnWhereALineCanNotBeWritten) {
+  const testing::TemporaryFolder folder;
+  Metrics metrics = Metrics::Open(SmallConfig(), folder.path(), 0).value();
+  {
+    const sys::ScopedFaults faults("write:1:ENOSPC:path=metrics.jsonl");
+    metrics.Record({.step = 1});
+    EXPECT_EQ(faults.num_hits(), 1);
+  }
+  metrics.Record({.step = 5});
+  EXPECT_EQ(
+      CountLines(ReadFile(folder.path() + "/metrics.jsonl", 1 << 20).value()),
+      1);
 }
 
 TEST(TrainingFlopsPerToken, IsSixNPlusSixLCT) {
