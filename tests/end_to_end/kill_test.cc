@@ -35,7 +35,7 @@ struct KillPoint {
 constexpr KillPoint kPoints[] = {{"save_begun"},
                                  {"copied", true},
                                  {"shard_created", true},
-                                 {"box_written", true},
+                                 {"box_written", true, 250},
                                  {"shard_written", true},
                                  {"shard_durable", true},
                                  {"gathered", true},
