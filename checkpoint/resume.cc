@@ -127,9 +127,10 @@ absl::StatusOr<std::string> LoadNewestValid(Communicator& world,
       }));
   std::istringstream names(lines);
   int num_damaged = 0;
+  absl::Status status;
   for (std::string name; std::getline(names, name); ++num_damaged) {
     const std::string folder = run_folder + "/" + name;
-    absl::Status status = TryToLoad(world, folder, load);
+    status = TryToLoad(world, folder, load);
     const bool is_rank_zero = world.rank() == 0;
     if (status.ok()) {
       absl::Status set_back;

@@ -21,14 +21,15 @@ TEST(Presets, AreTheFourOfTheProject) {
               ElementsAre("lex_124m", "lex_1b3", "lex_355m", "quickstart"));
 }
 
-TEST(Presets, AreCompleteButForTheData) {
+TEST(Presets, AreCompleteButForTheDataAndTheRun) {
   for (const Preset& preset : Presets()) {
     EXPECT_THAT(preset.text, StartsWith("# proto-file: config/run.proto\n"
                                         "# proto-message: lextra.RunConfig\n"));
     const absl::StatusOr<RunConfig> loaded = LoadRunConfig(preset.name, {});
     ASSERT_TRUE(loaded.ok()) << loaded.status();
     for (const ConfigField& field : ConfigFields()) {
-      if (field.name() == "data.train" || field.name() == "data.validation") {
+      if (field.name() == "data.train" || field.name() == "data.validation" ||
+          field.name() == "checkpoint.run_id") {
         continue;
       }
       const google::protobuf::Message& section =

@@ -187,7 +187,6 @@ TEST(Resolve, RefusesNumbersOutOfRangeInTraining) {
       {"checkpoint.keep_last=1", "checkpoint.keep_last = 1"},
       {"checkpoint.keep_every=-1", "checkpoint.keep_every = -1"},
       {"checkpoint.every_seconds=-1", "checkpoint.every_seconds = -1"},
-      {"checkpoint.every_seconds=nan", "checkpoint.every_seconds = nan"},
       {"evaluation.every_steps=-1", "evaluation.every_steps = -1"},
       {"evaluation.validation_samples=0", "evaluation.validation_samples = 0"},
       {"evaluation.lengths=[128, 0]", "evaluation.lengths = [128, 0]"},

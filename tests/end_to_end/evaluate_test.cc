@@ -163,8 +163,8 @@ TEST_F(EvaluateTest, CheckpointListAndShowSayWhatIsThere) {
   RunWell(LextraOn(2, Train(run, {"--stop_at_step=4", "parallel.tensor=2",
                                   "checkpoint.every_steps=2"})));
   const std::string list = RunWell(Lextra({"checkpoint", "list", run})).output;
-  EXPECT_THAT(list, ::testing::ContainsRegex(" 2 +1 x 2 .*MB +512\n"));
-  EXPECT_THAT(list, ::testing::ContainsRegex(" 4 +1 x 2 .*MB +1024\n"));
+  EXPECT_THAT(list, ::testing::ContainsRegex(" 2 +1 x 2 .*MB +512  whole\n"));
+  EXPECT_THAT(list, ::testing::ContainsRegex(" 4 +1 x 2 .*MB +1024  whole\n"));
   const std::string show = RunWell(Lextra({"checkpoint", "show", run})).output;
   for (const char* text :
        {"/step-00000004\n", "step           4\n", "tokens seen    1024\n",
@@ -172,7 +172,7 @@ TEST_F(EvaluateTest, CheckpointListAndShowSayWhatIsThere) {
     EXPECT_THAT(show, HasSubstr(text));
   }
   EXPECT_THAT(show, ::testing::ContainsRegex(
-                        "layers.0.self_attn.q_proj.weight +2 +F32 .32, 32.\n"));
+                        "layers.0.self_attn.q_proj.weight +4 +F32 .32, 32.\n"));
 }
 
 TEST_F(EvaluateTest, HelpAndVersionsArePrinted) {
