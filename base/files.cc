@@ -31,8 +31,11 @@ auto WithoutInterruptions(Call call) {
 
 absl::Status ReadSystemError(const std::string& path, int error) {
   const std::string message = absl::StrCat(path, ": ", std::strerror(error));
-  const bool device_failed = error == EIO || error == ESTALE;
-  return device_failed ? StorageError(message) : InputError(message);
+  // Of the device or the machine, these say nothing about what is stored.
+  for (const int elsewhere : {EIO, ESTALE, ETIMEDOUT, EMFILE, ENFILE, ENOMEM}) {
+    if (error == elsewhere) return StorageError(message);
+  }
+  return InputError(message);
 }
 
 absl::Status StorageSystemError(std::string_view action,
@@ -150,7 +153,10 @@ absl::Status MakeFolders(const std::string& path) {
                             : (std::filesystem::path(so_far) / part).string();
     if (so_far.empty()) continue;
     const absl::Status made = MakeNewFolder(so_far);
-    if (made.ok()) continue;
+    if (made.ok()) {
+      LEXTRA_RETURN_IF_ERROR(SyncFolder(ParentFolder(so_far)));
+      continue;
+    }
     std::error_code ignored;
     if (!std::filesystem::is_directory(so_far, ignored)) return made;
   }

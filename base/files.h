@@ -17,7 +17,8 @@ namespace lextra {
 
 // The bytes of a regular file of at most `max_bytes`. Errors name the path and
 // what the system said; they are InputErrors, but StorageErrors where the
-// device failed (EIO, ESTALE).
+// device failed (EIO, ESTALE, ETIMEDOUT) or the machine is short of descriptors
+// or memory.
 absl::StatusOr<std::string> ReadFile(const std::string& path,
                                      int64_t max_bytes);
 
@@ -30,7 +31,8 @@ absl::Status AtomicWrite(const std::string& path, std::string_view bytes);
 // fsync of a folder: makes the names in it durable.
 absl::Status SyncFolder(const std::string& path);
 
-// Creates `path` and its parents, mode 0700 for what is new.
+// Creates `path` and its parents, mode 0700 for what is new, and makes the new
+// names durable.
 absl::Status MakeFolders(const std::string& path);
 
 // Creates the folder `path`, mode 0700, which must not exist.
@@ -84,7 +86,7 @@ class InputFile {
   ~InputFile();
 
   // Fills `bytes` from `offset` on. InputError where the file is shorter,
-  // StorageError where the device failed (EIO, ESTALE).
+  // StorageError where the device failed.
   absl::Status Read(int64_t offset, std::span<std::byte> bytes) const;
 
   // Asks the system to forget cached pages, so that the next read comes from

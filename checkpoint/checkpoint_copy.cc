@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "checkpoint/run_lock.h"
 #include "checkpoint/shard_file.h"
+#include "checkpoint/shard_reader.h"
 #include "checkpoint/step_save.h"
 
 namespace lextra {
@@ -25,7 +26,7 @@ absl::Status CopyFile(const std::string& from, const std::string& to) {
   for (int64_t offset = 0; offset < file.size(); offset += kBlockBytes) {
     const std::span<std::byte> part = std::span(block).first(
         std::min<int64_t>(kBlockBytes, file.size() - offset));
-    LEXTRA_RETURN_IF_ERROR(file.Read(offset, part));
+    LEXTRA_RETURN_IF_ERROR(ReadShardBytes(file, offset, part));
     LEXTRA_RETURN_IF_ERROR(writer.Write(part));
   }
   return writer.Close();
@@ -45,7 +46,12 @@ absl::Status FillAndCommit(const std::string& from, const Manifest& manifest,
     LEXTRA_RETURN_IF_ERROR(CopyFile((fs::path(from) / file.name()).string(),
                                     (folder / file.name()).string()));
   }
-  LEXTRA_RETURN_IF_ERROR(VerifyShards(folder.string(), manifest));
+  if (const absl::Status copied = VerifyShards(folder.string(), manifest);
+      !copied.ok()) {
+    // The source's fault, most often, and then by the source's name.
+    LEXTRA_RETURN_IF_ERROR(VerifyShards(from, manifest));
+    return copied;
+  }
   LEXTRA_RETURN_IF_ERROR(CopyFile((fs::path(from) / kManifestName).string(),
                                   (folder / kManifestName).string()));
   return CommitFolder(save);

@@ -246,6 +246,9 @@ absl::Status CheckFile(const std::string& folder, const ShardFile& file) {
   std::error_code error;
   // A link may lead anywhere; our own files are never links.
   const fs::file_status status = fs::symlink_status(path, error);
+  if (!fs::status_known(status)) {
+    return StorageError(absl::StrCat(path.string(), ": ", error.message()));
+  }
   if (!fs::exists(status)) {
     return DamagedError(
         absl::StrCat(path.string(), ": is missing, but the manifest names it"));
@@ -325,7 +328,11 @@ absl::Status CheckManifest(const Manifest& manifest) {
 
 absl::StatusOr<Manifest> ReadManifest(const std::string& step_folder) {
   const std::string path = (fs::path(step_folder) / kManifestName).string();
-  const absl::StatusOr<std::string> text = ReadFile(path, kMaxManifestBytes);
+  absl::StatusOr<std::string> text = ReadFile(path, kMaxManifestBytes);
+  // Once more, for a device or a server that only stumbled.
+  if (ExitCodeOf(text.status()) == ExitCode::kStorage) {
+    text = ReadFile(path, kMaxManifestBytes);
+  }
   if (!text.ok()) {
     const std::string message =
         absl::StrCat("no checkpoint to read in ", step_folder, ": ",

@@ -86,8 +86,12 @@ std::string OwnerOf(const std::string& record) {
                          FieldOf(record, "job"), FieldOf(record, "since"));
 }
 
-std::string ReadRecord(const std::string& run_folder) {
-  return ReadFile(LockPath(run_folder), kMaxRecordBytes).value_or("");
+// What can't be read is no empty record: it may be that of a live owner.
+absl::StatusOr<std::string> ReadRecord(const std::string& run_folder) {
+  absl::StatusOr<std::string> record =
+      ReadFile(LockPath(run_folder), kMaxRecordBytes);
+  if (!record.ok()) return StorageError(std::string(record.status().message()));
+  return record;
 }
 
 absl::Status HeldBy(const std::string& run_folder, const std::string& record) {
@@ -108,23 +112,35 @@ LockResult LockFile(int descriptor) {
                                             : LockResult::kUnknown;
 }
 
-// The record of an owner who has just taken the lock may still be coming.
-std::string AwaitRecord(const std::string& run_folder) {
-  std::string record = ReadRecord(run_folder);
-  for (int i = 0; record.empty() && i < 20; ++i) {
+struct LockAttempt {
+  LockResult result = LockResult::kUnknown;
+  std::string record;
+};
+
+// An owner without a record has just come, or is leaving: it is waited for, for
+// a second at most.
+absl::StatusOr<LockAttempt> TryLock(const std::string& run_folder,
+                                    int descriptor) {
+  LockAttempt attempt;
+  for (int i = 0; i < 20; ++i) {
+    attempt.result = LockFile(descriptor);
+    LEXTRA_ASSIGN_OR_RETURN(attempt.record, ReadRecord(run_folder));
+    if (attempt.result != LockResult::kHeld || !attempt.record.empty()) break;
     std::this_thread::sleep_for(kPollInterval);
-    record = ReadRecord(run_folder);
   }
-  return record;
+  return attempt;
 }
 
-// Whether the record changes within the time that a live owner would need.
-bool OwnerIsAlive(const std::string& run_folder, const std::string& record) {
+// Whether the record changes within the time that a live owner would need. One
+// that leaves meanwhile empties it.
+absl::StatusOr<bool> OwnerIsAlive(const std::string& run_folder,
+                                  const std::string& record) {
   const auto end = std::chrono::steady_clock::now() +
                    std::chrono::duration<double>(kLockStaleSeconds);
   while (std::chrono::steady_clock::now() < end) {
     std::this_thread::sleep_for(kPollInterval);
-    if (ReadRecord(run_folder) != record) return true;
+    LEXTRA_ASSIGN_OR_RETURN(const std::string now, ReadRecord(run_folder));
+    if (now != record) return !now.empty();
   }
   return false;
 }
@@ -141,23 +157,26 @@ RunLock::RunLock(std::string run_folder, int descriptor)
 absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(
     const std::string& run_folder, const std::string& run_id) {
   const std::string path = LockPath(run_folder);
-  const int descriptor =
-      sys::Open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+  int descriptor = -1;
+  do {
+    descriptor = sys::Open(path.c_str(),
+                           O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+  } while (descriptor < 0 && errno == EINTR);
   if (descriptor < 0) {
     return StorageError(
         absl::StrFormat("can't open %s: %s", path, std::strerror(errno)));
   }
   std::unique_ptr<RunLock> lock(new RunLock(run_folder, descriptor));
-  const LockResult result = LockFile(descriptor);
-  if (result == LockResult::kHeld) {
-    return HeldBy(run_folder, AwaitRecord(run_folder));
-  }
-  const std::string record = ReadRecord(run_folder);
+  LEXTRA_ASSIGN_OR_RETURN(const LockAttempt attempt,
+                          TryLock(run_folder, descriptor));
+  const auto& [result, record] = attempt;
+  if (result == LockResult::kHeld) return HeldBy(run_folder, record);
   // Our host's locks are known to this very system; others' may not be.
   const bool may_be_elsewhere =
       result == LockResult::kUnknown || FieldOf(record, "boot") != BootId();
-  if (!record.empty() && may_be_elsewhere && OwnerIsAlive(run_folder, record)) {
-    return HeldBy(run_folder, record);
+  if (!record.empty() && may_be_elsewhere) {
+    LEXTRA_ASSIGN_OR_RETURN(const bool alive, OwnerIsAlive(run_folder, record));
+    if (alive) return HeldBy(run_folder, record);
   }
   LEXTRA_RETURN_IF_ERROR(lock->TakeOver(run_id));
   if (!record.empty()) {
@@ -168,9 +187,13 @@ absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(
 }
 
 absl::Status RunLock::TakeOver(const std::string& run_id) {
+  is_owner_ = true;
+  EmptyRecord();  // so that nobody takes a dead owner for this one
   const std::string path = run_folder_ + "/RUN_ID";
   std::error_code error;
-  if (std::filesystem::exists(path, error)) {
+  const bool exists = std::filesystem::exists(path, error);
+  if (error) return StorageError(absl::StrCat(path, ": ", error.message()));
+  if (exists) {
     LEXTRA_ASSIGN_OR_RETURN(const std::string text,
                             ReadFile(path, kMaxRecordBytes));
     run_id_ = std::string(absl::StripSuffix(text, "\n"));
@@ -199,10 +222,20 @@ bool RunLock::WriteRecord() {
       HostName(), getpid(), StartTicks(), BootId(), JobName(), since_, run_id_,
       nonce_, counter_);
   // In place: the lock is on this very file.
-  return lseek(descriptor_, 0, SEEK_SET) == 0 &&
-         sys::Write(descriptor_, record.data(), record.size()) ==
-             static_cast<ssize_t>(record.size()) &&
-         ftruncate(descriptor_, static_cast<off_t>(record.size())) == 0;
+  if (lseek(descriptor_, 0, SEEK_SET) != 0) return false;
+  for (size_t done = 0; done < record.size();) {
+    const ssize_t put =
+        sys::Write(descriptor_, record.data() + done, record.size() - done);
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) return false;
+    done += put;
+  }
+  return ftruncate(descriptor_, static_cast<off_t>(record.size())) == 0;
+}
+
+void RunLock::EmptyRecord() {
+  if (ftruncate(descriptor_, 0) == 0) return;
+  LogWarning("can't empty %s: %s", LockPath(run_folder_), std::strerror(errno));
 }
 
 void RunLock::Beat() {
@@ -223,13 +256,9 @@ RunLock::~RunLock() {
     }
     end_.notify_all();
     beat_.join();
-    // An empty record: nobody.
-    if (ftruncate(descriptor_, 0) != 0) {
-      LogWarning("can't empty %s: %s", LockPath(run_folder_),
-                 std::strerror(errno));
-    }
   }
-  sys::Close(descriptor_);  // and with it the lock
+  if (is_owner_) EmptyRecord();  // nobody's
+  sys::Close(descriptor_);       // and with it the lock
 }
 
 absl::StatusOr<std::string> ReadLockNonce(const std::string& run_folder) {

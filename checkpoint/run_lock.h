@@ -31,7 +31,8 @@ class RunLock {
  public:
   // Takes the folder, which exists. `run_id`: the name that the run must have
   // (UsageError if it has another), or empty for any. RunFolderHeldError names
-  // the owner; StorageError where the folder can't be written to.
+  // the owner; StorageError where the folder can't be written to or LOCK not
+  // be read.
   static absl::StatusOr<std::unique_ptr<RunLock>> Acquire(
       const std::string& run_folder, const std::string& run_id);
 
@@ -48,10 +49,12 @@ class RunLock {
 
   absl::Status TakeOver(const std::string& run_id);
   bool WriteRecord();
+  void EmptyRecord();
   void Beat();
 
   std::string run_folder_;
   int descriptor_;
+  bool is_owner_ = false;
   std::string since_;
   std::string nonce_;
   std::string run_id_;

@@ -44,7 +44,9 @@ absl::Status ReadShardBytes(const InputFile& file, int64_t offset,
                             std::span<std::byte> bytes) {
   absl::Status status = file.Read(offset, bytes);
   if (ExitCodeOf(status) == ExitCode::kStorage) {
-    status = file.Read(offset, bytes);
+    // By another handle: a stale one stays stale.
+    const absl::StatusOr<InputFile> again = InputFile::Open(file.path());
+    if (again.ok()) status = again->Read(offset, bytes);
   }
   if (ExitCodeOf(status) == ExitCode::kInput) {
     return DamagedError(std::string(status.message()));
@@ -59,6 +61,9 @@ absl::StatusOr<InputFile> OpenShard(const std::string& step_folder,
   const std::string path =
       (std::filesystem::path(step_folder) / stated.name()).string();
   absl::StatusOr<InputFile> opened = InputFile::Open(path);
+  if (ExitCodeOf(opened.status()) == ExitCode::kStorage) {
+    opened = InputFile::Open(path);
+  }
   if (!opened.ok()) {
     return ExitCodeOf(opened.status()) == ExitCode::kStorage
                ? opened.status()

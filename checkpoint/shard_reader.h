@@ -31,7 +31,7 @@ class ShardReader {
 
   // Fills `bytes` with the places of `wanted` (C order), a box within the
   // tensor. DamagedError names file, tensor and byte; StorageError where the
-  // device fails twice (EIO, ESTALE).
+  // device fails twice.
   absl::Status Read(const TensorIndex& tensor, const Box& wanted,
                     std::span<std::byte> bytes);
 
@@ -56,8 +56,8 @@ class ShardReader {
   int64_t bytes_read_ = 0;
 };
 
-// Fills `bytes` from an offset of a shard; a device's failure (EIO, ESTALE) is
-// tried once more. DamagedError where the file is too short.
+// Fills `bytes` from an offset of a shard; a device's failure is tried once
+// more. DamagedError where the file is too short.
 absl::Status ReadShardBytes(const InputFile& file, int64_t offset,
                             std::span<std::byte> bytes);
 

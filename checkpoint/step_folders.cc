@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <string_view>
 #include <utility>
 
@@ -25,6 +26,9 @@ constexpr std::string_view kTemporaryPrefix = ".tmp-";
 constexpr std::string_view kTrashPrefix = ".trash-";
 constexpr std::string_view kDamagedPrefix = ".bad-";
 constexpr std::string_view kOldPrefix = ".old-";
+// The last two: of an AtomicWrite that died.
+constexpr std::string_view kLeftOverPrefixes[] = {
+    kTemporaryPrefix, kTrashPrefix, "latest.tmp-", "RUN_ID.tmp-"};
 
 // "run" of "run/step-1" and of "run/step-1/".
 fs::path RunFolderOf(const std::string& step_folder) {
@@ -86,9 +90,13 @@ absl::StatusOr<std::vector<std::string>> ListCheckpoints(
     const std::string path = (fs::path(run_folder) / name).string();
     std::error_code error;
     // A link may lead anywhere; our own folders are never links.
-    const fs::file_status status = fs::symlink_status(path, error);
     const std::optional<int64_t> step = StepOf(name);
-    if (step && fs::is_directory(status)) found.emplace_back(*step, path);
+    if (!step) continue;
+    const fs::file_status status = fs::symlink_status(path, error);
+    if (!fs::status_known(status)) {
+      return StorageError(absl::StrCat(path, ": ", error.message()));
+    }
+    if (fs::is_directory(status)) found.emplace_back(*step, path);
   }
   std::sort(found.begin(), found.end());
   std::vector<std::string> folders;
@@ -110,6 +118,7 @@ absl::StatusOr<std::string> FindCheckpoint(const std::string& path) {
   std::error_code error;
   if (fs::exists(fs::path(path) / kManifestName, error)) return path;
   const absl::StatusOr<std::vector<std::string>> steps = ListCheckpoints(path);
+  if (ExitCodeOf(steps.status()) == ExitCode::kStorage) return steps.status();
   if (!steps.ok()) {
     return CheckpointError(absl::StrCat(steps.status().message()));
   }
@@ -144,10 +153,10 @@ absl::Status RemoveLeftovers(const std::string& run_folder) {
   absl::StatusOr<std::vector<std::string>> names = ListFolder(run_folder);
   if (!names.ok()) return StorageError(std::string(names.status().message()));
   for (const std::string& name : *names) {
-    if (!name.starts_with(kTemporaryPrefix) &&
-        !name.starts_with(kTrashPrefix)) {
-      continue;
-    }
+    const bool is_left_over = std::any_of(
+        std::begin(kLeftOverPrefixes), std::end(kLeftOverPrefixes),
+        [&name](std::string_view prefix) { return name.starts_with(prefix); });
+    if (!is_left_over) continue;
     LEXTRA_RETURN_IF_ERROR(RemoveTree((fs::path(run_folder) / name).string()));
   }
   return absl::OkStatus();

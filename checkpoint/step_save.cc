@@ -148,13 +148,15 @@ absl::Status AbandonSave(const StepSave& save) {
 absl::Status DeleteOldCheckpoints(const std::string& run_folder,
                                   const Retention& retention,
                                   const std::set<int64_t>& verified) {
-  if (static_cast<int>(verified.size()) < retention.keep_last) {
-    return absl::OkStatus();
-  }
-  const int64_t oldest_kept =
-      *std::next(verified.rbegin(), retention.keep_last - 1);
   LEXTRA_ASSIGN_OR_RETURN(const std::vector<std::string> folders,
                           ListCheckpoints(run_folder));
+  std::vector<int64_t> kept;  // and still there, newest first
+  for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
+    const int64_t step = StepOf(*folder).value();
+    if (verified.contains(step)) kept.push_back(step);
+  }
+  if (std::ssize(kept) < retention.keep_last) return absl::OkStatus();
+  const int64_t oldest_kept = kept[retention.keep_last - 1];
   for (const std::string& folder : folders) {
     const int64_t step = StepOf(folder).value();
     const bool stays =

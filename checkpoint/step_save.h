@@ -65,9 +65,9 @@ struct Retention {
   int64_t keep_every = 0;  // and steps that are a multiple of this; 0: none
 };
 
-// Deletes checkpoints older than the newest `keep_last` of those that are in
-// `verified`: read back from storage since they were written. Others never
-// count as kept.
+// Deletes checkpoints older than the newest `keep_last` of those that are there
+// and in `verified`: read back from storage since they were written. Others
+// never count as kept.
 absl::Status DeleteOldCheckpoints(const std::string& run_folder,
                                   const Retention& retention,
                                   const std::set<int64_t>& verified);

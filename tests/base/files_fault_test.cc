@@ -172,6 +172,16 @@ TEST(ReadFaults, ShortAndInterruptedReadsGoOn) {
   }
 }
 
+TEST(FolderFaults, ANewFoldersNameIsMadeDurable) {
+  const TemporaryFolder folder;
+  {
+    const ScopedFaults faults("fsync:2:EIO");
+    EXPECT_EQ(ExitCodeOf(MakeFolders(folder / "a/b")), ExitCode::kStorage);
+  }
+  const ScopedFaults faults("fsync:1-:EIO");
+  EXPECT_EQ(MakeFolders(folder / "a/b"), absl::OkStatus());  // nothing is new
+}
+
 TEST(FolderFaults, EachOperationReportsItsFailure) {
   const TemporaryFolder folder;
   ASSERT_EQ(MakeFolders(folder / "tree/inner"), absl::OkStatus());
