@@ -91,6 +91,18 @@ TEST_F(ShardFileTest, WholeBoxesTakeFiveHundredthsMoreThanTheyAreLong) {
   }
 }
 
+// Columns come in as many runs as there are rows, from blocks read once.
+TEST_F(ShardFileTest, WholeTensorsTakeFiveHundredthsMoreThanTheyAreLong) {
+  int64_t needed = 0;
+  for (const KnownTensor& tensor : tensors_) {
+    needed += static_cast<int64_t>(tensor.bytes.size());
+  }
+  const ReadResult result = ReadKnown(step_folder_, tensors_);
+  EXPECT_GE(result.bytes_read, needed);
+  EXPECT_LE(static_cast<double>(result.bytes_read),
+            1.05 * static_cast<double>(needed));
+}
+
 TEST_F(ShardFileTest, OnlyTheBlocksOfTheWantedPlacesAreRead) {
   const KnownTensor& tall = tensors_[3];
   ShardReader reader(step_folder_, manifest_);

@@ -99,8 +99,9 @@ std::vector<KnownTensor> KnownTensors(Size size, int seed) {
   std::mt19937_64 random(seed);
   for (KnownTensor& tensor : tensors) {
     tensor.bytes.resize(*TensorBytes(tensor.dtype, tensor.shape));
-    for (std::byte& byte : tensor.bytes)
+    for (std::byte& byte : tensor.bytes) {
       byte = static_cast<std::byte>(random());
+    }
   }
   return tensors;
 }
