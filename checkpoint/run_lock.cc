@@ -47,10 +47,12 @@ std::string SystemText(const char* path) {
 
 std::string BootId() { return SystemText("/proc/sys/kernel/random/boot_id"); }
 
-// When this process was started, in clock ticks since boot: with the process id
-// it names one process for ever.
-std::string StartTicks() {
-  const std::string stat = SystemText("/proc/self/stat");
+// When a process was started, in clock ticks since boot: with the process id it
+// names one process for ever. Empty for one that is gone.
+std::string StartTicks(const std::string& process) {
+  const std::string stat =
+      SystemText(absl::StrCat("/proc/", process, "/stat").c_str());
+  if (stat.empty()) return "";
   std::istringstream fields(stat.substr(stat.rfind(')') + 1));
   std::string field;
   for (int i = 3; i <= 22; ++i) fields >> field;
@@ -88,8 +90,12 @@ std::string OwnerOf(const std::string& record) {
 
 // What can't be read is no empty record: it may be that of a live owner.
 absl::StatusOr<std::string> ReadRecord(const std::string& run_folder) {
-  absl::StatusOr<std::string> record =
-      ReadFile(LockPath(run_folder), kMaxRecordBytes);
+  absl::StatusOr<std::string> record = InputError("");
+  // One that is emptied while it is read ends too early.
+  for (int i = 0; i < 3 && ExitCodeOf(record.status()) == ExitCode::kInput;
+       ++i) {
+    record = ReadFile(LockPath(run_folder), kMaxRecordBytes);
+  }
   if (!record.ok()) return StorageError(std::string(record.status().message()));
   return record;
 }
@@ -112,20 +118,29 @@ LockResult LockFile(int descriptor) {
                                             : LockResult::kUnknown;
 }
 
+// Whether the folder's next owner has not yet written over this record: it is
+// empty, or of a process of this system that is gone.
+bool IsOutdated(const std::string& record) {
+  return record.empty() ||
+         (FieldOf(record, "boot") == BootId() &&
+          FieldOf(record, "start") != StartTicks(FieldOf(record, "process")));
+}
+
 struct LockAttempt {
   LockResult result = LockResult::kUnknown;
   std::string record;
 };
 
-// An owner without a record has just come, or is leaving: it is waited for, for
-// a second at most.
+// An owner without a record of its own has just come, or is leaving: it is
+// waited for, for a second at most.
 absl::StatusOr<LockAttempt> TryLock(const std::string& run_folder,
                                     int descriptor) {
   LockAttempt attempt;
   for (int i = 0; i < 20; ++i) {
     attempt.result = LockFile(descriptor);
     LEXTRA_ASSIGN_OR_RETURN(attempt.record, ReadRecord(run_folder));
-    if (attempt.result != LockResult::kHeld || !attempt.record.empty()) break;
+    if (attempt.result != LockResult::kHeld) break;
+    if (!IsOutdated(attempt.record)) break;
     std::this_thread::sleep_for(kPollInterval);
   }
   return attempt;
@@ -219,8 +234,8 @@ bool RunLock::WriteRecord() {
   const std::string record = absl::StrFormat(
       "host: %s\nprocess: %d\nstart: %s\nboot: %s\njob: %s\nsince: %s\n"
       "run: %s\nnonce: %s\ncounter: %020d\n",
-      HostName(), getpid(), StartTicks(), BootId(), JobName(), since_, run_id_,
-      nonce_, counter_);
+      HostName(), getpid(), StartTicks("self"), BootId(), JobName(), since_,
+      run_id_, nonce_, counter_);
   // In place: the lock is on this very file.
   if (lseek(descriptor_, 0, SEEK_SET) != 0) return false;
   for (size_t done = 0; done < record.size();) {
