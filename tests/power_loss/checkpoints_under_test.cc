@@ -1,130 +1,142 @@
 #include "tests/power_loss/checkpoints_under_test.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cstdio>
+#include <cstddef>
+#include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
+#include <iostream>
 #include <random>
+#include <span>
+
+#include "checkpoint/checkpoint_copy.h"
+#include "checkpoint/shard_file.h"
+#include "checkpoint/shard_reader.h"
+#include "checkpoint/step_folders.h"
+#include "checkpoint/step_save.h"
 
 namespace lextra::power_loss {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kNumShards = 2;
-constexpr size_t kWordsPerShard = size_t{1} << 16;  // 512 KiB
-constexpr char kStepPrefix[] = "step-";
+constexpr int kNumRanks = 2;
+// Two tensors of 512 KiB, each cut in two: a rank stores half of both.
+constexpr char kDtype[] = "I64";
+constexpr int64_t kRows = 256, kWidth = 256;
+const std::vector<std::string> kTensors = {"embed.weight", "fc.weight"};
 
-std::string StepFolder(const std::string& folder, int64_t step) {
-  return folder + "/" + kStepPrefix + std::to_string(step);
-}
-
-std::string ShardName(int shard) {
-  return "shard-" + std::to_string(shard) + ".bin";
-}
-
-std::string ShardContents(int64_t step, int shard) {
-  std::mt19937_64 random(step * kNumShards + shard);
-  std::vector<uint64_t> words(kWordsPerShard);
+// All elements of a tensor, in C order.
+std::vector<uint64_t> Contents(int64_t step, size_t tensor) {
+  std::mt19937_64 random(step * kTensors.size() + tensor);
+  std::vector<uint64_t> words(kRows * kWidth);
   std::ranges::generate(words, random);
-  return std::string(reinterpret_cast<const char*>(words.data()),
-                     words.size() * sizeof(uint64_t));
+  return words;
 }
 
-std::string ManifestContents(int64_t step) {
-  return "step " + std::to_string(step) + "\nshards " +
-         std::to_string(kNumShards) + "\nend\n";
+Box RowsOf(int rank) {
+  constexpr int64_t kRowsOfRank = kRows / kNumRanks;
+  return {{rank * kRowsOfRank, 0}, {kRowsOfRank, kWidth}};
 }
 
-bool SyncAndClose(int descriptor) {
-  const bool is_durable = fsync(descriptor) == 0;
-  return close(descriptor) == 0 && is_durable;
-}
-
-bool WriteDurably(const std::string& path, const std::string& bytes) {
-  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL, 0600);
-  if (file < 0) return false;
-  size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t n = write(file, bytes.data() + done, bytes.size() - done);
-    if (n <= 0) {
-      close(file);
-      return false;
-    }
-    done += n;
+ShardImage FilledImage(int64_t step, int rank) {
+  std::vector<TensorToStore> tensors;
+  for (const std::string& name : kTensors) {
+    tensors.push_back({name, kDtype, {kRows, kWidth}, {RowsOf(rank)}});
   }
-  return SyncAndClose(file);
+  ShardImage image(std::move(tensors));
+  for (const ShardImage::Entry& entry : image.entries()) {
+    const std::vector<uint64_t> words = Contents(step, entry.tensor);
+    std::memcpy(image.data().data() + entry.begin,
+                words.data() + entry.box.offset[0] * kWidth, entry.num_bytes);
+  }
+  return image;
 }
 
-bool SyncFolder(const std::string& path) {
-  const int folder = open(path.c_str(), O_RDONLY | O_DIRECTORY);
-  return folder >= 0 && SyncAndClose(folder);
+StepSave SaveOf(const std::string& folder, int64_t step) {
+  return {.run_folder = folder, .step = step, .save_id = ""};
 }
 
-std::string Read(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
+absl::Status Save(const std::string& folder, int64_t step) {
+  std::vector<ShardImage> images;
+  int64_t num_bytes = 0;
+  for (int rank = 0; rank < kNumRanks; ++rank) {
+    images.push_back(FilledImage(step, rank));
+    num_bytes += static_cast<int64_t>(images.back().data().size());
+  }
+  LEXTRA_ASSIGN_OR_RETURN(const StepSave save,
+                          BeginSave(folder, step, num_bytes));
+  std::vector<Manifest> shards;
+  for (int rank = 0; rank < kNumRanks; ++rank) {
+    LEXTRA_ASSIGN_OR_RETURN(shards.emplace_back(),
+                            WriteShard(save.temporary_folder(), save.save_id,
+                                       rank, kNumRanks, images[rank]));
+  }
+  TrainingState state;
+  state.set_step(step);
+  return CommitSave(save, {.run_id = "power_loss", .program = "test"}, state,
+                    shards);
+}
+
+absl::Status VerifyContents(const std::string& folder, int64_t step) {
+  const std::string step_folder = SaveOf(folder, step).step_folder();
+  LEXTRA_ASSIGN_OR_RETURN(const Manifest manifest,
+                          VerifyCheckpoint(step_folder));
+  if (manifest.state().step() != step) return DamagedError("another step");
+  ShardReader reader(step_folder, manifest);
+  for (size_t i = 0; i < kTensors.size(); ++i) {
+    LEXTRA_ASSIGN_OR_RETURN(const TensorIndex* tensor,
+                            reader.Find(kTensors[i], kDtype, {kRows, kWidth}));
+    std::vector<uint64_t> words(kRows * kWidth);
+    LEXTRA_RETURN_IF_ERROR(
+        reader.Read(*tensor, Box::Whole({kRows, kWidth}),
+                    std::as_writable_bytes(std::span(words))));
+    if (words != Contents(step, i)) {
+      return DamagedError(kTensors[i] + " is whole, but of another save");
+    }
+  }
+  return absl::OkStatus();
+}
+
+bool IsGood(const absl::Status& status) {
+  if (!status.ok()) std::cerr << status.message() << "\n";
+  return status.ok();
 }
 
 }  // namespace
 
 bool SaveOnce(const std::string& folder, int64_t step) {
-  const std::string temporary = folder + "/.tmp-" + std::to_string(step);
-  std::error_code error;
-  fs::remove_all(temporary, error);
-  if (error || mkdir(temporary.c_str(), 0700) != 0) return false;
-  for (int shard = 0; shard < kNumShards; ++shard) {
-    if (!WriteDurably(temporary + "/" + ShardName(shard),
-                      ShardContents(step, shard))) {
-      return false;
-    }
-  }
-  return WriteDurably(temporary + "/MANIFEST", ManifestContents(step)) &&
-         SyncFolder(temporary) &&
-         std::rename(temporary.c_str(), StepFolder(folder, step).c_str()) ==
-             0 &&
-         SyncFolder(folder);
+  return IsGood(Save(folder, step));
+}
+
+bool ReadBack(const std::string& folder, int64_t step,
+              std::set<int64_t>* verified) {
+  const StepSave save = SaveOf(folder, step);
+  NameLatest(save);
+  const bool is_good = IsGood(VerifyCheckpoint(save.step_folder()).status());
+  if (is_good) verified->insert(step);
+  return is_good;
+}
+
+bool DeleteOld(const std::string& folder, const std::set<int64_t>& verified) {
+  return IsGood(
+      DeleteOldCheckpoints(folder, {.keep_last = kNumKept}, verified));
 }
 
 std::vector<int64_t> CommittedSteps(const std::string& folder) {
   std::vector<int64_t> steps;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename();
-    if (name.starts_with(kStepPrefix)) {
-      steps.push_back(std::stoll(name.substr(sizeof(kStepPrefix) - 1)));
-    }
+  const std::vector<std::string> paths = ListCheckpoints(folder).value();
+  for (const std::string& path : paths) {
+    steps.push_back(StepOf(path).value());
   }
-  std::ranges::sort(steps);
   return steps;
 }
 
-std::string Verify(const std::string& folder, int64_t step) {
-  const std::string place = StepFolder(folder, step);
-  if (Read(place + "/MANIFEST") != ManifestContents(step)) {
-    return "MANIFEST is not what was written";
-  }
-  for (int shard = 0; shard < kNumShards; ++shard) {
-    if (Read(place + "/" + ShardName(shard)) != ShardContents(step, shard)) {
-      return ShardName(shard) + " is not what was written";
-    }
-  }
-  return "";
+bool RemoveRests(const std::string& folder) {
+  return IsGood(RemoveLeftovers(folder));
 }
 
-bool Delete(const std::string& folder, int64_t step) {
-  const std::string trash = folder + "/.trash-" + std::to_string(step);
-  if (std::rename(StepFolder(folder, step).c_str(), trash.c_str()) != 0 ||
-      !SyncFolder(folder)) {
-    return false;
-  }
-  std::error_code error;
-  fs::remove_all(trash, error);
-  return !error;
+std::string Verify(const std::string& folder, int64_t step) {
+  return std::string(VerifyContents(folder, step).message());
 }
 
 }  // namespace lextra::power_loss

@@ -30,10 +30,10 @@ void CutThePower(const std::string& mode, int cuts) {
 
 TEST(PowerLoss, TakesNoAcknowledgedCheckpoint) { CutThePower("full", 100); }
 
-TEST(PowerLoss, IsSeenWhereNothingIsFsynced) { CutThePower("no_sync", 20); }
+TEST(PowerLoss, IsSeenWhereNothingIsFsynced) { CutThePower("no_sync", 15); }
 
 TEST(PowerLoss, IsSeenWhereFoldersAreNotFsynced) {
-  CutThePower("no_folder_sync", 25);
+  CutThePower("no_folder_sync", 20);
 }
 
 TEST(PowerLoss, IsSeenWhereFilesAreNotFsynced) {

@@ -9,8 +9,9 @@
 //
 // the newest acknowledged step (0: none), how many acknowledged steps (but for
 // those that were being deleted) are not there and valid, how many steps look
-// committed but are damaged, and 1 if a further save doesn't work, otherwise 0.
-// On standard error a line for each; the status is 0 if all three are 0.
+// committed but are damaged, and 1 if what dead saves left can't be removed or
+// a further save doesn't work, otherwise 0. On standard error a line for each;
+// the status is 0 if all three are 0.
 #include <algorithm>
 #include <cstdint>
 #include <fstream>
@@ -52,6 +53,7 @@ int Check(const std::string& folder, const Promises& promises) {
   int num_corrupt = 0;
   std::set<int64_t> lost = promises.kept;
   int64_t newest_seen = promises.newest;
+  const bool is_clean = RemoveRests(folder);
   for (const int64_t step : CommittedSteps(folder)) {
     newest_seen = std::max(newest_seen, step);
     const std::string damage = Verify(folder, step);
@@ -65,7 +67,7 @@ int Check(const std::string& folder, const Promises& promises) {
   for (const int64_t step : lost) {
     std::cerr << "step " << step << " was acknowledged and is lost\n";
   }
-  const bool goes_on = SaveOnce(folder, newest_seen + 1) &&
+  const bool goes_on = is_clean && SaveOnce(folder, newest_seen + 1) &&
                        Verify(folder, newest_seen + 1).empty();
   if (!goes_on) std::cerr << "step " << newest_seen + 1 << " can't be saved\n";
   std::cout << promises.newest << " " << lost.size() << " " << num_corrupt
