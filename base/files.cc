@@ -32,7 +32,8 @@ auto WithoutInterruptions(Call call) {
 absl::Status ReadSystemError(const std::string& path, int error) {
   const std::string message = absl::StrCat(path, ": ", std::strerror(error));
   // Of the device or the machine, these say nothing about what is stored.
-  for (const int elsewhere : {EIO, ESTALE, ETIMEDOUT, EMFILE, ENFILE, ENOMEM}) {
+  for (const int elsewhere :
+       {EIO, ESTALE, ETIMEDOUT, EMFILE, ENFILE, ENOMEM, EACCES, EPERM}) {
     if (error == elsewhere) return StorageError(message);
   }
   return InputError(message);

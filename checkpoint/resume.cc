@@ -147,11 +147,10 @@ absl::StatusOr<std::string> LoadNewestValid(Communicator& world,
   }
   if (num_damaged == 0) return std::string();
   return CheckpointError(absl::StrFormat(
-      "%s: none of its %d checkpoint(s) is whole; they are set aside as "
-      ".bad-*, "
-      "each with the reason in WHY.txt. Restore one under its name step-*, or "
-      "choose another --run_dir",
-      run_folder, num_damaged));
+      "%s: none of its %d checkpoint(s) is whole (%s); they are set aside as "
+      ".bad-*, each with the reason in WHY.txt: restore one under its name "
+      "step-*, or choose another --run_dir",
+      run_folder, num_damaged, status.message()));
 }
 
 }  // namespace lextra
