@@ -20,6 +20,10 @@ namespace {
 // One call moves at most this much; Linux itself stops below 2 GiB.
 constexpr size_t kMaxTransferBytes = size_t{1} << 30;
 
+// A file being written is handed to the device in parts of this size, so that
+// the device is at work before the last byte is there.
+constexpr int64_t kWriteBackBytes = int64_t{8} << 20;
+
 // Calls again while a signal interrupts. Not for fsync and close: after a
 // failure the kernel has forgotten the data and the descriptor.
 template <typename Call>
@@ -322,7 +326,8 @@ absl::StatusOr<FileWriter> FileWriter::Create(const std::string& path) {
 FileWriter::FileWriter(FileWriter&& other) noexcept
     : path_(std::move(other.path_)),
       descriptor_(std::exchange(other.descriptor_, -1)),
-      bytes_written_(other.bytes_written_) {}
+      bytes_written_(other.bytes_written_),
+      bytes_handed_over_(other.bytes_handed_over_) {}
 
 FileWriter::~FileWriter() {
   if (descriptor_ >= 0) sys::Close(descriptor_);
@@ -336,6 +341,13 @@ absl::Status FileWriter::Write(std::span<const std::byte> bytes) {
     if (put < 0) return StorageSystemError("write", path_, errno);
     bytes = bytes.subspan(put);
     bytes_written_ += put;
+    if (bytes_written_ - bytes_handed_over_ >= kWriteBackBytes) {
+      // A hint: what fails in it is reported by the fsync in Close().
+      sync_file_range(descriptor_, bytes_handed_over_,
+                      bytes_written_ - bytes_handed_over_,
+                      SYNC_FILE_RANGE_WRITE);
+      bytes_handed_over_ = bytes_written_;
+    }
   }
   return absl::OkStatus();
 }

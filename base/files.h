@@ -128,6 +128,7 @@ class FileWriter {
   std::string path_;
   int descriptor_ = -1;
   int64_t bytes_written_ = 0;
+  int64_t bytes_handed_over_ = 0;  // to the device, not yet durable
 };
 
 }  // namespace lextra

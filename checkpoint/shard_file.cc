@@ -1,9 +1,12 @@
 #include "checkpoint/shard_file.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -101,6 +104,12 @@ std::string ShardImage::Header(const std::string& save_id) const {
 }
 
 void ShardImage::Touch() {
+  // Large pages, where there are any: a copy then misses fewer addresses.
+  void* begin = data_.get();
+  size_t size = data_bytes_;
+  if (std::align(kPageBytes, 1, begin, size) != nullptr) {
+    madvise(begin, size, MADV_HUGEPAGE);
+  }
   for (size_t i = 0; i < data_bytes_; i += kPageBytes) data_[i] = std::byte{0};
 }
 

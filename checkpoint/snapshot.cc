@@ -3,11 +3,16 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "base/seeds.h"
 #include "checkpoint/tensor_file.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 namespace lextra {
 namespace {
@@ -30,16 +35,54 @@ std::vector<Box> BoxesToStore(const ShardedTensor& tensor, int max_tensor) {
   return CutAtMultiples(tensor.box, tensor.split_dim, extent / max_tensor);
 }
 
-// Copies the entry's box out of the contiguous bytes of the tensor that holds
-// it.
+// memcpy that leaves the caches to the training: stores go to memory without
+// reading what they overwrite, which saves a third of the traffic.
+void CopyPastCaches(std::byte* to, const std::byte* from, int64_t count) {
+#if defined(__SSE2__)
+  constexpr int64_t kStoreBytes = sizeof(__m128i);
+  const int64_t past = reinterpret_cast<uintptr_t>(to) % kStoreBytes;
+  const int64_t head = std::min(count, (kStoreBytes - past) % kStoreBytes);
+  std::memcpy(to, from, head);
+  int64_t done = head;
+  for (; done + 4 * kStoreBytes <= count; done += 4 * kStoreBytes) {
+    const auto* const source = reinterpret_cast<const __m128i*>(from + done);
+    auto* const target = reinterpret_cast<__m128i*>(to + done);
+    const __m128i parts[4] = {
+        _mm_loadu_si128(source), _mm_loadu_si128(source + 1),
+        _mm_loadu_si128(source + 2), _mm_loadu_si128(source + 3)};
+    for (int i = 0; i < 4; ++i) _mm_stream_si128(target + i, parts[i]);
+  }
+  std::memcpy(to + done, from + done, count - done);
+#else
+  std::memcpy(to, from, count);
+#endif
+}
+
+// Makes the calling thread's CopyPastCaches visible to whom it hands over.
+void FinishCopies() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
+// Of an image, one thread's share at least.
+constexpr int64_t kGrainBytes = int64_t{1} << 20;
+
+// Copies the part of the entry's box that lies in bytes [begin, end) of the
+// image, out of the contiguous bytes of the tensor that holds it.
 void CopyEntry(const ShardImage::Entry& entry, const Box& tensor_box,
-               const std::byte* tensor, std::span<std::byte> data) {
+               const std::byte* tensor, int64_t begin, int64_t end,
+               std::byte* image) {
   const int64_t element_bytes = entry.num_bytes / entry.box.num_elements();
   ForEachRun(entry.box, tensor_box, entry.box,
              [&](int64_t from, int64_t to, int64_t count) {
-               std::memcpy(data.data() + entry.begin + to * element_bytes,
-                           tensor + from * element_bytes,
-                           count * element_bytes);
+               const int64_t run = entry.begin + to * element_bytes;
+               const int64_t first = std::max(run, begin);
+               const int64_t last = std::min(run + count * element_bytes, end);
+               if (first >= last) return;
+               CopyPastCaches(image + first,
+                              tensor + from * element_bytes + (first - run),
+                              last - first);
              });
 }
 
@@ -73,16 +116,22 @@ void FillImage(const std::vector<ShardedTensor>& tensors, ShardImage* image) {
                           : at::Tensor());
   }
   const std::vector<ShardImage::Entry>& entries = image->entries();
-  at::parallel_for(0, static_cast<int64_t>(entries.size()), 1,
-                   [&](int64_t begin, int64_t end) {
-                     for (int64_t i = begin; i < end; ++i) {
-                       const int tensor = entries[i].tensor;
-                       CopyEntry(entries[i], tensors[tensor].box,
-                                 static_cast<const std::byte*>(
-                                     sources[tensor].const_data_ptr()),
-                                 image->data());
-                     }
-                   });
+  // Threads share bytes, not entries: an embedding may be half of them.
+  at::parallel_for(
+      0, static_cast<int64_t>(image->data().size()), kGrainBytes,
+      [&](int64_t begin, int64_t end) {
+        auto entry = std::partition_point(
+            entries.begin(), entries.end(), [&](const auto& candidate) {
+              return candidate.begin + candidate.num_bytes <= begin;
+            });
+        for (; entry != entries.end() && entry->begin < end; ++entry) {
+          CopyEntry(*entry, tensors[entry->tensor].box,
+                    static_cast<const std::byte*>(
+                        sources[entry->tensor].const_data_ptr()),
+                    begin, end, image->data().data());
+        }
+        FinishCopies();
+      });
 }
 
 }  // namespace lextra
