@@ -85,30 +85,29 @@ uint32_t TableRegister(std::span<const std::byte> bytes, uint32_t crc) {
 
 #if defined(__x86_64__)
 
-// Long enough that the processor reads ahead in each lane: with lanes of 2 KiB
-// bytes that come from memory take twice as long.
-constexpr size_t kMaxLaneWords = 4096;
+// Lanes are of 2^n words. The longest, 32 KiB, lets the processor read ahead in
+// each: with lanes of 2 KiB, bytes that come from memory take twice as long.
+// Below the shortest, joining costs more than it saves.
+constexpr int kMaxLaneLog = 12;
+constexpr int kMinLaneLog = 2;
 
-// kWordsLater[n]: x^(64 n - 33) mod P, the factor that moves a checksum past n
-// words. The 33 are made up for by Shift's last step. Entry 0 is not used.
-constexpr std::array<uint32_t, 2 * kMaxLaneWords + 1> kWordsLater = [] {
-  std::array<uint32_t, 2 * kMaxLaneWords + 1> factors = {};
-  const uint32_t word = PowerOfX(64);
-  factors[1] = PowerOfX(64 - 33);
-  for (size_t n = 2; n < factors.size(); ++n) {
-    factors[n] = Multiply(factors[n - 1], word);
+// kWordsLater[n]: x^(64 * 2^n - 33) mod P, the factor that moves a checksum
+// past 2^n words. The 33 are made up for by Shift's last step.
+constexpr std::array<uint32_t, kMaxLaneLog + 2> kWordsLater = [] {
+  std::array<uint32_t, kMaxLaneLog + 2> factors = {};
+  for (size_t n = 0; n < factors.size(); ++n) {
+    factors[n] = PowerOfX((uint64_t{64} << n) - 33);
   }
   return factors;
 }();
 
-// The register after `num_words` words of zeros. The product of two reflected
-// 32-bit polynomials, read as a reflected 64-bit one, is x times too large, and
-// the instruction that reduces it multiplies by x^32.
-__attribute__((target("sse4.2,pclmul"))) uint32_t Shift(uint32_t crc,
-                                                        size_t num_words) {
+// The register after 2^n words of zeros. The product of two reflected 32-bit
+// polynomials, read as a reflected 64-bit one, is x times too large, and the
+// instruction that reduces it multiplies by x^32.
+__attribute__((target("sse4.2,pclmul"))) uint32_t Shift(uint32_t crc, int n) {
   const __m128i product = _mm_clmulepi64_si128(
       _mm_cvtsi32_si128(static_cast<int>(crc)),
-      _mm_cvtsi32_si128(static_cast<int>(kWordsLater[num_words])), 0);
+      _mm_cvtsi32_si128(static_cast<int>(kWordsLater[n])), 0);
   return static_cast<uint32_t>(
       _mm_crc32_u64(0, static_cast<uint64_t>(_mm_cvtsi128_si64(product))));
 }
@@ -117,10 +116,12 @@ __attribute__((target("sse4.2,pclmul"))) uint32_t Shift(uint32_t crc,
 // not wait for each other keep it busy.
 __attribute__((target("sse4.2,pclmul"))) uint32_t HardwareRegister(
     std::span<const std::byte> bytes, uint32_t crc) {
-  constexpr size_t kMinLaneWords =
-      4;  // below, joining costs more than it saves
-  while (bytes.size() >= 3 * 8 * kMinLaneWords) {
-    const size_t words = std::min(bytes.size() / (3 * 8), kMaxLaneWords);
+  for (int n = kMaxLaneLog; n >= kMinLaneLog;) {
+    const size_t words = size_t{1} << n;
+    if (bytes.size() < 3 * 8 * words) {
+      --n;
+      continue;
+    }
     const std::byte* const lane0 = bytes.data();
     const std::byte* const lane1 = lane0 + 8 * words;
     const std::byte* const lane2 = lane1 + 8 * words;
@@ -132,9 +133,8 @@ __attribute__((target("sse4.2,pclmul"))) uint32_t HardwareRegister(
       crc1 = _mm_crc32_u64(crc1, LoadWord(lane1 + i));
       crc2 = _mm_crc32_u64(crc2, LoadWord(lane2 + i));
     }
-    crc = Shift(static_cast<uint32_t>(crc0), 2 * words) ^
-          Shift(static_cast<uint32_t>(crc1), words) ^
-          static_cast<uint32_t>(crc2);
+    crc = Shift(static_cast<uint32_t>(crc0), n + 1) ^
+          Shift(static_cast<uint32_t>(crc1), n) ^ static_cast<uint32_t>(crc2);
     bytes = bytes.subspan(3 * 8 * words);
   }
   for (; bytes.size() >= 8; bytes = bytes.subspan(8)) {

@@ -56,7 +56,7 @@ for part in "${parts[@]}"; do
     races) LEXTRA_RACES=$(count 50) \
       test_program end_to_end/end_to_end_recovery_test '*OfTwoJobs*' || failed=1 ;;
     flips) LEXTRA_FLIPS=$(count 100000) \
-      test_program checkpoint/checkpoint_files_test '*Damage*' || failed=1 ;;
+      test_program checkpoint/checkpoint_faults_test '*Damage*' || failed=1 ;;
     power) tests/power_loss/run.sh --cuts="$(count 300)" --mode=full || failed=1
       tests/power_loss/run.sh --cuts="$(count 40)" --mode=no_sync || failed=1 ;;
     fuzz) deploy/fuzz.sh --runs="$(count 1000000)" || failed=1 ;;

@@ -17,6 +17,11 @@ export ASAN_OPTIONS=exitcode=99:detect_leaks=1:strict_string_checks=1:detect_sta
 export UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=exitcode=99:halt_on_error=1:second_deadlock_stack=1
 
+# The tests' files never touch a disk: tens of thousands of fsyncs are among them.
+files=$(mktemp -d "$([[ -w /dev/shm ]] && echo /dev/shm || echo /tmp)/lextra-sanitize-XXXXXX")
+trap 'rm -rf "$files"' EXIT
+export TMPDIR=$files
+
 failed=0
 passed=0
 for preset in ${1:-asan tsan}; do

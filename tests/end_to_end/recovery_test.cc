@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <sstream>
 
 #include "absl/strings/str_format.h"
 #include "tests/end_to_end/lextra_program.h"
@@ -115,6 +116,22 @@ TEST_F(RecoveryTest, ResumesFromTheStepThatIsAskedFor) {
                                  HasSubstr("set back to step 10")));
   EXPECT_EQ(LossesOf(run), losses);
   EXPECT_EQ(ChecksumsOf(Step(run, 20)), checksums);
+}
+
+TEST_F(RecoveryTest, SavesByTheClockOfRankZeroToo) {
+  const std::string run = Path("by-the-clock");
+  const ProcessResult result = RunWell(LextraOn(
+      2, Train(run,
+               {"parallel.data=2", "schedule.num_steps=200",
+                "evaluation.every_steps=0", "checkpoint.every_seconds=0.1"})));
+  // Two hundred steps take a second or more; the last save is the end's.
+  std::istringstream lines(result.output);
+  int num_saves = 0;
+  for (std::string line; std::getline(lines, line);) {
+    num_saves += line.find("checkpoint saved") != std::string::npos;
+  }
+  EXPECT_GE(num_saves, 3) << result.output;
+  EXPECT_LE(num_saves, 60) << result.output;
 }
 
 TEST_F(RecoveryTest, AFailedSaveKeepsTheTrainingGoing) {
