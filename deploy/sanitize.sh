@@ -21,6 +21,8 @@ export TSAN_OPTIONS=exitcode=99:halt_on_error=1:second_deadlock_stack=1
 files=$(mktemp -d "$([[ -w /dev/shm ]] && echo /dev/shm || echo /tmp)/lextra-sanitize-XXXXXX")
 trap 'rm -rf "$files"' EXIT
 export TMPDIR=$files
+# Flipped bits are the same few lines of code again.
+export LEXTRA_FLIPS=${LEXTRA_FLIPS:-1000}
 
 failed=0
 passed=0

@@ -119,7 +119,7 @@ int StepIn(const std::string& pattern, const std::string& log) {
 }
 
 TEST_F(KillTest, RunsKilledAtRandomEndAsIfNothingHadHappened) {
-  constexpr int kManySteps = 150;
+  constexpr int kManySteps = 60;
   const std::string whole = Path("undisturbed");
   const ProcessResult undisturbed =
       RunWell(TrainFourRanks(whole, kManySteps, 0));
