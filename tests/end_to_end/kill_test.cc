@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <random>
 #include <regex>
@@ -143,9 +144,11 @@ TEST_F(KillTest, RunsKilledAtRandomEndAsIfNothingHadHappened) {
     ExpectSameEnd(run, whole, kManySteps);
     ExpectNothingLeftBehind(run);
     if (HasFailure()) return;
+    // Each time: a long run that is cut short has its count too.
+    std::printf("random kills: %d in %d runs, all ended the same\n", num_killed,
+                num_runs);
+    std::fflush(stdout);
   }
-  std::printf("random kills: %d in %d runs, all ended the same\n", num_killed,
-              num_runs);
 }
 
 TEST_F(KillTest, AKillAtAnyPointOfASaveLosesNothingThatWasReported) {
