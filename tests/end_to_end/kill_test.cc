@@ -124,7 +124,7 @@ TEST_F(KillTest, RunsKilledAtRandomEndAsIfNothingHadHappened) {
   const std::string whole = Path("undisturbed");
   const ProcessResult undisturbed =
       RunWell(TrainFourRanks(whole, kManySteps, 0));
-  const int num_kills = CountFrom("LEXTRA_RANDOM_KILLS", 24);
+  const int num_kills = CountFrom("LEXTRA_RANDOM_KILLS", 20);
   int num_killed = 0;
   int num_runs = 0;
   while (num_killed < num_kills) {
