@@ -9,27 +9,17 @@
 
 #include "base/files.h"
 #include "base/system_calls.h"
+#include "tests/base/folder_contents.h"
 #include "tests/testing/temporary_folder.h"
 
 namespace lextra {
 namespace {
 
 using sys::ScopedFaults;
+using testing::Get;
 using ::testing::HasSubstr;
+using testing::NamesIn;
 using testing::TemporaryFolder;
-
-std::string Get(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::set<std::string> NamesIn(const std::string& folder) {
-  std::set<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    names.insert(entry.path().filename());
-  }
-  return names;
-}
 
 int64_t NumOpenDescriptors() {
   return static_cast<int64_t>(NamesIn("/proc/self/fd").size());

@@ -13,31 +13,21 @@
 #include <thread>
 #include <utility>
 
+#include "tests/base/folder_contents.h"
 #include "tests/testing/temporary_folder.h"
 
 namespace lextra {
 namespace {
 
 using ::testing::AllOf;
+using testing::Get;
 using ::testing::HasSubstr;
+using testing::NamesIn;
 using ::testing::StartsWith;
 using testing::TemporaryFolder;
 
 void Put(const std::string& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;
-}
-
-std::string Get(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::set<std::string> NamesIn(const std::string& folder) {
-  std::set<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    names.insert(entry.path().filename());
-  }
-  return names;
 }
 
 int ModeOf(const std::string& path) {
