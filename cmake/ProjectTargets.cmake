@@ -7,7 +7,9 @@
 #   and RANKS need LEXTRA_TORCH.
 
 add_library(lextra_flags INTERFACE)
-target_compile_options(lextra_flags INTERFACE -Wall -Wextra -Werror -Wno-psabi)
+target_compile_options(lextra_flags INTERFACE
+  $<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:-Wall -Wextra -Werror -Wno-psabi>
+  "$<$<COMPILE_LANGUAGE:CUDA>:SHELL:-Werror all-warnings -Xcompiler -Wall,-Wextra,-Werror>")
 target_compile_definitions(lextra_flags INTERFACE OMPI_SKIP_MPICXX=1)
 target_include_directories(lextra_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
 target_link_libraries(lextra_flags INTERFACE Threads::Threads)

@@ -1,7 +1,5 @@
 // The Communicator of GPU tensors, on NCCL. It lives in the module
-// lextra_cuda.so, which is built where CUDA is present, lies beside the program
-// and is loaded when a GPU is asked for: one program serves machines with and
-// without one.
+// lextra_cuda.so (parallel/cuda_module.h).
 #ifndef LEXTRA_PARALLEL_CUDA_BACKEND_H_
 #define LEXTRA_PARALLEL_CUDA_BACKEND_H_
 
@@ -18,7 +16,7 @@ namespace lextra {
 absl::StatusOr<std::unique_ptr<Communicator>> MakeCudaCommunicator(
     Communicator& world, int device_index);
 
-// The one function of the module.
+// The module's function that does it.
 using CudaCommunicatorMaker =
     void(Communicator& world, int device_index,
          absl::StatusOr<std::unique_ptr<Communicator>>& result);

@@ -1,0 +1,55 @@
+// Where a test's kernels run: on a GPU, or on the CPU through
+// tests/testing/cuda_on_host.
+#ifndef LEXTRA_TESTS_MODEL_KERNELS_KERNEL_DEVICE_H_
+#define LEXTRA_TESTS_MODEL_KERNELS_KERNEL_DEVICE_H_
+
+#include <ATen/core/Tensor.h>
+#include <gtest/gtest.h>
+
+#include "model/kernels/element_type.h"
+#include "parallel/cuda_module.h"
+
+namespace lextra::testing {
+
+// Empty, or why kernels can't run here.
+std::string WhyNoKernels();
+at::Device KernelDevice();
+void* FindKernel(const char* name);
+void* KernelStream();
+
+// A test is skipped, with the reason, where its kernels can't run.
+class KernelTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const std::string reason = WhyNoKernels();
+    if (!reason.empty()) GTEST_SKIP() << reason;
+  }
+};
+
+template <typename Arguments>
+void Launch(const char* name, const Arguments& arguments) {
+  auto* launch = reinterpret_cast<CudaLauncher<Arguments>*>(FindKernel(name));
+  ASSERT_NE(launch, nullptr) << name;
+  const char* error = launch(arguments, KernelStream());
+  ASSERT_EQ(error, nullptr) << name << ": " << error;
+}
+
+inline ElementType ElementTypeOf(at::ScalarType type) {
+  switch (type) {
+    case at::kDouble:
+      return ElementType::kDouble;
+    case at::kBFloat16:
+      return ElementType::kBFloat16;
+    default:
+      return ElementType::kFloat;
+  }
+}
+
+// The dtype that kernels compute with.
+inline at::ScalarType ComputeTypeOf(at::ScalarType type) {
+  return type == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+}  // namespace lextra::testing
+
+#endif  // LEXTRA_TESTS_MODEL_KERNELS_KERNEL_DEVICE_H_

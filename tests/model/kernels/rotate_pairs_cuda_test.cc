@@ -1,0 +1,75 @@
+#include "model/kernels/rotate_pairs_cuda.h"
+
+#include <ATen/ATen.h>
+
+#include "tests/model/kernels/kernel_device.h"
+
+namespace lextra {
+namespace {
+
+using testing::ComputeTypeOf;
+using testing::KernelDevice;
+
+class RotatePairsOnGpu : public testing::KernelTest {};
+
+// The pairs of x [B, T, H, D] as the header's equations say, in fp64.
+at::Tensor Expected(const at::Tensor& x_BTHD, const at::Tensor& cos_TI,
+                    const at::Tensor& sin_TI, bool transposed) {
+  const at::Tensor x = x_BTHD.to(at::kDouble).unflatten(3, {-1, 2});
+  const at::Tensor even = x.select(4, 0);
+  const at::Tensor odd = x.select(4, 1);
+  const at::Tensor c = cos_TI.to(at::kDouble).unsqueeze(1);
+  const at::Tensor s =
+      sin_TI.to(at::kDouble).unsqueeze(1) * (transposed ? -1 : 1);
+  return at::stack({even * c - odd * s, odd * c + even * s}, 4).flatten(3);
+}
+
+template <typename T>
+HeadVectors<T> VectorsOf(const at::Tensor& x) {
+  return {const_cast<void*>(x.const_data_ptr()), x.stride(0), x.stride(1),
+          x.stride(2)};
+}
+
+TEST_F(RotatePairsOnGpu, InPlaceInAPackedTensorEqualsFp64) {
+  at::manual_seed(1);
+  for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {
+    for (const bool transposed : {false, true}) {
+      // Heads 2 .. 4 of 7; neither places nor pairs fill a block of threads.
+      const at::Tensor packed =
+          at::randn({2, 5, 7, 6}, at::kDouble).to(type).to(KernelDevice());
+      const at::Tensor before = packed.to(at::kCPU, /*non_blocking=*/false,
+                                          /*copy=*/true);
+      const at::Tensor cos =
+          at::rand({5, 3}, ComputeTypeOf(type)).to(KernelDevice());
+      const at::Tensor sin =
+          at::rand({5, 3}, ComputeTypeOf(type)).to(KernelDevice());
+      const at::Tensor heads = packed.narrow(2, 2, 3);
+      testing::Launch(kRotatePairsCuda,
+                      RotatePairsCuda{.type = testing::ElementTypeOf(type),
+                                      .in = VectorsOf<const void>(heads),
+                                      .out = VectorsOf<void>(heads),
+                                      .cos = cos.const_data_ptr(),
+                                      .sin = sin.const_data_ptr(),
+                                      .batch = 2,
+                                      .places = 5,
+                                      .heads = 3,
+                                      .head_size = 6,
+                                      .transposed = transposed});
+      const at::Tensor after = packed.cpu();
+      const at::Tensor expected =
+          Expected(before.narrow(2, 2, 3), cos.cpu(), sin.cpu(), transposed);
+      // One rounding of the result (bf16), or a few of the products.
+      const double tolerance = type == at::kBFloat16 ? 1.0 / 256
+                               : type == at::kFloat  ? 1e-6
+                                                     : 1e-15;
+      EXPECT_TRUE(at::allclose(after.narrow(2, 2, 3).to(at::kDouble), expected,
+                               tolerance, tolerance))
+          << type << (transposed ? " transposed" : "");
+      EXPECT_TRUE(at::equal(after.narrow(2, 0, 2), before.narrow(2, 0, 2)));
+      EXPECT_TRUE(at::equal(after.narrow(2, 5, 2), before.narrow(2, 5, 2)));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lextra
