@@ -30,17 +30,19 @@ double StandardDeviation(const ModelConfig& model, const std::string& name) {
 
 }  // namespace
 
-Initializer MakeInitializer(const ModelConfig& model) {
-  return [model](const std::string& name,
-                 const std::vector<int64_t>& shape) -> at::Tensor {
+Initializer MakeInitializer(const ModelConfig& model, at::Device device) {
+  return [model, device](const std::string& name,
+                         const std::vector<int64_t>& shape) -> at::Tensor {
     const at::ScalarType dtype =
         model.precision() == FP64 ? at::kDouble : at::kFloat;
-    if (absl::EndsWith(name, ".bias")) return at::zeros(shape, dtype);
-    if (shape.size() == 1) return at::ones(shape, dtype);  // a norm's weight
+    const at::TensorOptions options = at::TensorOptions(dtype).device(device);
+    if (absl::EndsWith(name, ".bias")) return at::zeros(shape, options);
+    if (shape.size() == 1) return at::ones(shape, options);  // a norm's weight
     return at::empty(shape, dtype)
         .normal_(0, StandardDeviation(model, name),
                  at::make_generator<at::CPUGeneratorImpl>(
-                     SeedFor(model.init_seed(), name)));
+                     SeedFor(model.init_seed(), name)))
+        .to(device);
   };
 }
 

@@ -103,8 +103,8 @@ struct Transformer::Parts {
 Transformer::Transformer(const ModelConfig& model, Communicator& tensor_axis)
     : config_(Checked(model, tensor_axis.size())),
       num_kv_heads_(model.num_kv_heads() / tensor_axis.size()),
-      parts_(std::make_unique<Parts>(model, tensor_axis,
-                                     MakeInitializer(model))) {}
+      parts_(std::make_unique<Parts>(
+          model, tensor_axis, MakeInitializer(model, tensor_axis.device()))) {}
 
 Transformer::~Transformer() = default;
 

@@ -3,7 +3,8 @@
 namespace lextra {
 
 absl::StatusOr<std::unique_ptr<DeviceMesh>> DeviceMesh::Create(
-    std::unique_ptr<Communicator> world, MeshShape shape) {
+    std::unique_ptr<Communicator> world, MeshShape shape,
+    std::unique_ptr<Communicator> device_world) {
   const int64_t ranks =
       int64_t{shape.data} * int64_t{shape.sequence} * int64_t{shape.tensor};
   if (shape.data < 1 || shape.sequence < 1 || shape.tensor < 1 ||
@@ -21,11 +22,13 @@ absl::StatusOr<std::unique_ptr<DeviceMesh>> DeviceMesh::Create(
 
   std::unique_ptr<DeviceMesh> mesh(new DeviceMesh);
   mesh->shape_ = shape;
-  mesh->data_ = world->Split(sequence * shape.tensor + tensor, rank, "data");
-  mesh->sequence_ =
-      world->Split(data * shape.tensor + tensor, rank, "sequence");
-  mesh->tensor_ =
-      world->Split(data * shape.sequence + sequence, rank, "tensor");
+  Communicator& axes = device_world ? *device_world : *world;
+  TORCH_CHECK(axes.rank() == rank && axes.size() == world->size(),
+              "a device world of other ranks than the world");
+  mesh->data_ = axes.Split(sequence * shape.tensor + tensor, rank, "data");
+  mesh->sequence_ = axes.Split(data * shape.tensor + tensor, rank, "sequence");
+  mesh->tensor_ = axes.Split(data * shape.sequence + sequence, rank, "tensor");
+  mesh->device_world_ = std::move(device_world);
   mesh->world_ = std::move(world);
   return mesh;
 }
@@ -34,6 +37,7 @@ absl::Status DeviceMesh::Finalize() {
   LEXTRA_RETURN_IF_ERROR(tensor_->Finalize());
   LEXTRA_RETURN_IF_ERROR(sequence_->Finalize());
   LEXTRA_RETURN_IF_ERROR(data_->Finalize());
+  if (device_world_) LEXTRA_RETURN_IF_ERROR(device_world_->Finalize());
   return world_->Finalize();
 }
 

@@ -19,14 +19,20 @@ struct MeshShape {
 
 class DeviceMesh {
  public:
-  // Collective over `world`, which the mesh takes. UsageError where the shape
-  // does not multiply to the number of ranks.
+  // Collective over `world`, which the mesh takes. The axes carry tensors of
+  // `device_world`, a group of the same ranks in the same order, or of `world`
+  // where it is null. UsageError where the shape does not multiply to the
+  // number of ranks.
   static absl::StatusOr<std::unique_ptr<DeviceMesh>> Create(
-      std::unique_ptr<Communicator> world, MeshShape shape);
+      std::unique_ptr<Communicator> world, MeshShape shape,
+      std::unique_ptr<Communicator> device_world = nullptr);
   DeviceMesh(const DeviceMesh&) = delete;
 
   const MeshShape& shape() const { return shape_; }
+  // All ranks, for what the hosts agree on: CPU tensors, whatever the device.
   Communicator& world() { return *world_; }
+  // Where the tensors of the axes live.
+  at::Device device() const { return tensor_->device(); }
   // This rank's group along each axis: rank() is the coordinate.
   Communicator& data() { return *data_; }
   Communicator& sequence() { return *sequence_; }
@@ -39,6 +45,7 @@ class DeviceMesh {
 
   MeshShape shape_;
   std::unique_ptr<Communicator> world_;
+  std::unique_ptr<Communicator> device_world_;  // null: world_ is
   std::unique_ptr<Communicator> data_;
   std::unique_ptr<Communicator> sequence_;
   std::unique_ptr<Communicator> tensor_;
