@@ -39,15 +39,28 @@ absl::StatusOr<void*> FindInCudaModule(const char* name) {
   return address;
 }
 
+void* MustFindInCudaModule(const char* name) {
+  const absl::StatusOr<void*> found = FindInCudaModule(name);
+  TORCH_CHECK(found.ok(), std::string(found.status().message()));
+  return *found;
+}
+
 void* CurrentCudaStream(const at::Device& device) {
-  using Function = void*(int device_index);
-  static Function* const current = [] {
-    const absl::StatusOr<void*> found =
-        FindInCudaModule("LextraCurrentCudaStream");
-    TORCH_CHECK(found.ok(), std::string(found.status().message()));
-    return reinterpret_cast<Function*>(*found);
-  }();
+  static auto* const current = reinterpret_cast<void* (*)(int)>(
+      MustFindInCudaModule("LextraCurrentCudaStream"));
   return current(device.index());
+}
+
+HostSyncsAreErrors::HostSyncsAreErrors(const at::Device& device) {
+  if (!device.is_cuda()) return;
+  static auto* const set = reinterpret_cast<void (*)(bool)>(
+      MustFindInCudaModule("LextraSetHostSyncsAreErrors"));
+  set_ = set;
+  set_(true);
+}
+
+HostSyncsAreErrors::~HostSyncsAreErrors() {
+  if (set_ != nullptr) set_(false);
 }
 
 }  // namespace lextra

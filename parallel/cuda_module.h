@@ -13,6 +13,9 @@ namespace lextra {
 // The address of the module's function `name` (extern "C"). UsageError where
 // there is no module, it does not load, or it is of another version.
 absl::StatusOr<void*> FindInCudaModule(const char* name);
+// The same with an exception: a tensor on a GPU means that the module has been
+// loaded.
+void* MustFindInCudaModule(const char* name);
 
 // A kernel of the module: a function that puts the work which `Arguments`
 // (sizes and raw device pointers) describe on a stream, and returns null or
@@ -26,13 +29,10 @@ void* CurrentCudaStream(const at::Device& device);
 template <typename Arguments>
 class CudaKernel {
  public:
-  // A missing kernel is an exception: tensors on a GPU mean that the module has
-  // been loaded.
-  explicit CudaKernel(const char* name) : name_(name) {
-    const absl::StatusOr<void*> found = FindInCudaModule(name);
-    TORCH_CHECK(found.ok(), std::string(found.status().message()));
-    launch_ = reinterpret_cast<CudaLauncher<Arguments>*>(*found);
-  }
+  explicit CudaKernel(const char* name)
+      : name_(name),
+        launch_(reinterpret_cast<CudaLauncher<Arguments>*>(
+            MustFindInCudaModule(name))) {}
 
   void operator()(const Arguments& arguments, const at::Device& device) const {
     const char* error = launch_(arguments, CurrentCudaStream(device));
@@ -42,6 +42,19 @@ class CudaKernel {
  private:
   const char* name_;
   CudaLauncher<Arguments>* launch_;
+};
+
+// While it lives, an operation that makes the host wait for the GPU throws:
+// what runs inside must only put work on streams. LibTorch's own operations are
+// checked. Nothing for a CPU.
+class HostSyncsAreErrors {
+ public:
+  explicit HostSyncsAreErrors(const at::Device& device);
+  HostSyncsAreErrors(const HostSyncsAreErrors&) = delete;
+  ~HostSyncsAreErrors();
+
+ private:
+  void (*set_)(bool errors) = nullptr;
 };
 
 }  // namespace lextra
