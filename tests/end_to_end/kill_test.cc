@@ -24,6 +24,7 @@ using std::chrono::steady_clock;
 
 constexpr int kRanks = 4;
 constexpr int kSteps = 12;
+constexpr int kManySteps = 60;
 constexpr double kSecondsToDie = 5;
 
 // Where a save, or the deletion after it, can be cut off, in its order
@@ -86,8 +87,19 @@ class KillTest : public EndToEndTest {
   std::mt19937_64 random_{std::random_device()()};
 };
 
+// The last step that a pattern finds in a log; 0 where it finds none.
+int StepIn(const std::string& pattern, const std::string& log) {
+  int step = 0;
+  const std::regex regex(pattern);
+  for (std::sregex_iterator match(log.begin(), log.end(), regex), end;
+       match != end; ++match) {
+    step = std::stoi((*match)[1]);
+  }
+  return step;
+}
+
 // Kills a random rank after a random time, whatever the job does then. False
-// where the job ended first.
+// where the job ended first, or the rank had nothing left to do but to exit.
 bool StartAndKill(const Arguments& command, double seconds, size_t rank) {
   Process run(command);
   const auto start = steady_clock::now();
@@ -104,23 +116,16 @@ bool StartAndKill(const Arguments& command, double seconds, size_t rank) {
   EXPECT_TRUE(WaitUntilGone(ranks, kSecondsToDie));
   EXPECT_LT(duration<double>(steady_clock::now() - killed_at).count(),
             kSecondsToDie);
-  EXPECT_NE(result.exit_code, 0) << result.output;
-  return true;
-}
-
-// The last step that a pattern finds in a log; 0 where it finds none.
-int StepIn(const std::string& pattern, const std::string& log) {
-  int step = 0;
-  const std::regex regex(pattern);
-  for (std::sregex_iterator match(log.begin(), log.end(), regex), end;
-       match != end; ++match) {
-    step = std::stoi((*match)[1]);
-  }
-  return step;
+  if (result.exit_code != 0) return true;
+  EXPECT_EQ(StepIn(absl::StrFormat("step +([0-9]+)/%d . checkpoint saved",
+                                   kManySteps),
+                   result.output),
+            kManySteps)
+      << "a success without its last step: " << result.output;
+  return false;
 }
 
 TEST_F(KillTest, RunsKilledAtRandomEndAsIfNothingHadHappened) {
-  constexpr int kManySteps = 60;
   const std::string whole = Path("undisturbed");
   const ProcessResult undisturbed =
       RunWell(TrainFourRanks(whole, kManySteps, 0));
