@@ -93,6 +93,12 @@ void ForEachRun(const Box& common, const Box& from_box, const Box& to_box,
   }
 }
 
+// The boxes that elements [begin, end), in C order, of a tensor of this shape
+// are: rows that are only begun or ended, and the whole rows between them (at
+// most 2 dims - 1 boxes, in order).
+std::vector<Box> BoxesOfRange(const std::vector<int64_t>& shape, int64_t begin,
+                              int64_t end);
+
 // `box` cut wherever a multiple of `extent` along `dim` lies inside it.
 std::vector<Box> CutAtMultiples(const Box& box, int dim, int64_t extent);
 

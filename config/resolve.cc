@@ -73,6 +73,7 @@ constexpr Range kInTraining[] = {
     {"schedule.min_learning_rate", 0},
     {"schedule.warmup_steps", 0},
     {"parallel.compare_replicas_every", 0},
+    {"parallel.zero_stage", 0, 1},
     {"checkpoint.every_steps", 0},
     {"checkpoint.keep_last", 2},
     {"checkpoint.keep_every", 0},

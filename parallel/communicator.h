@@ -74,9 +74,11 @@ class Communicator {
 
   // tensor <- op over the ranks, in place. Free in a group of one.
   void AllReduce(const at::Tensor& tensor, ReduceOp op);
-  // out [size * n, ...] <- the ranks' in [n, ...], in rank order.
+  // out [size * n, ...] <- the ranks' in [n, ...], in rank order. `in` may be
+  // this rank's part of `out`.
   void AllGather(const at::Tensor& out, const at::Tensor& in);
   // out [n, ...] <- this rank's part of op over the ranks' in [size * n, ...].
+  // `out` may be this rank's part of `in`, whose other parts stay.
   void ReduceScatter(const at::Tensor& out, const at::Tensor& in, ReduceOp op);
   // Sends `send` to rank `to` while receiving `receive` from rank `from`. An
   // undefined tensor, or rank -1, leaves that half out.

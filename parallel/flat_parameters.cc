@@ -5,32 +5,116 @@
 #include <algorithm>
 
 namespace lextra {
+namespace {
 
-FlatParameters::FlatParameters(std::vector<Parameter*> parameters) {
+int64_t RoundedUp(int64_t size, int64_t multiple) {
+  return (size + multiple - 1) / multiple * multiple;
+}
+
+}  // namespace
+
+FlatParameters::FlatParameters(std::vector<Parameter*> parameters,
+                               const Options& options)
+    : options_(options) {
   TORCH_CHECK(!parameters.empty(), "a model without parameters");
-  std::stable_partition(
-      parameters.begin(), parameters.end(),
-      [](const Parameter* parameter) { return parameter->weight_decay; });
-  int64_t num_elements = 0;
-  for (Parameter* parameter : parameters) {
-    const int64_t size = parameter->leaf.numel();
-    TORCH_CHECK(parameter->leaf.dtype() == parameters[0]->leaf.dtype(),
+  TORCH_CHECK(options.bucket_bytes > 0, "buckets of ", options.bucket_bytes,
+              " bytes");
+  const at::TensorOptions full =
+      parameters[0]->leaf.options().requires_grad(false);
+  for (const Parameter* parameter : parameters) {
+    TORCH_CHECK(parameter->leaf.dtype() == full.dtype(),
                 "parameters of two dtypes");
-    slots_.push_back({parameter, num_elements, size});
-    num_elements += size;
-    if (parameter->weight_decay) num_decayed_ = num_elements;
   }
-  const at::TensorOptions options = parameters[0]->leaf.options();
-  values_ = at::empty({num_elements}, options.requires_grad(false));
-  gradients_ = at::zeros_like(values_);
+  const int64_t bucket_size = RoundedUp(
+      std::max<int64_t>(1, options.bucket_bytes / full.dtype().itemsize()),
+      options.num_owners);
+  LayOut(parameters, /*weight_decay=*/true, bucket_size);
+  LayOut(parameters, /*weight_decay=*/false, bucket_size);
+  FindPieces();
+
+  const at::ScalarType compute_type =
+      options.compute_type.value_or(parameters[0]->leaf.scalar_type());
+  const bool is_mixed = compute_type != parameters[0]->leaf.scalar_type();
+  const at::Tensor initial = at::zeros({num_elements_}, full);
+  for (const Slot& slot : slots_) {
+    initial.narrow(0, slot.begin, slot.size)
+        .copy_(slot.parameter->leaf.detach().view(-1));
+  }
+  values_ = initial.to(compute_type);
+  gradients_ = at::zeros_like(initial);
+  if (is_mixed) {
+    masters_ = at::empty({num_owned_}, full);
+    for (const Piece& piece : pieces_) {
+      Masters(piece).copy_(initial.narrow(0, piece.begin, piece.size));
+    }
+  }
   for (const Slot& slot : slots_) {
     at::Tensor& leaf = slot.parameter->leaf;
-    const at::Tensor place =
-        values_.narrow(0, slot.begin, slot.size).view(leaf.sizes());
-    place.copy_(leaf.detach());
-    leaf.set_data(place);
+    const std::vector<int64_t> shape = leaf.sizes().vec();
+    leaf.set_data(values_.narrow(0, slot.begin, slot.size).view(shape));
     leaf.mutable_grad() =
-        gradients_.narrow(0, slot.begin, slot.size).view(leaf.sizes());
+        gradients_.narrow(0, slot.begin, slot.size).view(shape);
+  }
+}
+
+void FlatParameters::LayOut(const std::vector<Parameter*>& parameters,
+                            bool weight_decay, int64_t bucket_size) {
+  const int64_t begin = num_elements_;
+  for (const bool tensor_sharded : {true, false}) {
+    for (Parameter* parameter : parameters) {
+      if (parameter->weight_decay != weight_decay ||
+          parameter->tensor_sharded != tensor_sharded) {
+        continue;
+      }
+      slots_.push_back({parameter, num_elements_, parameter->leaf.numel()});
+      num_elements_ += parameter->leaf.numel();
+    }
+  }
+  num_elements_ = begin + RoundedUp(num_elements_ - begin, options_.num_owners);
+  for (int64_t end = num_elements_; end > begin;) {
+    const int64_t size = std::min(bucket_size, end - begin);
+    end -= size;
+    buckets_.push_back({end, size, weight_decay});
+  }
+}
+
+void FlatParameters::FindPieces() {
+  for (const Bucket& bucket : buckets_) {
+    const int64_t size = bucket.size / options_.num_owners;
+    Piece piece = {.begin = bucket.begin + options_.owner * size,
+                   .size = size,
+                   .place = 0,
+                   .weight_decay = bucket.weight_decay};
+    // What adjoins the last one (it lies before it) goes with it.
+    if (!pieces_.empty() && piece.begin + piece.size == pieces_.back().begin &&
+        pieces_.back().weight_decay == piece.weight_decay) {
+      piece.size += pieces_.back().size;
+      pieces_.back() = piece;
+    } else {
+      pieces_.push_back(piece);
+    }
+  }
+  for (Piece& piece : pieces_) {
+    piece.place = num_owned_;
+    num_owned_ += piece.size;
+  }
+}
+
+at::Tensor FlatParameters::OwnPart(const at::Tensor& flat,
+                                   const Bucket& bucket) const {
+  const int64_t size = bucket.size / options_.num_owners;
+  return flat.narrow(0, bucket.begin + options_.owner * size, size);
+}
+
+at::Tensor FlatParameters::Masters(const Piece& piece) const {
+  return masters_.defined() ? masters_.narrow(0, piece.place, piece.size)
+                            : values_.narrow(0, piece.begin, piece.size);
+}
+
+void FlatParameters::RoundMasters() {
+  if (!masters_.defined()) return;
+  for (const Piece& piece : pieces_) {
+    values_.narrow(0, piece.begin, piece.size).copy_(Masters(piece));
   }
 }
 

@@ -29,22 +29,23 @@ class ReadyHook : public torch::autograd::FunctionPostHook {
 
 }  // namespace
 
-// Buckets are reduced in one order, the same on all ranks: from the back of the
-// flat gradient, where the last layers are, whose gradients come first; but the
-// undecayed tail after the matrices, because it holds the norms and biases of
-// all layers and is complete only at the end.
 class GradientReducer::Impl {
  public:
-  Impl(FlatParameters& parameters, Communicator& data_axis,
-       int64_t bucket_bytes)
+  Impl(FlatParameters& parameters, Communicator& data_axis, bool overlap)
       : parameters_(parameters), data_axis_(data_axis) {
-    TORCH_CHECK(bucket_bytes > 0, "buckets of ", bucket_bytes, " bytes");
+    TORCH_CHECK(parameters.num_owners() == 1 ||
+                    parameters.num_owners() == data_axis.size(),
+                "parameters of ", parameters.num_owners(), " owners, but ",
+                data_axis.size(), " data ranks");
     if (data_axis.size() == 1) return;
-    const int64_t bucket_size = std::max<int64_t>(
-        1, bucket_bytes / parameters.gradients().element_size());
-    CutBuckets(0, parameters.num_decayed(), bucket_size);
-    CutBuckets(parameters.num_decayed(), parameters.gradients().numel(),
-               bucket_size);
+    for (const FlatParameters::Bucket& bucket : parameters.buckets()) {
+      Bucket& added = buckets_.emplace_back();
+      added.range = bucket;
+      added.num_slots = static_cast<int>(std::count_if(
+          parameters.slots().begin(), parameters.slots().end(),
+          [&](const auto& slot) { return Overlap(bucket, slot); }));
+    }
+    if (!overlap) return;
     for (size_t slot = 0; slot < parameters.slots().size(); ++slot) Watch(slot);
   }
 
@@ -72,8 +73,7 @@ class GradientReducer::Impl {
 
  private:
   struct Bucket {
-    int64_t begin;
-    int64_t size;
+    FlatParameters::Bucket range;
     int num_slots;  // parameters with a part in this bucket
     int num_missing = 0;
     PendingCollective pending;
@@ -84,22 +84,10 @@ class GradientReducer::Impl {
     uintptr_t hook;
   };
 
-  static bool Overlap(const Bucket& bucket, const FlatParameters::Slot& slot) {
+  static bool Overlap(const FlatParameters::Bucket& bucket,
+                      const FlatParameters::Slot& slot) {
     return bucket.begin < slot.begin + slot.size &&
            slot.begin < bucket.begin + bucket.size;
-  }
-
-  // Cuts [begin, end) from its back.
-  void CutBuckets(int64_t begin, int64_t end, int64_t bucket_size) {
-    while (end > begin) {
-      Bucket& bucket = buckets_.emplace_back();
-      bucket.size = std::min(bucket_size, end - begin);
-      bucket.begin = end - bucket.size;
-      bucket.num_slots = static_cast<int>(std::count_if(
-          parameters_.slots().begin(), parameters_.slots().end(),
-          [&](const auto& slot) { return Overlap(bucket, slot); }));
-      end = bucket.begin;
-    }
   }
 
   void Watch(size_t slot) {
@@ -116,7 +104,9 @@ class GradientReducer::Impl {
                 "GradientReducer: a second backward pass after Start()");
     ready_[slot] = true;
     for (Bucket& bucket : buckets_) {
-      if (Overlap(bucket, parameters_.slots()[slot])) --bucket.num_missing;
+      if (Overlap(bucket.range, parameters_.slots()[slot])) {
+        --bucket.num_missing;
+      }
     }
     while (num_launched_ < buckets_.size() &&
            buckets_[num_launched_].num_missing == 0) {
@@ -126,9 +116,14 @@ class GradientReducer::Impl {
 
   void Launch() {
     Bucket& bucket = buckets_[num_launched_++];
-    bucket.pending = data_axis_.AllReduceAsync(
-        parameters_.gradients().narrow(0, bucket.begin, bucket.size),
-        ReduceOp::kSum);
+    const at::Tensor& gradients = parameters_.gradients();
+    const at::Tensor whole =
+        gradients.narrow(0, bucket.range.begin, bucket.range.size);
+    bucket.pending = parameters_.num_owners() == 1
+                         ? data_axis_.AllReduceAsync(whole, ReduceOp::kSum)
+                         : data_axis_.ReduceScatterAsync(
+                               parameters_.OwnPart(gradients, bucket.range),
+                               whole, ReduceOp::kSum);
   }
 
   FlatParameters& parameters_;
@@ -141,8 +136,8 @@ class GradientReducer::Impl {
 };
 
 GradientReducer::GradientReducer(FlatParameters& parameters,
-                                 Communicator& data_axis, int64_t bucket_bytes)
-    : impl_(std::make_unique<Impl>(parameters, data_axis, bucket_bytes)) {}
+                                 Communicator& data_axis, bool overlap)
+    : impl_(std::make_unique<Impl>(parameters, data_axis, overlap)) {}
 
 GradientReducer::~GradientReducer() = default;
 

@@ -1,5 +1,6 @@
 // Sums the gradients over the data axis, bucket by bucket, as the backward pass
-// completes them.
+// completes them. Where each rank owns a part of the buckets (ZeRO stage 1), it
+// gets the sums of that part alone.
 #ifndef LEXTRA_PARALLEL_GRADIENT_REDUCER_H_
 #define LEXTRA_PARALLEL_GRADIENT_REDUCER_H_
 
@@ -13,16 +14,19 @@ namespace lextra {
 
 class GradientReducer {
  public:
-  // Both arguments outlive this. `bucket_bytes`: size of one reduction.
+  // Both arguments outlive this. The owners of the parameters, if there are
+  // several, are the ranks of the axis. Without `overlap` all is reduced in
+  // Finish().
   GradientReducer(FlatParameters& parameters, Communicator& data_axis,
-                  int64_t bucket_bytes);
+                  bool overlap = true);
   GradientReducer(const GradientReducer&) = delete;
   ~GradientReducer();
 
   // Before the last backward pass of a step: from here on a bucket is reduced
   // as soon as all its gradients are complete. Earlier passes only accumulate.
   void Start();
-  // After it: all gradients are sums over the data axis.
+  // After it: gradients are sums over the data axis, where this rank owns them;
+  // elsewhere they are of no use.
   void Finish();
 
  private:

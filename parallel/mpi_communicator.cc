@@ -138,10 +138,12 @@ class MpiCommunicator : public Communicator {
     const int64_t bytes = static_cast<int64_t>(in.nbytes());
     const char* from = static_cast<const char*>(in.const_data_ptr());
     char* to = static_cast<char*>(out.data_ptr());
+    const bool in_place = from == to + rank() * bytes;
     ForEachPiece(bytes, [&](int64_t begin, int count) {
       const StridedBlock piece(count, bytes);
-      LEXTRA_CHECK_MPI(MPI_Allgather(from + begin, count, MPI_BYTE, to + begin,
-                                     1, piece.type(), group_));
+      LEXTRA_CHECK_MPI(MPI_Allgather(in_place ? MPI_IN_PLACE : from + begin,
+                                     count, MPI_BYTE, to + begin, 1,
+                                     piece.type(), group_));
     });
     return PendingCollective();
   }
@@ -162,10 +164,12 @@ class MpiCommunicator : public Communicator {
     char* to = static_cast<char*>(out.data_ptr());
     for (int root = 0; root < size(); ++root) {
       ForEachReduction(out.numel(), [&](int64_t begin, int count) {
-        const int64_t first = root * out.numel() + begin;
-        LEXTRA_CHECK_MPI(MPI_Reduce(from + first * in.element_size(),
-                                    to + begin * in.element_size(), count, type,
-                                    OpOf(op), root, group_));
+        const char* part =
+            from + (root * out.numel() + begin) * in.element_size();
+        char* sum = to + begin * in.element_size();
+        const bool in_place = root == rank() && part == sum;
+        LEXTRA_CHECK_MPI(MPI_Reduce(in_place ? MPI_IN_PLACE : part, sum, count,
+                                    type, OpOf(op), root, group_));
       });
     }
     if (op == ReduceOp::kAverage) out.div_(size());

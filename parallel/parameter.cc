@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 namespace lextra {
 
 std::vector<ShardedTensor> Parameter::Shards(const at::Tensor& like,
@@ -11,18 +13,42 @@ std::vector<ShardedTensor> Parameter::Shards(const at::Tensor& like,
                                              int num_tensor) const {
   TORCH_CHECK(like.sizes() == leaf.sizes(), "shards of a tensor of shape ",
               like.sizes(), ", the parameter has ", leaf.sizes());
-  const at::Tensor values = like.detach();
+  return SliceShards(like.detach().contiguous().view(-1), 0, prefix, data_rank,
+                     num_data, tensor_rank, num_tensor);
+}
+
+std::vector<ShardedTensor> Parameter::SliceShards(
+    const at::Tensor& slice, int64_t begin, const std::string& prefix,
+    int data_rank, int num_data, int tensor_rank, int num_tensor) const {
+  const int64_t end = begin + slice.numel();
+  TORCH_CHECK(begin >= 0 && end <= leaf.numel() && slice.is_contiguous(),
+              "elements ", begin, " to ", end, " of a parameter of shape ",
+              leaf.sizes());
   std::vector<ShardedTensor> shards;
   for (const Piece& piece : pieces) {
-    shards.push_back(
-        {.name = prefix + piece.name,
-         .global_shape = piece.global_shape,
-         .split_dim = tensor_sharded ? piece.split_dim : -1,
-         .box = piece.box,
-         .replica =
-             tensor_sharded ? data_rank : data_rank * num_tensor + tensor_rank,
-         .num_replicas = tensor_sharded ? num_data : num_data * num_tensor,
-         .tensor = values.narrow(0, piece.first_row, piece.box.shape[0])});
+    // In the leaf; the piece's rows follow each other there.
+    const int64_t row_size = leaf.numel() / leaf.size(0);
+    const int64_t piece_begin = piece.first_row * row_size;
+    int64_t place = std::max(begin, piece_begin);
+    const int64_t last = std::min(end, piece_begin + piece.box.num_elements());
+    for (Box box : BoxesOfRange(piece.box.shape, place - piece_begin,
+                                last - piece_begin)) {
+      const at::Tensor part =
+          slice.narrow(0, place - begin, box.num_elements()).view(box.shape);
+      place += box.num_elements();
+      for (size_t dim = 0; dim < box.offset.size(); ++dim) {
+        box.offset[dim] += piece.box.offset[dim];
+      }
+      shards.push_back(
+          {.name = prefix + piece.name,
+           .global_shape = piece.global_shape,
+           .split_dim = tensor_sharded ? piece.split_dim : -1,
+           .box = std::move(box),
+           .replica = tensor_sharded ? data_rank
+                                     : data_rank * num_tensor + tensor_rank,
+           .num_replicas = tensor_sharded ? num_data : num_data * num_tensor,
+           .tensor = part});
+    }
   }
   return shards;
 }
@@ -50,7 +76,11 @@ Parameter MakeParameter(std::vector<Parameter::Piece> pieces, bool weight_decay,
 
 at::Tensor GradientOf(const at::Tensor& leaf) {
   at::Tensor& gradient = leaf.mutable_grad();
-  if (!gradient.defined()) gradient = at::zeros_like(leaf);
+  if (!gradient.defined()) {
+    const at::ScalarType dtype = leaf.scalar_type();
+    gradient =
+        at::zeros_like(leaf, dtype == at::kBFloat16 ? at::kFloat : dtype);
+  }
   return gradient;
 }
 

@@ -58,6 +58,14 @@ struct Parameter {
                                     const std::string& prefix, int data_rank,
                                     int num_data, int tensor_rank,
                                     int num_tensor) const;
+
+  // The same for elements [begin, begin + slice.numel()) of the leaf in C
+  // order, held by `slice` (contiguous): views of it, several boxes a piece
+  // where the slice begins or ends within a row.
+  std::vector<ShardedTensor> SliceShards(const at::Tensor& slice, int64_t begin,
+                                         const std::string& prefix,
+                                         int data_rank, int num_data,
+                                         int tensor_rank, int num_tensor) const;
 };
 
 // A parameter whose leaf stacks the pieces' boxes (their first_row is set
@@ -65,7 +73,8 @@ struct Parameter {
 Parameter MakeParameter(std::vector<Parameter::Piece> pieces, bool weight_decay,
                         bool tensor_sharded, const Initializer& initialize);
 
-// The leaf's gradient, made (zero, in the leaf's dtype) where there is none.
+// The leaf's gradient, made (zeros) where there is none: in the leaf's dtype,
+// but fp32 for a bfloat16 leaf.
 // Backward passes of our layers add to it themselves and return no gradient for
 // the leaf to autograd, which saves a temporary and a pass; the leaf's
 // ready-hooks fire all the same.

@@ -13,6 +13,17 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+// sum += a b, in the precision of `sum`.
+void AddProduct(const at::Tensor& a, const at::Tensor& b, at::Tensor sum) {
+  if (a.scalar_type() == sum.scalar_type()) {
+    sum.addmm_(a, b);
+  } else if (a.is_cuda()) {
+    at::addmm_out(sum, sum, a, b, sum.scalar_type(), 1, 1);
+  } else {
+    sum.addmm_(a.to(sum.scalar_type()), b.to(sum.scalar_type()));
+  }
+}
+
 // y = x W^T + b on this rank alone. The weight's and bias's gradients go
 // straight into GradientOf(leaf).
 class Linear : public torch::autograd::Function<Linear> {
@@ -38,10 +49,11 @@ class Linear : public torch::autograd::Function<Linear> {
     const at::Tensor& bias = saved[2];
     const at::Tensor dy = gradients[0].reshape({-1, weight.size(0)});
     if (context->needs_input_grad(1)) {
-      GradientOf(weight).addmm_(dy.t(), x_NC);
+      AddProduct(dy.t(), x_NC, GradientOf(weight));
     }
     if (bias.defined() && context->needs_input_grad(2)) {
-      GradientOf(bias).add_(dy.sum(0));
+      const at::Tensor dbias = GradientOf(bias);
+      dbias.add_(dy.sum(0, /*keepdim=*/false, dbias.scalar_type()));
     }
     at::Tensor dx;
     if (context->needs_input_grad(0)) {

@@ -7,35 +7,50 @@ namespace lextra {
 AdamW::AdamW(FlatParameters& parameters, const OptimizerConfig& config)
     : parameters_(parameters),
       config_(config),
-      exp_avg_(at::zeros_like(parameters.values())),
-      exp_avg_sq_(at::zeros_like(parameters.values())) {}
+      exp_avg_(at::zeros({parameters.num_owned()},
+                         parameters.gradients().options())),
+      exp_avg_sq_(at::zeros_like(exp_avg_)),
+      num_updates_(at::zeros({1}, exp_avg_.options().dtype(at::kFloat))) {}
 
-void AdamW::Step(double learning_rate, double gradient_factor) {
-  ++num_updates_;
-  const int64_t decayed = parameters_.num_decayed();
-  const int64_t all = parameters_.values().numel();
-  Update(0, decayed, learning_rate, config_.weight_decay(), gradient_factor);
-  Update(decayed, all - decayed, learning_rate, 0, gradient_factor);
+int64_t AdamW::num_updates() const {
+  return static_cast<int64_t>(num_updates_.item<float>());
 }
 
-void AdamW::Update(int64_t begin, int64_t size, double learning_rate,
-                   double weight_decay, double gradient_factor) {
-  if (size == 0) return;
-  const auto slice = [&](const at::Tensor& flat) {
-    return std::vector<at::Tensor>{flat.narrow(0, begin, size)};
-  };
-  // The operator does not advance the step, and it divides gradients by
-  // grad_scale.
-  const at::Tensor step =
-      at::full({1}, static_cast<double>(num_updates_), at::kFloat);
-  std::optional<at::Tensor> divisor;
-  if (gradient_factor != 1) divisor = at::full({1}, 1 / gradient_factor);
+void AdamW::set_num_updates(int64_t updates) {
+  num_updates_.fill_(static_cast<double>(updates));
+}
+
+void AdamW::Step(double learning_rate, const at::Tensor& divisor,
+                 const at::Tensor& skip) {
   const at::NoGradGuard no_grad;
-  at::_fused_adamw_(slice(parameters_.values()), slice(parameters_.gradients()),
-                    slice(exp_avg_), slice(exp_avg_sq_), {}, {step},
+  // The operator does not advance the step.
+  num_updates_.add_(1 - skip);
+  for (const bool weight_decay : {true, false}) {
+    Update(weight_decay, learning_rate, divisor, skip);
+  }
+  parameters_.RoundMasters();
+}
+
+void AdamW::Update(bool weight_decay, double learning_rate,
+                   const at::Tensor& divisor, const at::Tensor& skip) {
+  std::vector<at::Tensor> values, gradients, exp_avg, exp_avg_sq;
+  for (const FlatParameters::Piece& piece : parameters_.pieces()) {
+    if (piece.weight_decay != weight_decay || piece.size == 0) continue;
+    values.push_back(parameters_.Masters(piece));
+    gradients.push_back(
+        parameters_.gradients().narrow(0, piece.begin, piece.size));
+    exp_avg.push_back(exp_avg_.narrow(0, piece.place, piece.size));
+    exp_avg_sq.push_back(exp_avg_sq_.narrow(0, piece.place, piece.size));
+  }
+  if (values.empty()) return;
+  // It divides the gradients by grad_scale, in place.
+  at::_fused_adamw_(values, gradients, exp_avg, exp_avg_sq, {},
+                    std::vector<at::Tensor>(values.size(), num_updates_),
                     learning_rate, config_.beta1(), config_.beta2(),
-                    weight_decay, config_.epsilon(), /*amsgrad=*/false,
-                    /*maximize=*/false, divisor);
+                    weight_decay ? config_.weight_decay() : 0,
+                    config_.epsilon(), /*amsgrad=*/false,
+                    /*maximize=*/false, /*grad_scale=*/divisor,
+                    /*found_inf=*/skip);
 }
 
 }  // namespace lextra

@@ -47,27 +47,55 @@ double Sum(const T* values, int64_t size) {
   return total;
 }
 
-}  // namespace
-
-double SumOfSquares(const at::Tensor& vector) {
-  TORCH_CHECK(vector.is_contiguous(), "SumOfSquares wants a contiguous vector");
-  if (vector.scalar_type() == at::kDouble) {
-    return Sum(vector.const_data_ptr<double>(), vector.numel());
+// Calls visit(gradients, tensor_sharded) for the longest runs of gradients that
+// this rank owns of parameters of one kind.
+template <typename Visit>
+void ForEachOwnRun(const FlatParameters& parameters, Visit visit) {
+  const std::vector<FlatParameters::Slot>& slots = parameters.slots();
+  const auto is_sharded = [&](size_t slot) {
+    return slots[slot].parameter->tensor_sharded;
+  };
+  for (const FlatParameters::Piece& piece : parameters.pieces()) {
+    for (size_t first = 0, next = 0; first < slots.size(); first = next) {
+      while (next < slots.size() && is_sharded(next) == is_sharded(first)) {
+        ++next;
+      }
+      const int64_t begin = std::max(piece.begin, slots[first].begin);
+      const int64_t end =
+          std::min(piece.begin + piece.size,
+                   slots[next - 1].begin + slots[next - 1].size);
+      if (begin >= end) continue;
+      visit(parameters.gradients().narrow(0, begin, end - begin),
+            is_sharded(first));
+    }
   }
-  return Sum(vector.const_data_ptr<float>(), vector.numel());
 }
 
-double GlobalGradientNorm(const FlatParameters& parameters,
-                          Communicator& tensor_axis) {
-  double sharded = 0;
-  double replicated = 0;
-  for (const FlatParameters::Slot& slot : parameters.slots()) {
-    (slot.parameter->tensor_sharded ? sharded : replicated) +=
-        SumOfSquares(parameters.gradients().narrow(0, slot.begin, slot.size));
+}  // namespace
+
+at::Tensor SumOfSquares(const at::Tensor& vector) {
+  TORCH_CHECK(vector.is_contiguous(), "SumOfSquares wants a contiguous vector");
+  if (!vector.is_cpu()) {
+    return at::linalg_vector_norm(vector, 2, {}, false, at::kDouble).square_();
   }
-  at::Tensor sum = at::full({1}, sharded, at::kDouble);
-  tensor_axis.AllReduce(sum, ReduceOp::kSum);
-  return std::sqrt(sum.item<double>() + replicated);
+  const double sum = vector.scalar_type() == at::kDouble
+                         ? Sum(vector.const_data_ptr<double>(), vector.numel())
+                         : Sum(vector.const_data_ptr<float>(), vector.numel());
+  return at::scalar_tensor(sum, at::kDouble);
+}
+
+at::Tensor GlobalGradientNorm(const FlatParameters& parameters,
+                              Communicator& data_axis,
+                              Communicator& tensor_axis) {
+  // Of parameters that the tensor axis shards, and of the others.
+  const at::Tensor sums =
+      at::zeros({2}, parameters.gradients().options().dtype(at::kDouble));
+  ForEachOwnRun(parameters, [&](const at::Tensor& run, bool tensor_sharded) {
+    sums[tensor_sharded ? 0 : 1] += SumOfSquares(run);
+  });
+  if (parameters.num_owners() > 1) data_axis.AllReduce(sums, ReduceOp::kSum);
+  tensor_axis.AllReduce(sums.narrow(0, 0, 1), ReduceOp::kSum);
+  return sums.sum().sqrt_();
 }
 
 }  // namespace lextra

@@ -16,7 +16,8 @@ namespace lextra {
 
 // Compares checksums (CRC-32C) of parameters and of optimizer state among the
 // ranks of each data axis; ranks that differ in another coordinate hold other
-// shards and are not compared. NumericError, the same on all ranks of the
+// shards and are not compared, nor is optimizer state that each owns a part of
+// (ZeRO stage 1). NumericError, the same on all ranks of the
 // world, names `step` and the ranks that differ from most of their replicas, or
 // says that none can be told to be right. Collective over the world; reads the
 // state once and sends 16 bytes a rank.

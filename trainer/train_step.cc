@@ -3,14 +3,44 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
+#include <cstdlib>
+#include <optional>
 #include <span>
 
 #include "base/crc32c.h"
+#include "parallel/cuda_module.h"
 #include "trainer/gradient_norm.h"
 
 namespace lextra {
+
+namespace {
+
+FlatParameters::Options OptionsFor(const RunConfig& config,
+                                   const Communicator& data_axis) {
+  FlatParameters::Options options;
+  if (config.model().precision() == BF16) options.compute_type = at::kBFloat16;
+  options.bucket_bytes = config.parallel().bucket_bytes();
+  if (config.parallel().zero_stage() == 1) {
+    options.owner = data_axis.rank();
+    options.num_owners = data_axis.size();
+  }
+  return options;
+}
+
+// Through pinned memory, so that the host does not wait for the copy.
+at::Tensor ToDevice(const at::Tensor& on_host, const at::Device& device) {
+  return device.is_cpu()
+             ? on_host
+             : on_host.pin_memory().to(device, /*non_blocking=*/true);
+}
+
+// For tests on a GPU: whoever makes the host wait inside a step is named.
+bool HostSyncsAreForbidden() {
+  return std::getenv("LEXTRA_FORBID_HOST_SYNC") != nullptr;
+}
+
+}  // namespace
 
 TrainStep::TrainStep(const RunConfig& config, DeviceMesh& mesh,
                      Transformer& model)
@@ -20,8 +50,9 @@ TrainStep::TrainStep(const RunConfig& config, DeviceMesh& mesh,
       positions_(MakePositionEncoding(config.model(),
                                       config.model().training_length() / 2)),
       attention_(*positions_, model.num_kv_heads()),
-      parameters_(model.parameters()),
-      reducer_(parameters_, mesh.data(), config.parallel().bucket_bytes()),
+      parameters_(model.parameters(), OptionsFor(config, mesh.data())),
+      reducer_(parameters_, mesh.data(), config.parallel().overlap_gradients()),
+      gatherer_(parameters_, mesh.data()),
       optimizer_(parameters_, config.optimizer()),
       spikes_(config.optimizer().skip_z_score()) {}
 
@@ -45,7 +76,7 @@ at::Tensor TrainStep::Loss(const at::Tensor& tokens_BT1, double scale) {
                                      targets_BT.reshape(-1), scale);
 }
 
-StepResult TrainStep::Run(const at::Tensor& tokens_BT1, double learning_rate) {
+at::Tensor TrainStep::ForwardAndBackward(const at::Tensor& tokens_BT1) {
   const int64_t num_samples = tokens_BT1.size(0);
   const int64_t micro_batch =
       config_.data().micro_batch() > 0
@@ -54,65 +85,136 @@ StepResult TrainStep::Run(const at::Tensor& tokens_BT1, double learning_rate) {
   const double scale =
       1.0 / (static_cast<double>(config_.data().global_batch()) *
              config_.model().training_length());
+  const at::Tensor tokens_on_device = ToDevice(tokens_BT1, mesh_.device());
   parameters_.ZeroGradients();
   // Exact in fp64: sums of 32-bit numbers.
-  const at::Tensor loss_and_hash = at::zeros({2}, at::kDouble);
-  loss_and_hash[1] = HashOf(tokens_BT1);
+  const at::Tensor loss_and_hash =
+      at::zeros({2}, at::TensorOptions(at::kDouble).device(mesh_.device()));
+  loss_and_hash[1].fill_(HashOf(tokens_BT1));
   for (int64_t begin = 0; begin < num_samples; begin += micro_batch) {
     if (begin + micro_batch >= num_samples) reducer_.Start();
-    const at::Tensor part = Loss(
-        tokens_BT1.narrow(0, begin, std::min(micro_batch, num_samples - begin)),
-        scale);
+    const at::Tensor part =
+        Loss(tokens_on_device.narrow(
+                 0, begin, std::min(micro_batch, num_samples - begin)),
+             scale);
     part.backward();
     loss_and_hash[0] += part.detach();
   }
   reducer_.Finish();
   mesh_.data().AllReduce(loss_and_hash, ReduceOp::kSum);
+  return loss_and_hash;
+}
+
+at::Tensor TrainStep::NotFinite(const at::Tensor& loss,
+                                const at::Tensor& norm) {
+  const at::Tensor not_finite = at::isfinite(loss)
+                                    .logical_and_(at::isfinite(norm))
+                                    .logical_not_()
+                                    .to(at::kFloat)
+                                    .view({1});
+  for (Communicator* axis : {&mesh_.tensor(), &mesh_.data()}) {
+    axis->AllReduce(not_finite, ReduceOp::kMax);
+  }
+  return not_finite;
+}
+
+StepResult TrainStep::Run(const at::Tensor& tokens_BT1, double learning_rate) {
+  std::optional<HostSyncsAreErrors> watched;
+  if (HostSyncsAreForbidden()) watched.emplace(mesh_.device());
+
+  const at::Tensor loss_and_hash = ForwardAndBackward(tokens_BT1);
+  const at::Tensor loss = loss_and_hash[0];
+  const at::Tensor norm =
+      GlobalGradientNorm(parameters_, mesh_.data(), mesh_.tensor());
+  const at::Tensor not_finite = NotFinite(loss, norm);
 
   StepResult result;
-  result.loss = loss_and_hash[0].item<double>();
-  result.batch_hash = loss_and_hash[1].item<int64_t>();
-  result.gradient_norm = GlobalGradientNorm(parameters_, mesh_.tensor());
-  at::Tensor finite = at::ones({1}, at::kLong);
-  if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) {
-    finite.zero_();
+  const auto wait_for_result = [&] {
+    watched.reset();
+    const at::Tensor all =
+        at::cat({loss_and_hash, norm.view({1}), not_finite.to(at::kDouble)})
+            .cpu();
+    const double* values = all.const_data_ptr<double>();
+    result.loss = values[0];
+    result.batch_hash = static_cast<int64_t>(values[1]);
+    result.gradient_norm = values[2];
+    result.not_finite = values[3] != 0;
+    result.z_score = spikes_.ZScore(result.loss, result.gradient_norm);
+    result.skipped =
+        result.not_finite || spikes_.IsSpike(result.loss, result.gradient_norm);
+    spikes_.Add(result.loss, result.gradient_norm);
+  };
+  at::Tensor skip = not_finite;
+  const bool host_decides = config_.optimizer().skip_z_score() > 0;
+  if (host_decides) {
+    wait_for_result();
+    skip = at::full_like(not_finite, result.skipped ? 1 : 0);
   }
-  mesh_.world().AllReduce(finite, ReduceOp::kMin);
-  result.not_finite = finite.item<int64_t>() == 0;
-  result.z_score = spikes_.ZScore(result.loss, result.gradient_norm);
-  result.skipped =
-      result.not_finite || spikes_.IsSpike(result.loss, result.gradient_norm);
-  spikes_.Add(result.loss, result.gradient_norm);
-  if (result.skipped) return result;
-
   const double bound = config_.optimizer().clip_norm();
-  const bool clipped = bound > 0 && result.gradient_norm > bound;
-  optimizer_.Step(learning_rate, clipped ? bound / result.gradient_norm : 1.0);
+  const at::Tensor divisor =
+      bound > 0 ? (norm / bound).clamp_min_(1).to(at::kFloat).view({1})
+                : at::ones_like(not_finite);
+  optimizer_.Step(learning_rate, divisor, skip);
+  GatherParameters();
+  if (!host_decides) wait_for_result();
   return result;
+}
+
+void TrainStep::GatherParameters() {
+  gatherer_.Start();
+  gatherer_.Finish();
+}
+
+void TrainStep::FinishLoading(int64_t num_updates) {
+  optimizer_.set_num_updates(num_updates);
+  parameters_.RoundMasters();
+  GatherParameters();
 }
 
 double TrainStep::EvaluateLoss(const at::Tensor& tokens_BT1) {
   const at::NoGradGuard no_grad;
   const double scale = 1.0 / (static_cast<double>(tokens_BT1.size(0)) *
                               (tokens_BT1.size(1) - 1));
-  return Loss(tokens_BT1, scale).item<double>();
+  return Loss(ToDevice(tokens_BT1, mesh_.device()), scale).item<double>();
 }
 
 std::vector<ShardedTensor> TrainStep::State() {
   std::vector<ShardedTensor> state;
+  // The part of a slot that a piece holds, at `place` of `flat`.
+  const auto append = [&](const FlatParameters::Slot& slot,
+                          const at::Tensor& flat, int64_t begin, int64_t end,
+                          int64_t place, const std::string& prefix) {
+    const bool alone = parameters_.num_owners() > 1;
+    for (ShardedTensor& shard : slot.parameter->SliceShards(
+             flat.narrow(0, place, end - begin), begin - slot.begin, prefix,
+             alone ? 0 : mesh_.data().rank(), alone ? 1 : mesh_.data().size(),
+             mesh_.tensor().rank(), mesh_.tensor().size())) {
+      state.push_back(std::move(shard));
+    }
+  };
   for (const FlatParameters::Slot& slot : parameters_.slots()) {
-    const auto append = [&](const at::Tensor& flat, const std::string& prefix) {
-      for (ShardedTensor& shard : slot.parameter->Shards(
-               flat.narrow(0, slot.begin, slot.size)
-                   .view(slot.parameter->leaf.sizes()),
-               prefix, mesh_.data().rank(), mesh_.data().size(),
-               mesh_.tensor().rank(), mesh_.tensor().size())) {
+    if (!parameters_.has_masters()) {
+      for (ShardedTensor& shard :
+           slot.parameter->Shards(slot.parameter->leaf, "", mesh_.data().rank(),
+                                  mesh_.data().size(), mesh_.tensor().rank(),
+                                  mesh_.tensor().size())) {
         state.push_back(std::move(shard));
       }
-    };
-    append(parameters_.values(), "");
-    append(optimizer_.exp_avg(), "optimizer.exp_avg.");
-    append(optimizer_.exp_avg_sq(), "optimizer.exp_avg_sq.");
+    }
+    for (const FlatParameters::Piece& piece : parameters_.pieces()) {
+      const int64_t begin = std::max(slot.begin, piece.begin);
+      const int64_t end =
+          std::min(slot.begin + slot.size, piece.begin + piece.size);
+      if (begin >= end) continue;
+      const int64_t offset = begin - piece.begin;
+      if (parameters_.has_masters()) {
+        append(slot, parameters_.Masters(piece), begin, end, offset, "");
+      }
+      append(slot, optimizer_.exp_avg(), begin, end, piece.place + offset,
+             "optimizer.exp_avg.");
+      append(slot, optimizer_.exp_avg_sq(), begin, end, piece.place + offset,
+             "optimizer.exp_avg_sq.");
+    }
   }
   return state;
 }

@@ -1,6 +1,8 @@
 // One optimizer step: micro batches forward and backward, gradients summed over
 // the data axis, their global norm, and - if all ranks agree that loss and norm
 // are finite - the clipped update. A step that is not finite changes nothing.
+// All of that is put on the device's streams without waiting for it, but where
+// spikes are skipped, which the host decides; then the result is waited for.
 //
 // Legend: B samples of this rank, T training length.
 #ifndef LEXTRA_TRAINER_TRAIN_STEP_H_
@@ -19,6 +21,7 @@
 #include "parallel/device_mesh.h"
 #include "parallel/flat_parameters.h"
 #include "parallel/gradient_reducer.h"
+#include "parallel/parameter_gatherer.h"
 #include "trainer/adamw.h"
 #include "trainer/spike_detector.h"
 
@@ -49,15 +52,23 @@ class TrainStep {
   // for none.
   double EvaluateLoss(const at::Tensor& tokens_BT1);
 
-  // What a checkpoint holds: parameters and optimizer state of this rank.
+  // What a checkpoint holds: parameters (masters, if there are any) and
+  // optimizer state of this rank.
   std::vector<ShardedTensor> State();
+  // After the State() has been filled from a checkpoint. Collective.
+  void FinishLoading(int64_t num_updates);
   const FlatParameters& parameters() const { return parameters_; }
-  AdamW& optimizer() { return optimizer_; }
+  const AdamW& optimizer() const { return optimizer_; }
   SpikeDetector& spikes() { return spikes_; }
 
  private:
   double HashOf(const at::Tensor& tokens_BT1) const;
   at::Tensor Loss(const at::Tensor& tokens_BT1, double scale);
+  // The global batch's loss and hash, fp64 [2]; leaves the summed gradients.
+  at::Tensor ForwardAndBackward(const at::Tensor& tokens_BT1);
+  // fp32 [1]: 1 where any rank has a loss or norm that is not finite.
+  at::Tensor NotFinite(const at::Tensor& loss, const at::Tensor& norm);
+  void GatherParameters();
 
   const RunConfig& config_;
   DeviceMesh& mesh_;
@@ -66,6 +77,7 @@ class TrainStep {
   CausalAttention attention_;
   FlatParameters parameters_;
   GradientReducer reducer_;
+  ParameterGatherer gatherer_;
   AdamW optimizer_;
   SpikeDetector spikes_;
 };

@@ -312,6 +312,7 @@ absl::Status Trainer::Resume(const ResumeMode& mode) {
             return LoadState(step_folder, manifest);
           }));
   if (folder.empty()) return absl::OkStatus();
+  step_.FinishLoading(state_.step() - state_.skipped_steps());
   last_saved_step_ = state_.step();
   LogInfo("resumed from %s: step %d, %.2fM tokens", folder, state_.step(),
           state_.tokens_seen() * 1e-6);
@@ -340,7 +341,6 @@ absl::Status Trainer::LoadState(const std::string& step_folder,
   state_.set_step(manifest.state().step());
   state_.set_tokens_seen(manifest.state().tokens_seen());
   state_.set_skipped_steps(manifest.state().skipped_steps());
-  step_.optimizer().set_num_updates(state_.step() - state_.skipped_steps());
   const TrainingState& saved_state = manifest.state();
   step_.spikes().Restore(
       {saved_state.recent_losses().begin(), saved_state.recent_losses().end()},

@@ -134,6 +134,31 @@ TEST_F(BoxTest, ContainsABoxWhenItHasEachPlaceOfIt) {
   EXPECT_GT(num_within, 600);
 }
 
+TEST_F(BoxTest, ARangeOfElementsIsFewBoxesInOrder) {
+  for (int i = 0; i < 4000; ++i) {
+    const int num_dims = 1 + i % 4;
+    std::vector<int64_t> shape;
+    for (int dim = 0; dim < num_dims; ++dim) shape.push_back(Draw(1, 4));
+    const std::vector<Place> all = PlacesOf(Box::Whole(shape));
+    const int64_t begin = Draw(0, std::ssize(all));
+    const int64_t end = Draw(begin, std::ssize(all));
+    std::vector<Place> found;
+    const std::vector<Box> boxes = BoxesOfRange(shape, begin, end);
+    for (const Box& box : boxes) {
+      EXPECT_GT(box.num_elements(), 0);
+      const std::vector<Place> places = PlacesOf(box);
+      found.insert(found.end(), places.begin(), places.end());
+    }
+    ASSERT_EQ(found, std::vector<Place>(all.begin() + begin, all.begin() + end))
+        << "case " << i;
+    EXPECT_LE(std::ssize(boxes), 2 * num_dims - 1);
+  }
+  EXPECT_THAT(BoxesOfRange({3, 4}, 0, 12), ElementsAre(Box::Whole({3, 4})));
+  EXPECT_THAT(BoxesOfRange({4, 4}, 3, 14),
+              ElementsAre(Box{{0, 3}, {1, 1}}, Box{{1, 0}, {2, 4}},
+                          Box{{3, 0}, {1, 2}}));
+}
+
 TEST_F(BoxTest, CutsLieAtTheMultiplesAndLoseNothing) {
   EXPECT_THAT(CutAtMultiples({{3, 1}, {7, 2}}, 0, 4),
               ElementsAre(Box{{3, 1}, {1, 2}}, Box{{4, 1}, {4, 2}},

@@ -96,11 +96,11 @@ class Reducer : public ::testing::Test {
 };
 
 TEST_F(Reducer, EqualsThePlainSumForAnyBucketSize) {
-  FlatParameters flat(Pointers());
-  const at::Tensor sum = PlainSum(flat);
-  ASSERT_GT(sum.abs().sum().item<double>(), 0);
   for (const int64_t bucket_bytes : {1, 8, 24, 80, 1 << 20}) {
-    GradientReducer reducer(flat, *world_, bucket_bytes);
+    FlatParameters flat(Pointers(), {.bucket_bytes = bucket_bytes});
+    const at::Tensor sum = PlainSum(flat);
+    ASSERT_GT(sum.abs().sum().item<double>(), 0);
+    GradientReducer reducer(flat, *world_);
     for (int step = 0; step < 2; ++step) {
       flat.ZeroGradients();
       reducer.Start();
@@ -111,11 +111,47 @@ TEST_F(Reducer, EqualsThePlainSumForAnyBucketSize) {
   }
 }
 
+// Owners get the plain sum of their part, with and without overlap.
+TEST_F(Reducer, GivesEachOwnerTheSumsOfItsPart) {
+  for (const int64_t bucket_bytes : {1, 24, 80, 1 << 20}) {
+    for (const bool overlap : {true, false}) {
+      FlatParameters flat(Pointers(), {.bucket_bytes = bucket_bytes,
+                                       .owner = world_->rank(),
+                                       .num_owners = world_->size()});
+      const at::Tensor sum = PlainSum(flat);
+      GradientReducer reducer(flat, *world_, overlap);
+      reducer.Start();
+      Loss().backward();
+      reducer.Finish();
+      int64_t num_owned = 0;
+      for (const FlatParameters::Piece& piece : flat.pieces()) {
+        EXPECT_TRUE(
+            at::equal(flat.gradients().narrow(0, piece.begin, piece.size),
+                      sum.narrow(0, piece.begin, piece.size)));
+        num_owned += piece.size;
+      }
+      EXPECT_EQ(num_owned * world_->size(), flat.gradients().numel());
+    }
+  }
+}
+
+TEST_F(Reducer, WithoutOverlapReducesNothingDuringTheBackwardPass) {
+  FlatParameters flat(Pointers());
+  const at::Tensor sum = PlainSum(flat);
+  NotingCommunicator noting(*world_);
+  GradientReducer reducer(flat, noting, /*overlap=*/false);
+  reducer.Start();
+  Loss().backward();
+  EXPECT_TRUE(noting.sizes().empty());
+  reducer.Finish();
+  EXPECT_TRUE(flat.gradients().equal(sum));
+}
+
 TEST_F(Reducer, EarlierPassesOnlyAccumulate) {
   FlatParameters flat(Pointers());
   const at::Tensor sum = PlainSum(flat);
   NotingCommunicator noting(*world_);
-  GradientReducer reducer(flat, noting, 24);
+  GradientReducer reducer(flat, noting);
   Loss().backward();
   EXPECT_TRUE(noting.sizes().empty());
   reducer.Start();
@@ -126,9 +162,9 @@ TEST_F(Reducer, EarlierPassesOnlyAccumulate) {
 
 TEST_F(Reducer, ReducesFullBucketsDuringTheBackwardPass) {
   if (world_->size() == 1) GTEST_SKIP() << "one rank has nothing to reduce";
-  FlatParameters flat(Pointers());
+  FlatParameters flat(Pointers(), {.bucket_bytes = 5 * 8});
   NotingCommunicator noting(*world_);
-  GradientReducer reducer(flat, noting, 5 * 8);
+  GradientReducer reducer(flat, noting);
   reducer.Start();
   Loss().backward();
   // 19 decayed elements from the back, then the others; the last 4 belong to
@@ -141,7 +177,7 @@ TEST_F(Reducer, ReducesFullBucketsDuringTheBackwardPass) {
 TEST_F(Reducer, RefusesASecondPassAfterStart) {
   if (world_->size() == 1) GTEST_SKIP() << "one rank has nothing to reduce";
   FlatParameters flat(Pointers());
-  GradientReducer reducer(flat, *world_, 1 << 20);
+  GradientReducer reducer(flat, *world_);
   reducer.Start();
   Loss().backward();
   EXPECT_THROW(Loss().backward(), c10::Error);
@@ -152,7 +188,7 @@ TEST_F(Reducer, WatchesNothingOnceItIsGone) {
   FlatParameters flat(Pointers());
   const at::Tensor sum = PlainSum(flat);
   const at::Tensor loss = Loss();
-  std::make_unique<GradientReducer>(flat, *world_, 24)->Start();
+  std::make_unique<GradientReducer>(flat, *world_)->Start();
   loss.backward();
   world_->AllReduce(flat.gradients(), ReduceOp::kSum);
   EXPECT_TRUE(flat.gradients().equal(sum));

@@ -39,7 +39,7 @@ TEST(AdamW, FollowsItsEquationWithDecayByGroupAndClip) {
     flat.ZeroGradients();
     bias.leaf.mutable_grad().copy_(gradient);
     matrix.leaf.mutable_grad().copy_(gradient);
-    optimizer.Step(learning_rate, clip);
+    optimizer.Step(learning_rate, at::full({1}, 1 / clip), at::zeros({1}));
 
     const at::Tensor g = gradient * clip;
     m = 0.8 * m + 0.2 * g;
@@ -55,6 +55,46 @@ TEST(AdamW, FollowsItsEquationWithDecayByGroupAndClip) {
   // fp64, apart from the clip factor, which the operator takes in fp32.
   EXPECT_LT(testing::MaxDifference(bias.leaf.detach(), expected[0]), 1e-8);
   EXPECT_LT(testing::MaxDifference(matrix.leaf.detach(), expected[1]), 1e-8);
+}
+
+TEST(AdamW, ASkippedStepChangesNothingAndIsNotCounted) {
+  Parameter matrix = MakeParameter(at::randn({5, 3}), true);
+  FlatParameters flat({&matrix});
+  AdamW optimizer(flat, OptimizerConfig());
+  matrix.leaf.mutable_grad().copy_(at::randn({5, 3}));
+  optimizer.Step(0.1, at::ones({1}), at::zeros({1}));
+  const at::Tensor values = flat.values().clone();
+  const at::Tensor exp_avg = optimizer.exp_avg().clone();
+  matrix.leaf.mutable_grad().fill_(std::nan(""));
+  optimizer.Step(0.1, at::ones({1}), at::ones({1}));
+  EXPECT_TRUE(at::equal(flat.values(), values));
+  EXPECT_TRUE(at::equal(optimizer.exp_avg(), exp_avg));
+  EXPECT_EQ(optimizer.num_updates(), 1);
+}
+
+// Given the same gradients, masters go the way of fp32 parameters to the bit,
+// and values are the masters rounded once.
+TEST(AdamW, WithBfloat16ValuesUpdatesFp32Masters) {
+  const at::Tensor initial = at::randn({6, 5});
+  Parameter single = MakeParameter(initial, true);
+  Parameter mixed = MakeParameter(initial, true);
+  FlatParameters single_flat({&single});
+  FlatParameters mixed_flat({&mixed}, {.compute_type = at::kBFloat16});
+  AdamW single_optimizer(single_flat, OptimizerConfig());
+  AdamW mixed_optimizer(mixed_flat, OptimizerConfig());
+  for (int step = 0; step < 3; ++step) {
+    const at::Tensor gradient = at::randn({6, 5});
+    single.leaf.mutable_grad().copy_(gradient);
+    mixed.leaf.mutable_grad().copy_(gradient);
+    single_optimizer.Step(1e-3, at::full({1}, 2.0), at::zeros({1}));
+    mixed_optimizer.Step(1e-3, at::full({1}, 2.0), at::zeros({1}));
+  }
+  EXPECT_EQ(mixed.leaf.scalar_type(), at::kBFloat16);
+  EXPECT_EQ(mixed.leaf.grad().scalar_type(), at::kFloat);
+  EXPECT_TRUE(at::equal(mixed_flat.Masters(mixed_flat.pieces().at(0)),
+                        single_flat.values()));
+  EXPECT_TRUE(
+      at::equal(mixed_flat.values(), single_flat.values().to(at::kBFloat16)));
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ class ReplicaCheck : public ::testing::Test {
     optimizer_ = std::make_unique<AdamW>(*parameters_, OptimizerConfig());
     for (int step = 0; step < 3; ++step) {
       parameters_->gradients().copy_(at::randn_like(parameters_->values()));
-      optimizer_->Step(1e-2, 0.5);
+      optimizer_->Step(1e-2, at::full({1}, 2.0), at::zeros({1}));
     }
   }
 
