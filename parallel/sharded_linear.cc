@@ -25,17 +25,21 @@ void AddProduct(const at::Tensor& a, const at::Tensor& b, at::Tensor sum) {
 }
 
 // y = x W^T + b on this rank alone. The weight's and bias's gradients go
-// straight into GradientOf(leaf).
+// straight into GradientOf(leaf). The input's is summed over the ranks of
+// `axis`, if there is one, while the weight's is computed.
 class Linear : public torch::autograd::Function<Linear> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
                             const at::Tensor& weight,
-                            const std::optional<at::Tensor>& optional_bias) {
+                            const std::optional<at::Tensor>& optional_bias,
+                            Communicator* axis) {
     const at::Tensor bias = optional_bias.value_or(at::Tensor());
     const at::Tensor x_NC = x.reshape({-1, weight.size(1)});
     const at::Tensor y = bias.defined() ? at::addmm(bias, x_NC, weight.t())
                                         : at::mm(x_NC, weight.t());
     context->save_for_backward({x_NC, weight, bias});
+    // Autograd's notebook takes numbers; the axis outlives every graph.
+    context->saved_data["axis"] = reinterpret_cast<int64_t>(axis);
     std::vector<int64_t> shape = x.sizes().vec();
     shape.back() = weight.size(0);
     return y.view(shape);
@@ -47,7 +51,17 @@ class Linear : public torch::autograd::Function<Linear> {
     const at::Tensor& x_NC = saved[0];
     const at::Tensor& weight = saved[1];
     const at::Tensor& bias = saved[2];
+    auto* axis =
+        reinterpret_cast<Communicator*>(context->saved_data["axis"].toInt());
     const at::Tensor dy = gradients[0].reshape({-1, weight.size(0)});
+    at::Tensor dx;
+    PendingCollective sum_of_dx;
+    if (context->needs_input_grad(0)) {
+      std::vector<int64_t> shape = gradients[0].sizes().vec();
+      shape.back() = weight.size(1);
+      dx = at::mm(dy, weight).view(shape);
+      if (axis != nullptr) sum_of_dx = axis->AllReduceAsync(dx, ReduceOp::kSum);
+    }
     if (context->needs_input_grad(1)) {
       AddProduct(dy.t(), x_NC, GradientOf(weight));
     }
@@ -55,13 +69,8 @@ class Linear : public torch::autograd::Function<Linear> {
       const at::Tensor dbias = GradientOf(bias);
       dbias.add_(dy.sum(0, /*keepdim=*/false, dbias.scalar_type()));
     }
-    at::Tensor dx;
-    if (context->needs_input_grad(0)) {
-      std::vector<int64_t> shape = gradients[0].sizes().vec();
-      shape.back() = weight.size(1);
-      dx = at::mm(dy, weight).view(shape);
-    }
-    return {dx, at::Tensor(), at::Tensor()};
+    sum_of_dx.Wait();
+    return {dx, at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
 
@@ -120,8 +129,8 @@ ColumnParallelLinear::ColumnParallelLinear(Communicator& tensor_axis,
 
 at::Tensor ColumnParallelLinear::operator()(const at::Tensor& x) {
   CheckInput(x, weight_);
-  return Linear::apply(CopyToAxis(x, tensor_axis_), weight_.leaf,
-                       LeafOf(bias_));
+  return Linear::apply(x, weight_.leaf, LeafOf(bias_),
+                       tensor_axis_.size() > 1 ? &tensor_axis_ : nullptr);
 }
 
 std::vector<Parameter*> ColumnParallelLinear::parameters() {
@@ -153,10 +162,10 @@ RowParallelLinear::RowParallelLinear(Communicator& tensor_axis,
 at::Tensor RowParallelLinear::operator()(const at::Tensor& x) {
   CheckInput(x, weight_);
   if (tensor_axis_.size() == 1) {
-    return Linear::apply(x, weight_.leaf, LeafOf(bias_));
+    return Linear::apply(x, weight_.leaf, LeafOf(bias_), nullptr);
   }
   const at::Tensor y = ReduceFromAxis(
-      Linear::apply(x, weight_.leaf, std::nullopt), tensor_axis_);
+      Linear::apply(x, weight_.leaf, std::nullopt, nullptr), tensor_axis_);
   return bias_.leaf.defined() ? y + bias_.leaf : y;
 }
 
