@@ -18,12 +18,15 @@ void SetAbortHandler(void (*abort_all_ranks)(int exit_code)) {
   abort_handler = abort_all_ranks;
 }
 
-void AbortAllRanks(ExitCode code, std::string_view message) {
-  // The log's disk may hang, and so may the launcher, which the handler asks:
-  // then the alarm ends this process, and the launcher sees a dead rank.
+void AbortAllRanks(ExitCode code, std::string_view message,
+                   const std::function<void()>& release) {
+  // The log's disk may hang, and so may a GPU, or the launcher, which the
+  // handler asks: then the alarm ends this process, and the launcher sees a
+  // dead rank.
   signal(SIGALRM, SIG_DFL);
   alarm(kSecondsToAbort);
   LogError(message);
+  if (release != nullptr) release();
   if (abort_handler != nullptr) abort_handler(static_cast<int>(code));
   _exit(static_cast<int>(code));
 }

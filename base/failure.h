@@ -3,6 +3,7 @@
 #ifndef LEXTRA_BASE_FAILURE_H_
 #define LEXTRA_BASE_FAILURE_H_
 
+#include <functional>
 #include <string_view>
 
 #include "base/status.h"
@@ -15,8 +16,10 @@ void SetAbortHandler(void (*abort_all_ranks)(int exit_code));
 // Prints `message` with this rank's name and takes all ranks down. For errors
 // of MPI, NCCL and CUDA and for exceptions that reach main: no rank can
 // continue. Any thread may call it; it ends this process within seconds even if
-// the handler hangs.
-[[noreturn]] void AbortAllRanks(ExitCode code, std::string_view message);
+// the handler hangs, or `release`, which gives up what other processes or
+// devices may wait for and is called between the message and the end.
+[[noreturn]] void AbortAllRanks(ExitCode code, std::string_view message,
+                                const std::function<void()>& release = nullptr);
 
 }  // namespace lextra
 

@@ -1,14 +1,17 @@
 #include "launch/session_setup.h"
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <sched.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <thread>
 
 #include "base/log.h"
 #include "config/load.h"
 #include "parallel/agreement.h"
+#include "parallel/cuda_backend.h"
 
 namespace lextra {
 namespace {
@@ -18,6 +21,12 @@ int AllowedCores() {
   cpu_set_t cores;
   if (sched_getaffinity(0, sizeof(cores), &cores) != 0) return 1;
   return std::max(1, CPU_COUNT(&cores));
+}
+
+// The same bits in every run. cuBLAS reads its variable when it starts.
+void SetUpDeterminism() {
+  setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
 }
 
 }  // namespace
@@ -55,14 +64,17 @@ absl::Status SetUpThreads(const MpiSession& mpi, const ParallelConfig& config) {
 
 absl::StatusOr<std::unique_ptr<DeviceMesh>> MakeMesh(
     MpiSession& mpi, const ParallelConfig& config) {
+  std::unique_ptr<Communicator> world = mpi.World();
+  std::unique_ptr<Communicator> gpus;
   if (config.device() == CUDA) {
-    return UsageError(
-        "parallel.device = CUDA: training and evaluation run on CPUs so far; "
-        "set parallel.device=CPU");
+    if (config.deterministic()) SetUpDeterminism();
+    LEXTRA_ASSIGN_OR_RETURN(gpus, MakeCudaCommunicator(*world));
   }
-  return DeviceMesh::Create(mpi.World(), {.data = config.data(),
-                                          .sequence = config.sequence(),
-                                          .tensor = config.tensor()});
+  return DeviceMesh::Create(std::move(world),
+                            {.data = config.data(),
+                             .sequence = config.sequence(),
+                             .tensor = config.tensor()},
+                            std::move(gpus));
 }
 
 absl::StatusOr<RunConfig> ShareConfig(Communicator& world,

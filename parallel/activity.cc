@@ -36,28 +36,6 @@ const char* NameOf(Phase phase) {
   return "unknown phase";
 }
 
-const char* NameOf(Operation operation) {
-  switch (operation) {
-    case Operation::kNone:
-      return "no call";
-    case Operation::kAllReduce:
-      return "AllReduce";
-    case Operation::kAllGather:
-      return "AllGather";
-    case Operation::kReduceScatter:
-      return "ReduceScatter";
-    case Operation::kBroadcast:
-      return "Broadcast";
-    case Operation::kBarrier:
-      return "Barrier";
-    case Operation::kSplit:
-      return "Split";
-    case Operation::kSendReceive:
-      return "SendReceive";
-  }
-  return "unknown call";
-}
-
 Activity::Activity() : phase_start_(Clock::now()) {
   recent_steps_seconds_.reserve(kRecentSteps);
 }

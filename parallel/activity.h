@@ -16,6 +16,9 @@
 #include <string>
 #include <vector>
 
+#include "parallel/device_groups.h"
+#include "parallel/group_call.h"
+
 namespace lextra {
 
 enum class Phase : int32_t {
@@ -28,28 +31,6 @@ enum class Phase : int32_t {
   kShutdown,
 };
 const char* NameOf(Phase phase);
-
-enum class Operation : int32_t {
-  kNone,
-  kAllReduce,
-  kAllGather,
-  kReduceScatter,
-  kBroadcast,
-  kBarrier,
-  kSplit,
-  kSendReceive,  // the only one that concerns two ranks, not the group
-};
-const char* NameOf(Operation operation);
-
-// One call on one group. `sequence` counts from 1 on each group: collectives
-// alike on all its ranks, SendReceive by each rank for itself.
-struct GroupCall {
-  Operation operation = Operation::kNone;
-  int32_t group = -1;  // index in ActivitySnapshot::groups; -1: not listed
-  int32_t from = -1;   // rank in the group that SendReceive receives from
-  uint64_t sequence = 0;
-  int64_t bytes = 0;
-};
 
 // Bytes that travel as they are between ranks of one program.
 struct ActivitySnapshot {
@@ -70,6 +51,8 @@ struct ActivitySnapshot {
   GroupCall call;  // the one this rank is in, or its last one
   // Longest time that a training step may take; 0 until steps are steady.
   double step_limit_seconds = 0;
+  // Tells the oldest call that this rank's GPU is in from all others; 0: none.
+  uint64_t device_call = 0;
   std::array<Group, kMaxGroups> groups = {};
 };
 
@@ -92,6 +75,8 @@ class Activity {
   void RemoveGroup(int group);
   // The groups over all ranks are told apart by the order they are made in.
   uint64_t NextRootId();
+  // Those of this rank whose calls go on after they returned.
+  DeviceGroups& device_groups() { return device_groups_; }
 
   // Around everything that may block. Calls of one rank come one after the
   // other. Enter(call) goes back into a call that was left under way.
@@ -134,6 +119,8 @@ class Activity {
   std::array<Group, ActivitySnapshot::kMaxGroups + 1> groups_;
   mutable std::mutex mutex_;
   uint64_t num_roots_ = 0;
+
+  DeviceGroups device_groups_;
 
   // Of the training thread alone.
   Clock::time_point phase_start_;

@@ -61,11 +61,11 @@ GroupIdentity Communicator::NextChild(int color) {
 template <typename Start>
 PendingCollective Communicator::Tell(Operation operation, int64_t bytes,
                                      int from, Start start) {
-  const GroupCall call = activity().Begin(group_, operation, bytes, from);
+  call_ = activity().Begin(group_, operation, bytes, from);
   PendingCollective pending = start();
   activity().Leave();
   pending.activity_ = &activity();
-  pending.call_ = call;
+  pending.call_ = call_;
   return pending;
 }
 
@@ -170,13 +170,13 @@ void Communicator::Broadcast(const at::Tensor& tensor, int root) {
   TORCH_CHECK(root >= 0 && root < size_, "Broadcast on axis ", axis_, ": root ",
               root, " in a group of ", size_);
   if (size_ == 1 || tensor.numel() == 0) return;
-  activity().Begin(group_, Operation::kBroadcast, tensor.nbytes());
+  call_ = activity().Begin(group_, Operation::kBroadcast, tensor.nbytes());
   RunBroadcast(tensor, root);
   activity().Leave();
 }
 
 void Communicator::Barrier() {
-  activity().Begin(group_, Operation::kBarrier, 0);
+  call_ = activity().Begin(group_, Operation::kBarrier, 0);
   RunBarrier();
   activity().Leave();
 }

@@ -111,6 +111,9 @@ class Communicator {
   Communicator(int rank, int size, std::string axis, at::Device device,
                GroupIdentity identity);
 
+  // The call that is being started.
+  const GroupCall& call() const { return call_; }
+
   // What a backend does; arguments are checked and groups have several ranks
   // (except in StartSendReceive, where a rank may send to itself).
   virtual PendingCollective StartAllReduce(const at::Tensor& tensor,
@@ -149,6 +152,7 @@ class Communicator {
   int64_t bytes_sent_ = 0;
   GroupIdentity identity_;
   int group_;  // in the Activity
+  GroupCall call_;
   uint64_t num_children_ = 0;
 };
 

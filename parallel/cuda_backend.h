@@ -1,25 +1,61 @@
-// The Communicator of GPU tensors, on NCCL. It lives in the module
-// lextra_cuda.so (parallel/cuda_module.h).
+// The way to GPUs. All that needs CUDA lives in the module lextra_cuda.so,
+// which is built where CUDA is present, lies beside the program and is loaded
+// when a GPU is asked for: one program serves machines with and without one.
 #ifndef LEXTRA_PARALLEL_CUDA_BACKEND_H_
 #define LEXTRA_PARALLEL_CUDA_BACKEND_H_
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "parallel/communicator.h"
 
 namespace lextra {
 
-// All ranks of `world`, each on GPU `device_index` of its host. Collective over
-// `world`, a communicator of CPU tensors, which is needed only during the call.
-// UsageError on all ranks where one has no backend or no such GPU.
+// The world on GPUs: each rank of `world`, a communicator of CPU tensors that
+// is needed only during the call, with a GPU of its own, which becomes the
+// calling thread's current device; device() says which. Collective. Where one
+// rank has no backend, no driver, no GPU or another NCCL, a UsageError that is
+// the same on all ranks.
+//
+// With LEXTRA_TEST_SHARE_GPU=1 in the environment of all ranks several of them
+// may share a GPU: for tests, because NCCL then talks over sockets.
 absl::StatusOr<std::unique_ptr<Communicator>> MakeCudaCommunicator(
-    Communicator& world, int device_index);
+    Communicator& world);
 
-// The module's function that does it.
-using CudaCommunicatorMaker =
-    void(Communicator& world, int device_index,
-         absl::StatusOr<std::unique_ptr<Communicator>>& result);
+// A function of the module, which is loaded if it is not yet. Local.
+absl::StatusOr<void*> CudaBackendFunction(const std::string& name);
+
+// What CUDA and NCCL say on one rank. Versions of CUDA as 13000 for 13.0, of
+// NCCL as 22809 for 2.28.9.
+struct GpuHost {
+  int cuda_built = 0;
+  int cuda_of_driver = 0;  // the newest that the driver can serve; 0: no driver
+  int nccl_built = 0;
+  int nccl_loaded = 0;
+  std::vector<std::string> gpus;  // visible ones by index: their unique ids
+  std::string error;              // why none is visible, in CUDA's words
+};
+
+// UsageError unless this rank can use its GPUs.
+absl::Status CheckGpuHost(const GpuHost& host);
+
+// For each rank the index of its GPU among `visible`, the ids of the GPUs that
+// each one sees: the first that no lower rank took. So ranks that see the same
+// GPUs go by their rank on the host, and ranks that the launcher gave one GPU
+// each take theirs. UsageError where a rank finds none, unless it may share.
+absl::StatusOr<std::vector<int>> ChooseDevices(
+    const std::vector<std::vector<std::string>>& visible, bool may_share);
+
+// What dlerror says of `module`, in words that help.
+absl::Status LoadError(const std::string& module, const std::string& error);
+
+// Functions of the module.
+using GpuHostDescriber = void(GpuHost& result);
+inline constexpr char kGpuHostDescriber[] = "LextraDescribeGpuHost";
+using CudaCommunicatorMaker = void(Communicator& world, int device_index,
+                                   std::unique_ptr<Communicator>& result);
 inline constexpr char kCudaCommunicatorMaker[] = "LextraMakeCudaCommunicator";
 
 }  // namespace lextra

@@ -1,66 +1,79 @@
-#include "parallel/cuda_module.h"
+// What the module lextra_cuda.so does for cuda_backend.cc and cuda_kernel.cc.
+#include <ATen/ATen.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAStream.h>
+#include <cuda_runtime_api.h>
 
-#include <dlfcn.h>
+#include <utility>
 
-#include <filesystem>
+#include "absl/strings/escaping.h"
+#include "parallel/cuda_backend.h"
+#include "parallel/cuda_streams.h"
+#include "parallel/nccl_communicator.h"
+#include "parallel/nccl_linked.h"
 
 namespace lextra {
 namespace {
 
-absl::StatusOr<void*> LoadModule() {
-  std::error_code error;
-  const std::filesystem::path program =
-      std::filesystem::read_symlink("/proc/self/exe", error);
-  const std::string path = program.parent_path() / "lextra_cuda.so";
-  if (!std::filesystem::exists(path, error)) {
-    return UsageError(absl::StrFormat(
-        "this build has no CUDA backend (%s does not exist): build where nvcc "
-        "and NCCL are present, or use parallel.device=CPU",
-        path));
+// Asks CUDA, not c10, which says 0 for any trouble.
+GpuHost Describe() {
+  GpuHost host;
+  host.cuda_built = CUDART_VERSION;
+  host.nccl_built = NcclVersionBuilt();
+  host.nccl_loaded = NcclVersionLoaded();
+  static_cast<void>(cudaDriverGetVersion(&host.cuda_of_driver));
+  int count = 0;
+  cudaError_t error = cudaGetDeviceCount(&count);
+  for (int device = 0; error == cudaSuccess && device < count; ++device) {
+    cudaDeviceProp properties;
+    error = cudaGetDeviceProperties(&properties, device);
+    host.gpus.push_back(absl::BytesToHexString(
+        absl::string_view(properties.uuid.bytes, sizeof(properties.uuid))));
   }
-  // Never closed: its code is used for the life of the process.
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
-  if (library == nullptr) {
-    return UsageError(
-        absl::StrFormat("the CUDA backend does not load: %s", dlerror()));
+  if (error != cudaSuccess) {
+    host.gpus.clear();
+    host.error = cudaGetErrorString(error);
+    static_cast<void>(cudaGetLastError());
   }
-  return library;
+  return host;
+}
+
+std::unique_ptr<Communicator> Make(Communicator& world, int device_index) {
+  const at::Device device(at::kCUDA,
+                          static_cast<c10::DeviceIndex>(device_index));
+  c10::cuda::set_device(device.index());
+  std::unique_ptr<Communicator> host =
+      world.Split(0, world.rank(), "world (host)");
+  return MakeNcclCommunicator(
+      std::move(host),
+      {.device = device,
+       .nccl = LinkedNccl(device_index),
+       .make_streams =
+           [device_index] { return MakeCudaStreams(device_index); }},
+      "world", world.NextChild(0));
 }
 
 }  // namespace
-
-absl::StatusOr<void*> FindInCudaModule(const char* name) {
-  LEXTRA_ASSIGN_OR_RETURN(void* library, LoadModule());
-  void* address = dlsym(library, name);
-  if (address == nullptr) {
-    return UsageError(absl::StrFormat(
-        "lextra_cuda.so is of another version of lextra: it has no %s", name));
-  }
-  return address;
-}
-
-void* MustFindInCudaModule(const char* name) {
-  const absl::StatusOr<void*> found = FindInCudaModule(name);
-  TORCH_CHECK(found.ok(), std::string(found.status().message()));
-  return *found;
-}
-
-void* CurrentCudaStream(const at::Device& device) {
-  static auto* const current = reinterpret_cast<void* (*)(int)>(
-      MustFindInCudaModule("LextraCurrentCudaStream"));
-  return current(device.index());
-}
-
-HostSyncsAreErrors::HostSyncsAreErrors(const at::Device& device) {
-  if (!device.is_cuda()) return;
-  static auto* const set = reinterpret_cast<void (*)(bool)>(
-      MustFindInCudaModule("LextraSetHostSyncsAreErrors"));
-  set_ = set;
-  set_(true);
-}
-
-HostSyncsAreErrors::~HostSyncsAreErrors() {
-  if (set_ != nullptr) set_(false);
-}
-
 }  // namespace lextra
+
+extern "C" void LextraDescribeGpuHost(lextra::GpuHost& result) {
+  result = lextra::Describe();
+}
+
+extern "C" void LextraMakeCudaCommunicator(
+    lextra::Communicator& world, int device_index,
+    std::unique_ptr<lextra::Communicator>& result) {
+  result = lextra::Make(world, device_index);
+}
+
+extern "C" void* LextraCurrentCudaStream(int device_index) {
+  return c10::cuda::getCurrentCUDAStream(
+             static_cast<c10::DeviceIndex>(device_index))
+      .stream();
+}
+
+extern "C" void LextraSetHostSyncsAreErrors(bool errors) {
+  c10::cuda::warning_state().set_sync_debug_mode(
+      errors ? c10::cuda::SyncDebugMode::L_ERROR
+             : c10::cuda::SyncDebugMode::L_DISABLED);
+}

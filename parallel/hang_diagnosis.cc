@@ -35,11 +35,8 @@ const ActivitySnapshot::Group* FindGroup(const ActivitySnapshot& activity,
 }
 
 std::string CallText(const ActivitySnapshot& activity) {
-  const GroupCall& call = activity.call;
   const ActivitySnapshot::Group* group = GroupOfCall(activity);
-  return absl::StrFormat(
-      "%s %d on axis %s (%d bytes)", NameOf(call.operation), call.sequence,
-      group == nullptr ? "?" : group->axis.data(), call.bytes);
+  return CallText(activity.call, group == nullptr ? "?" : group->axis.data());
 }
 
 std::string PhaseText(const ActivitySnapshot& activity) {
@@ -246,7 +243,8 @@ std::optional<Diagnosis> HangDiagnosis::CompleteButUnending() const {
         .culprits = arrived,
         .report = absl::StrFormat(
             "watchdog: %s does not end for %.1f s although no rank is missing: "
-            "%s; a message is lost, or the ranks' calls differ",
+            "%s; a message is lost, a GPU "
+            "is stuck, or the ranks' calls differ",
             CallText(ranks_[rank].activity), ranks_[rank].idle_seconds,
             People(arrived))};
   }

@@ -36,6 +36,29 @@ double SecondsSince(Clock::time_point then, Clock::time_point now) {
   return Seconds(now - then).count();
 }
 
+// Since when a rank does not move: its host, or its GPU, which its host may run
+// ahead of.
+class Movement {
+ public:
+  void See(const ActivitySnapshot& before, const ActivitySnapshot& after,
+           Clock::time_point now) {
+    if (after.progress != before.progress) host_ = now;
+    if (after.device_call != before.device_call) device_ = now;
+    if (after.device_call == 0) device_ = Clock::time_point::max();
+  }
+  void Reset(Clock::time_point now) {
+    host_ = now;
+    device_ = std::max(device_, now);
+  }
+  double IdleSeconds(Clock::time_point now) const {
+    return SecondsSince(std::min(host_, device_), now);
+  }
+
+ private:
+  Clock::time_point host_ = Clock::now();
+  Clock::time_point device_ = Clock::time_point::max();  // in no call
+};
+
 // Another rank: the messages from and to it, and what it said last.
 class Peer {
  public:
@@ -48,7 +71,7 @@ class Peer {
       LEXTRA_CHECK_MPI(MPI_Test(&receive_, &came, MPI_STATUS_IGNORE));
       if (!came) return;
       heard_ = now;
-      if (incoming_.activity.progress != last_.activity.progress) moved_ = now;
+      movement_.See(last_.activity, incoming_.activity, now);
       last_ = incoming_;
       if (!last_.finished) Listen();
     }
@@ -73,12 +96,15 @@ class Peer {
   bool has_finished() const { return last_.finished; }
   bool said_finished() const { return said_finished_; }
 
-  void ResetClocks(Clock::time_point now) { heard_ = moved_ = now; }
+  void ResetClocks(Clock::time_point now) {
+    heard_ = now;
+    movement_.Reset(now);
+  }
   RankState State(Clock::time_point now) const {
     return {.activity = last_.activity,
             .host = last_.host.data(),
             .silent_seconds = SecondsSince(heard_, now),
-            .idle_seconds = SecondsSince(moved_, now),
+            .idle_seconds = movement_.IdleSeconds(now),
             .finished = last_.finished};
   }
 
@@ -97,14 +123,14 @@ class Peer {
   Beat last_;
   bool said_finished_ = false;
   Clock::time_point heard_ = Clock::now();
-  Clock::time_point moved_ = Clock::now();
+  Movement movement_;
 };
 
 }  // namespace
 
 class Watchdog::Thread {
  public:
-  Thread(std::shared_ptr<const Activity> activity, const std::string& host,
+  Thread(std::shared_ptr<Activity> activity, const std::string& host,
          double timeout_seconds)
       : activity_(std::move(activity)) {
     host.copy(own_.host.data(), own_.host.size() - 1);
@@ -157,12 +183,14 @@ class Watchdog::Thread {
   }
 
   void Watch();
+  [[noreturn]] void EndJob(const std::string& report);
+  ActivitySnapshot Snapshot();
   void SendBeats(bool stopping);
   bool AllFinished();
   std::vector<RankState> States(Clock::time_point now, bool stopping);
   void ResetClocks(Clock::time_point now);
 
-  std::shared_ptr<const Activity> activity_;
+  std::shared_ptr<Activity> activity_;
   MPI_Comm comm_ = MPI_COMM_NULL;
   int rank_ = 0;
   Clock::duration period_;
@@ -172,7 +200,7 @@ class Watchdog::Thread {
 
   // This rank itself.
   Beat own_;
-  Clock::time_point own_moved_ = Clock::now();
+  Movement own_movement_;
 
   std::mutex mutex_;
   std::condition_variable wished_;
@@ -189,6 +217,9 @@ void Watchdog::Thread::Watch() {
     if (wish == Wish::kLeave) return;
     const Clock::time_point now = Clock::now();
     for (const std::unique_ptr<Peer>& peer : peers_) peer->Receive(now);
+    if (const auto error = activity_->device_groups().Error()) {
+      EndJob("watchdog: " + *error);
+    }
     SendBeats(wish == Wish::kStop);
     if (wish == Wish::kStop && AllFinished()) return;
     // This process, and perhaps its host, was stopped: nothing was heard
@@ -196,15 +227,36 @@ void Watchdog::Thread::Watch() {
     if (SecondsSince(due_, now) > late_seconds) ResetClocks(now);
     if (const auto diagnosis =
             Diagnose(States(now, wish == Wish::kStop), limits_)) {
-      AbortAllRanks(ExitCode::kCommunication, diagnosis->report);
+      EndJob(diagnosis->report);
     }
     due_ = now + period_;
   }
 }
 
+void Watchdog::Thread::EndJob(const std::string& report) {
+  AbortAllRanks(ExitCode::kCommunication, report,
+                [this] { activity_->device_groups().AbortAll(); });
+}
+
+ActivitySnapshot Watchdog::Thread::Snapshot() {
+  ActivitySnapshot activity = activity_->Snapshot();
+  const auto oldest = activity_->device_groups().OldestCall();
+  if (!oldest) return activity;
+  activity.device_call = oldest->number;
+  // A call that the host itself waits in says more.
+  if (!activity.in_call) {
+    activity.in_call = true;
+    activity.call = oldest->call;
+    if (activity.call.group == ActivitySnapshot::kMaxGroups) {
+      activity.call.group = -1;
+    }
+  }
+  return activity;
+}
+
 void Watchdog::Thread::SendBeats(bool stopping) {
-  const ActivitySnapshot activity = activity_->Snapshot();
-  if (activity.progress != own_.activity.progress) own_moved_ = Clock::now();
+  const ActivitySnapshot activity = Snapshot();
+  own_movement_.See(own_.activity, activity, Clock::now());
   own_.activity = activity;
   // Rank 0 lets the others go when all have come.
   own_.finished =
@@ -232,7 +284,7 @@ std::vector<RankState> Watchdog::Thread::States(Clock::time_point now,
   std::vector<RankState> states = {
       {.activity = own_.activity,
        .host = own_.host.data(),
-       .idle_seconds = SecondsSince(own_moved_, now),
+       .idle_seconds = own_movement_.IdleSeconds(now),
        .finished = stopping}};
   for (const std::unique_ptr<Peer>& peer : peers_) {
     states.push_back(peer->State(now));
@@ -241,12 +293,12 @@ std::vector<RankState> Watchdog::Thread::States(Clock::time_point now,
 }
 
 void Watchdog::Thread::ResetClocks(Clock::time_point now) {
-  own_moved_ = now;
+  own_movement_.Reset(now);
   for (const std::unique_ptr<Peer>& peer : peers_) peer->ResetClocks(now);
 }
 
-Watchdog::Watchdog(std::shared_ptr<const Activity> activity,
-                   const std::string& host, double timeout_seconds)
+Watchdog::Watchdog(std::shared_ptr<Activity> activity, const std::string& host,
+                   double timeout_seconds)
     : thread_(std::make_unique<Thread>(std::move(activity), host,
                                        timeout_seconds)) {}
 

@@ -10,8 +10,11 @@
 // after r times as long).
 //
 // A process that was stopped together with its thread starts its clocks anew.
-// On GPUs the host does not wait inside the calls: a hang there is found, but
-// the line then lists all ranks with the last call that each came to.
+//
+// On GPUs the host runs ahead: there a rank is in a call until its GPU is
+// through with it (device_groups.h). With each beat a rank also asks its groups
+// for errors and ends the job itself when there is one. Before a rank ends the
+// job it aborts its groups.
 #ifndef LEXTRA_PARALLEL_WATCHDOG_H_
 #define LEXTRA_PARALLEL_WATCHDOG_H_
 
@@ -26,7 +29,7 @@ class Watchdog {
  public:
   // Collective over all ranks of the job; MPI is up with MPI_THREAD_MULTIPLE.
   // `activity` is this rank's.
-  Watchdog(std::shared_ptr<const Activity> activity, const std::string& host,
+  Watchdog(std::shared_ptr<Activity> activity, const std::string& host,
            double timeout_seconds);
   Watchdog(const Watchdog&) = delete;
   // Without Stop() before it: this rank leaves the job by an exception. Nothing

@@ -9,7 +9,7 @@
 #include <span>
 
 #include "base/crc32c.h"
-#include "parallel/cuda_module.h"
+#include "parallel/cuda_kernel.h"
 #include "trainer/gradient_norm.h"
 
 namespace lextra {

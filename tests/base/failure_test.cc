@@ -31,6 +31,15 @@ TEST(AbortAllRanksDeathTest, TakesTheOtherRanksDownFirst) {
       "\\[rank 2 host node7\\] error: lost\nabort with 6");
 }
 
+TEST(AbortAllRanksDeathTest, ReleasesAfterTheMessageAndEndsThoughThatHangs) {
+  EXPECT_EXIT(AbortAllRanks(ExitCode::kCommunication, "lost",
+                            [] {
+                              std::fprintf(stderr, "released\n");
+                              while (true) pause();
+                            }),
+              ::testing::KilledBySignal(SIGALRM), "error: lost\nreleased");
+}
+
 TEST(AbortAllRanksDeathTest, EndsThisRankThoughTheHandlerHangs) {
   EXPECT_EXIT(
       {

@@ -265,7 +265,7 @@ TEST(Communicator, RanksOfAGroupKnowItByOneIdAndNoOthersDo) {
 TEST(MakeCudaCommunicator, SaysOnAllRanksThatTheBackendIsMissing) {
   // It lies beside the program lextra, not beside tests.
   const std::unique_ptr<Communicator> world = testing::Session().World();
-  const auto made = MakeCudaCommunicator(*world, 0);
+  const auto made = MakeCudaCommunicator(*world);
   EXPECT_EQ(ExitCodeOf(made.status()), ExitCode::kUsage);
   EXPECT_THAT(std::string(made.status().message()),
               ::testing::HasSubstr("no CUDA backend"));

@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "model/kernels/element_type.h"
-#include "parallel/cuda_module.h"
+#include "parallel/cuda_kernel.h"
 
 namespace lextra::testing {
 

@@ -1,5 +1,6 @@
 #include <ATen/Context.h>
 
+#include "parallel/cuda_backend.h"
 #include "tests/model/kernels/kernel_device.h"
 
 namespace lextra::testing {
@@ -7,7 +8,7 @@ namespace lextra::testing {
 std::string WhyNoKernels() {
   // Before the first question: the module brings LibTorch's CUDA part.
   const absl::StatusOr<void*> module =
-      FindInCudaModule("LextraCurrentCudaStream");
+      CudaBackendFunction("LextraCurrentCudaStream");
   if (!module.ok()) return std::string(module.status().message());
   return at::hasCUDA() ? "" : "no usable GPU";
 }
@@ -15,7 +16,7 @@ std::string WhyNoKernels() {
 at::Device KernelDevice() { return {at::kCUDA, 0}; }
 
 void* FindKernel(const char* name) {
-  const absl::StatusOr<void*> found = FindInCudaModule(name);
+  const absl::StatusOr<void*> found = CudaBackendFunction(name);
   return found.ok() ? *found : nullptr;
 }
 

@@ -1,21 +1,15 @@
-// The module lextra_cuda.so: what needs CUDA, built where CUDA is present. It
-// lies beside the program and is loaded when a GPU is first asked for, so one
-// program serves machines with and without one.
-#ifndef LEXTRA_PARALLEL_CUDA_MODULE_H_
-#define LEXTRA_PARALLEL_CUDA_MODULE_H_
+// Kernels of the module lextra_cuda.so (parallel/cuda_backend.h), called from
+// the program.
+#ifndef LEXTRA_PARALLEL_CUDA_KERNEL_H_
+#define LEXTRA_PARALLEL_CUDA_KERNEL_H_
 
 #include <ATen/core/Tensor.h>
 
-#include "base/status.h"
-
 namespace lextra {
 
-// The address of the module's function `name` (extern "C"). UsageError where
-// there is no module, it does not load, or it is of another version.
-absl::StatusOr<void*> FindInCudaModule(const char* name);
-// The same with an exception: a tensor on a GPU means that the module has been
-// loaded.
-void* MustFindInCudaModule(const char* name);
+// A function of the module. An exception where there is none: a tensor on a GPU
+// means that the module has been loaded.
+void* CudaFunction(const char* name);
 
 // A kernel of the module: a function that puts the work which `Arguments`
 // (sizes and raw device pointers) describe on a stream, and returns null or
@@ -31,8 +25,8 @@ class CudaKernel {
  public:
   explicit CudaKernel(const char* name)
       : name_(name),
-        launch_(reinterpret_cast<CudaLauncher<Arguments>*>(
-            MustFindInCudaModule(name))) {}
+        launch_(
+            reinterpret_cast<CudaLauncher<Arguments>*>(CudaFunction(name))) {}
 
   void operator()(const Arguments& arguments, const at::Device& device) const {
     const char* error = launch_(arguments, CurrentCudaStream(device));
@@ -59,4 +53,4 @@ class HostSyncsAreErrors {
 
 }  // namespace lextra
 
-#endif  // LEXTRA_PARALLEL_CUDA_MODULE_H_
+#endif  // LEXTRA_PARALLEL_CUDA_KERNEL_H_
