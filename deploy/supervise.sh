@@ -2,10 +2,11 @@
 # Runs a training command unattended: starts it again after a lost rank or host,
 # gives up when restarts bring no newer checkpoint, and passes a request to stop
 # on to it. Exit code: the command's last one, 75 after a request to stop that
-# was met.
+# was met. A launcher that stays when all its ranks are gone is killed: mpirun was
+# seen to hang so, about once in a thousand lost ranks.
 #
 #   deploy/supervise.sh --run_dir=DIR [--max_restarts_without_progress=3]
-#     [--grace_seconds=20] -- mpirun ... lextra train --run_dir=DIR ...
+#     [--grace_seconds=20] [--stuck_seconds=30] -- mpirun ... lextra train ...
 #
 # USR1, TERM or INT to this script: USR1 goes to the command at once (mpirun hands
 # it to the ranks, which save and end with 75), TERM after the grace, KILL 20
@@ -13,11 +14,12 @@
 set -euo pipefail
 
 readonly kill_seconds=20 longest_pause=30
-run_dir="" max_restarts=3 grace_seconds=20
+run_dir="" max_restarts=3 grace_seconds=20 stuck_seconds=30
 
 usage_error() {
   echo "supervise: $1; usage: $0 --run_dir=DIR" \
-    "[--max_restarts_without_progress=3] [--grace_seconds=20] -- COMMAND..." >&2
+    "[--max_restarts_without_progress=3] [--grace_seconds=20]" \
+    "[--stuck_seconds=30] -- COMMAND..." >&2
   exit 2
 }
 
@@ -87,6 +89,36 @@ pass_stop_on() {
   done
 }
 
+# Whether the command has a living child. True where the system does not tell.
+has_children() {
+  local list pid stat
+  [[ -e /proc/$job/task/$job/children ]] || return 0
+  for list in /proc/"$job"/task/*/children; do
+    for pid in $(<"$list"); do
+      read -r stat 2>/dev/null <"/proc/$pid/stat" || continue
+      if [[ ${stat##*) } != [ZX]* ]]; then return 0; fi
+    done
+  done 2>/dev/null
+  return 1
+}
+
+# Kills a launcher that had children and has had none for stuck_seconds.
+had_children="" childless_since=0 looked_at=0
+end_if_stuck() {
+  read_clock
+  if ((clock - looked_at < 100)); then return; fi
+  looked_at=$clock
+  if has_children; then
+    had_children=yes childless_since=$clock
+  elif [[ -n $had_children ]] &&
+    ((clock - childless_since >= 100 * stuck_seconds)); then
+    say "process $job has had no child for $stuck_seconds s and does not end:" \
+      "killing it"
+    kill -s KILL "$job" 2>/dev/null || true
+    had_children=""
+  fi
+}
+
 # Ctrl-C ends the sleep too.
 rest() { sleep 0.2 || true; }
 
@@ -97,8 +129,10 @@ run_once() {
   "$@" </dev/null &
   job=$!
   set +m
+  had_children=""
   while kill -0 "$job" 2>/dev/null; do
     if [[ -n $stop_asked ]]; then pass_stop_on; fi
+    end_if_stuck
     rest
   done
   code=0
@@ -120,17 +154,20 @@ while (($#)); do
     --run_dir=?*) run_dir=${1#*=} ;;
     --max_restarts_without_progress=*) max_restarts=${1#*=} ;;
     --grace_seconds=*) grace_seconds=${1#*=} ;;
+    --stuck_seconds=*) stuck_seconds=${1#*=} ;;
     --) shift && break ;;
     *) usage_error "unexpected argument: $1" ;;
   esac
   shift
 done
 [[ -n $run_dir ]] || usage_error "--run_dir is missing"
-[[ $max_restarts =~ ^[0-9]{1,6}$ && $grace_seconds =~ ^[0-9]{1,6}$ ]] ||
+[[ $max_restarts =~ ^[0-9]{1,6}$ && $grace_seconds =~ ^[0-9]{1,6}$ &&
+  $stuck_seconds =~ ^[0-9]{1,6}$ ]] ||
   usage_error "restarts and seconds are whole numbers"
 (($#)) || usage_error "no command after --"
 command -v -- "$1" >/dev/null || usage_error "command not found: $1"
 max_restarts=$((10#$max_restarts)) grace_seconds=$((10#$grace_seconds))
+stuck_seconds=$((10#$stuck_seconds))
 
 trap 'ask_to_stop USR1' USR1
 trap 'ask_to_stop TERM' TERM

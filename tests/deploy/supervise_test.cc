@@ -47,6 +47,18 @@ echo >>"$run/starts"
 while :; do sleep 0.1; done
 )";
 
+// At its first start stays when its child is gone, as mpirun was seen to; its
+// second start has a child for longer than it may be stuck, and ends well.
+constexpr char kStuckLauncher[] = R"(#!/usr/bin/env bash
+run=$1
+echo >>"$run/starts"
+if (($(wc -l <"$run/starts") == 1)); then
+  sleep 1.5
+  while :; do :; done
+fi
+sleep 4
+)";
+
 Arguments Supervise(const Arguments& arguments) {
   const char* source = std::getenv("LEXTRA_SOURCE_DIR");
   return Arguments{std::string(source != nullptr ? source : ".") +
@@ -67,7 +79,9 @@ class SupervisorTest : public ::testing::Test {
   void SetUp() override {
     WriteText(listed_ends_, kListedEnds);
     WriteText(long_run_, kLongRun);
-    for (const std::string& script : {listed_ends_, long_run_}) {
+    WriteText(stuck_launcher_, kStuckLauncher);
+    for (const std::string& script :
+         {listed_ends_, long_run_, stuck_launcher_}) {
       fs::permissions(script, fs::perms::owner_all);
     }
     fs::create_directory(run_);
@@ -95,6 +109,7 @@ class SupervisorTest : public ::testing::Test {
   const std::string run_ = folder_ / "run";
   const std::string listed_ends_ = folder_ / "listed_ends";
   const std::string long_run_ = folder_ / "long_run";
+  const std::string stuck_launcher_ = folder_ / "stuck_launcher";
 };
 
 TEST_F(SupervisorTest, ACodeThatARestartCannotCureIsTheLast) {
@@ -208,6 +223,16 @@ TEST_F(SupervisorTest, ARequestToStopBetweenTwoRunsStartsNoMore) {
   ASSERT_EQ(kill(supervisor.pid(), SIGUSR1), 0);
   EXPECT_EQ(supervisor.Wait(kLimitSeconds).exit_code, 75);
   EXPECT_EQ(Starts(), 2);
+}
+
+TEST_F(SupervisorTest, KillsALauncherThatStaysWithoutRanks) {
+  const ProcessResult result =
+      RunProcess(Supervise({"--run_dir=" + run_, "--stuck_seconds=2", "--",
+                            stuck_launcher_, run_}),
+                 kLimitSeconds);
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_EQ(Starts(), 2);
+  EXPECT_THAT(result.output, HasSubstr("has had no child for 2 s"));
 }
 
 TEST_F(SupervisorTest, RefusesAWrongCommandLine) {
