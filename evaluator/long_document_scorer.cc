@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "model/attention.h"
+#include "parallel/device_copy.h"
 
 // Legend: B documents, T places, P ranks of the sequence axis, h block.
 namespace lextra {
@@ -83,7 +84,8 @@ void LongDocumentScorer::ScoreBlockwise(const Job& job) {
     const int64_t num_mine =
         std::clamp<int64_t>(num_blocks - first_block, 0, blocks);
     const at::Tensor mine_BT =
-        at::zeros({job.num_documents, blocks * h}, at::kDouble);
+        at::zeros({job.num_documents, blocks * h},
+                  at::TensorOptions(at::kDouble).device(mesh_.device()));
     if (num_mine > 0) {
       mine_BT.narrow(1, 0, num_mine * h)
           .copy_(SegmentNll(job, first_block * h, num_mine));
@@ -146,15 +148,17 @@ LongDocumentScorer::Places LongDocumentScorer::ReadPlaces(const Job& job,
   const int64_t num_read =
       std::clamp<int64_t>(job.num_tokens - begin, 0, count + 1);
   if (num_read > 0) job.read(begin, tokens_BT.narrow(1, 0, num_read));
-  return {tokens_BT.narrow(1, 0, count), tokens_BT.narrow(1, 1, count)};
+  const at::Tensor on_device = CopyToDevice(tokens_BT, mesh_.device());
+  return {on_device.narrow(1, 0, count), on_device.narrow(1, 1, count)};
 }
 
-// [P, B, T] of all ranks.
+// [P, B, T] of all ranks, on the host.
 at::Tensor LongDocumentScorer::GatherOverSequence(const at::Tensor& nll_BT) {
-  const at::Tensor all_PBT = at::empty(
-      {mesh_.sequence().size(), nll_BT.size(0), nll_BT.size(1)}, at::kDouble);
+  const at::Tensor all_PBT =
+      at::empty({mesh_.sequence().size(), nll_BT.size(0), nll_BT.size(1)},
+                nll_BT.options());
   mesh_.sequence().AllGather(all_PBT, nll_BT);
-  return all_PBT;
+  return all_PBT.cpu();
 }
 
 at::Tensor LongDocumentScorer::Nll(const at::Tensor& inputs_BT,

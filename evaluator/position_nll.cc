@@ -8,6 +8,8 @@
 #include <limits>
 #include <numbers>
 
+#include "parallel/device_copy.h"
+
 namespace lextra {
 namespace {
 
@@ -49,8 +51,8 @@ void PositionNll::Add(int64_t document, int64_t first,
 }
 
 void PositionNll::AllReduce(Communicator& data_axis) {
-  data_axis.AllReduce(by_document_, ReduceOp::kSum);
-  data_axis.AllReduce(by_place_, ReduceOp::kSum);
+  AllReduceOnHost(by_document_, ReduceOp::kSum, data_axis);
+  AllReduceOnHost(by_place_, ReduceOp::kSum, data_axis);
 }
 
 int64_t PositionNll::num_tokens() const {

@@ -28,6 +28,7 @@
 #include "launch/version.h"
 #include "model/transformer.h"
 #include "parallel/agreement.h"
+#include "parallel/device_copy.h"
 
 namespace lextra {
 namespace {
@@ -203,6 +204,9 @@ absl::Status LoadWeights(const std::string& step_folder,
   }
   LEXTRA_RETURN_IF_ERROR(LoadTensors(step_folder, manifest, shards));
   for (const auto& [leaf, read] : conversions) leaf.copy_(read);
+  if (model->config().precision() == BF16) {
+    CastLeaves(model->parameters(), at::kBFloat16);
+  }
   return absl::OkStatus();
 }
 
@@ -316,7 +320,9 @@ absl::StatusOr<Scores> Score(const Job& job, Transformer& model,
   LEXTRA_ASSIGN_OR_RETURN(scores.rows,
                           Evaluate(model, mesh, *job.input->documents,
                                    job.config.evaluation(), take));
-  if (keeps_nll) mesh.data().AllReduce(scores.nll_BT, ReduceOp::kSum);
+  if (keeps_nll) {
+    AllReduceOnHost(scores.nll_BT, ReduceOp::kSum, mesh.data());
+  }
   return scores;
 }
 

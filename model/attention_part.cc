@@ -9,6 +9,7 @@
 #include <cmath>
 #include <vector>
 
+#include "model/attention_operators.h"
 #include "model/kernels/attention_cpu.h"
 #include "model/kernels/head_vectors_of.h"
 
@@ -18,8 +19,6 @@ namespace {
 AttentionShape ShapeOf(const at::Tensor& q, const at::Tensor& k,
                        const at::Tensor& v, bool causal,
                        const at::Tensor& bias) {
-  TORCH_CHECK(q.device().is_cpu(), "attention is on the CPU, q on ",
-              q.device());
   TORCH_CHECK(q.dim() == 4 && k.dim() == 4 && k.sizes() == v.sizes() &&
                   q.size(0) == k.size(0) && q.size(3) == k.size(3) &&
                   k.size(2) > 0 && q.size(2) % k.size(2) == 0,
@@ -44,6 +43,13 @@ AttentionShape ShapeOf(const at::Tensor& q, const at::Tensor& k,
           .head_size = q.size(3),
           .scale = 1 / std::sqrt(static_cast<double>(q.size(3))),
           .causal = causal};
+}
+
+AttentionOperator OperatorFor(const AttentionShape& shape, const at::Tensor& q,
+                              const at::Tensor& bias) {
+  return ChooseOperator(q.scalar_type(), shape.head_size,
+                        shape.queries == shape.keys, shape.causal,
+                        bias.defined());
 }
 
 template <typename Scalar>
@@ -71,6 +77,16 @@ AttentionPart Attend(const at::Tensor& q_BTHD, const at::Tensor& k_BSKD,
                      const at::Tensor& v_BSKD, bool causal,
                      const at::Tensor& bias) {
   const AttentionShape shape = ShapeOf(q_BTHD, k_BSKD, v_BSKD, causal, bias);
+  if (q_BTHD.is_cuda() && q_BTHD.numel() > 0) {
+    return AttendWith(OperatorFor(shape, q_BTHD, bias), q_BTHD, k_BSKD, v_BSKD,
+                      causal, bias);
+  }
+  if (q_BTHD.scalar_type() == at::kBFloat16) {
+    const AttentionPart part =
+        Attend(q_BTHD.to(at::kFloat), k_BSKD.to(at::kFloat),
+               v_BSKD.to(at::kFloat), causal, bias);
+    return {part.out_BTHD.to(at::kBFloat16), part.lse_BTH};
+  }
   const AttentionPart part = {
       at::empty({shape.batch, shape.queries, shape.heads, shape.head_size},
                 q_BTHD.options()),
@@ -88,8 +104,15 @@ void MergeInto(const AttentionPart& whole, const AttentionPart& part) {
   const auto weight = [&](const at::Tensor& own) {
     return at::exp(own - lse).unsqueeze(-1);
   };
-  whole.out_BTHD.mul_(weight(whole.lse_BTH));
-  whole.out_BTHD.addcmul_(part.out_BTHD, weight(part.lse_BTH));
+  if (whole.out_BTHD.scalar_type() == at::kBFloat16) {
+    // Weighted in fp32 and rounded once.
+    const at::Tensor out = whole.out_BTHD * weight(whole.lse_BTH);
+    whole.out_BTHD.copy_(
+        out.addcmul_(part.out_BTHD.to(at::kFloat), weight(part.lse_BTH)));
+  } else {
+    whole.out_BTHD.mul_(weight(whole.lse_BTH));
+    whole.out_BTHD.addcmul_(part.out_BTHD, weight(part.lse_BTH));
+  }
   whole.lse_BTH.copy_(lse);
 }
 
@@ -109,6 +132,31 @@ void AttendBackward(const at::Tensor& dout_BTHD, const at::Tensor& q_BTHD,
               "gradients of attention of q ", q_BTHD.sizes(), " over k ",
               k_BSKD.sizes(), " from ", dout_BTHD.sizes());
   TORCH_CHECK(shape.queries > 0, "gradients of attention without queries");
+  if (q_BTHD.is_cuda()) {
+    const AttentionGradients gradients =
+        AttendBackwardWith(OperatorFor(shape, q_BTHD, bias), dout_BTHD, q_BTHD,
+                           k_BSKD, v_BSKD, merged, causal, bias);
+    const auto give = [&](const at::Tensor& to, const at::Tensor& gradient) {
+      accumulate ? to.add_(gradient) : to.copy_(gradient);
+    };
+    give(dq_BTHD, gradients.dq_BTHD);
+    give(dk_BSKD, gradients.dk_BSKD);
+    give(dv_BSKD, gradients.dv_BSKD);
+    return;
+  }
+  if (q_BTHD.scalar_type() == at::kBFloat16) {
+    const auto wide = [](const at::Tensor& x) { return x.to(at::kFloat); };
+    const at::Tensor dq = wide(dq_BTHD);
+    const at::Tensor dk = wide(dk_BSKD);
+    const at::Tensor dv = wide(dv_BSKD);
+    AttendBackward(wide(dout_BTHD), wide(q_BTHD), wide(k_BSKD), wide(v_BSKD),
+                   {wide(merged.out_BTHD), merged.lse_BTH}, causal, bias, dq,
+                   dk, dv, accumulate);
+    dq_BTHD.copy_(dq);
+    dk_BSKD.copy_(dk);
+    dv_BSKD.copy_(dv);
+    return;
+  }
   AT_DISPATCH_FLOATING_TYPES(q_BTHD.scalar_type(), "AttendBackward", [&] {
     AttendBackwardOnCpu<scalar_t>(
         shape, OperandsOf<scalar_t>(q_BTHD, k_BSKD, v_BSKD, bias),

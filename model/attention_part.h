@@ -9,6 +9,9 @@
 // (docs/method.md section 2), because P = exp(S - L) are the merged
 // probabilities.
 //
+// On CPUs kernels of our own (bfloat16 is computed in fp32 and rounded once),
+// on GPUs LibTorch's operators (model/attention_operators.h).
+//
 // Legend: B batch, T queries, S keys, H query heads, K key/value heads (H is a
 // multiple of K; query head h uses head h / (H / K)), D head size.
 #ifndef LEXTRA_MODEL_ATTENTION_PART_H_
@@ -25,7 +28,8 @@ struct AttentionPart {
 
 // Queries q [B, T, H, D] over keys k, values v [B, S, K, D] (already rotated);
 // any strides but 1 along D. Scores are scaled by 1 / sqrt(D). causal: query t
-// sees keys 0 .. t. bias: undefined, or [H, T, S] added to the scaled scores.
+// sees keys 0 .. t. bias: undefined, or [H, T, S] in
+// the dtype of lse, added to the scaled scores.
 AttentionPart Attend(const at::Tensor& q_BTHD, const at::Tensor& k_BSKD,
                      const at::Tensor& v_BSKD, bool causal,
                      const at::Tensor& bias);

@@ -9,8 +9,12 @@
 #include <utility>
 #include <vector>
 
+#include "model/kernels/element_type_of.h"
 #include "model/kernels/head_vectors_of.h"
 #include "model/kernels/rotate_pairs.h"
+#include "model/kernels/rotate_pairs_cuda.h"
+#include "parallel/cuda_kernel.h"
+#include "parallel/device_copy.h"
 
 namespace lextra {
 namespace {
@@ -59,16 +63,26 @@ class RotaryEncoding : public PositionEncoding {
   void Apply(AttentionRole role, const at::Tensor& in, const at::Tensor& out,
              int64_t first_position, bool transposed) const {
     const int64_t pairs = static_cast<int64_t>(angles_.size());
-    TORCH_CHECK(in.dim() == 4 && in.sizes() == out.sizes() &&
-                    in.size(3) == 2 * pairs && in.scalar_type() == dtype_ &&
-                    out.scalar_type() == dtype_ && first_position >= 0,
-                "rotation of ", in.sizes(), " ", in.dtype(), " into ",
-                out.sizes(), " ", out.dtype(), " from position ",
-                first_position, " on, made for heads of ", 2 * pairs, " ",
-                dtype_);
-    TORCH_CHECK(in.device().is_cpu(), "rotation is on the CPU, its input on ",
-                in.device());
-    const Table& table = TableUpTo(role, first_position + in.size(1));
+    TORCH_CHECK(
+        in.dim() == 4 && in.sizes() == out.sizes() && in.size(3) == 2 * pairs &&
+            in.dtype() == out.dtype() &&
+            (in.scalar_type() == at::kDouble) == (dtype_ == at::kDouble) &&
+            first_position >= 0,
+        "rotation of ", in.sizes(), " ", in.dtype(), " into ", out.sizes(), " ",
+        out.dtype(), " from position ", first_position,
+        " on, made for heads of ", 2 * pairs, " ", dtype_);
+    if (in.is_cpu() && in.scalar_type() == at::kBFloat16) {
+      const at::Tensor wide = in.to(at::kFloat);
+      Apply(role, wide, wide, first_position, transposed);
+      out.copy_(wide);
+      return;
+    }
+    const Table& table =
+        TableUpTo(role, first_position + in.size(1), in.device());
+    if (in.is_cuda()) {
+      RotateOnCuda(table, in, out, first_position, transposed);
+      return;
+    }
     AT_DISPATCH_FLOATING_TYPES(dtype_, "RotatePairs", [&] {
       const int64_t first = first_position * pairs;
       RotatePairs<scalar_t>(
@@ -79,12 +93,34 @@ class RotaryEncoding : public PositionEncoding {
     });
   }
 
-  const Table& TableUpTo(AttentionRole role, int64_t num_positions) const {
+  static void RotateOnCuda(const Table& table, const at::Tensor& in,
+                           const at::Tensor& out, int64_t first_position,
+                           bool transposed) {
+    static const CudaKernel<RotatePairsCuda> kernel(kRotatePairsCuda);
+    kernel(
+        {.type = ElementTypeOf(in),
+         .in = {in.const_data_ptr(), in.stride(0), in.stride(1), in.stride(2)},
+         .out = {out.mutable_data_ptr(), out.stride(0), out.stride(1),
+                 out.stride(2)},
+         .cos = table.cos[first_position].const_data_ptr(),
+         .sin = table.sin[first_position].const_data_ptr(),
+         .batch = in.size(0),
+         .places = in.size(1),
+         .heads = in.size(2),
+         .head_size = in.size(3),
+         .transposed = transposed},
+        in.device());
+  }
+
+  const Table& TableUpTo(AttentionRole role, int64_t num_positions,
+                         const at::Device& device) const {
     Table& table = role == AttentionRole::kQuery ? queries_ : keys_;
-    const int64_t present = table.cos.defined() ? table.cos.size(0) : 0;
+    const bool is_here = table.cos.defined() && table.cos.device() == device;
+    const int64_t present = is_here ? table.cos.size(0) : 0;
     if (present < num_positions) {
       // Doubling keeps the work for ever longer asks linear.
-      table = MakeTable(role, std::max(num_positions, 2 * present));
+      const Table made = MakeTable(role, std::max(num_positions, 2 * present));
+      table = {CopyToDevice(made.cos, device), CopyToDevice(made.sin, device)};
     }
     return table;
   }

@@ -49,8 +49,9 @@ class PositionEncoding {
 
 // The method of `model` (resolved). `centre` is the position at which xPos's
 // factors are 1: half the window, so that they stay near 1 on both sides.
-// Tables are made in fp64 from int64 positions and stored in the precision of
-// the model (fp32, fp64), on first use and when longer ones are asked for.
+// Tables are made in fp64 from int64 positions and stored in fp64 for models of
+// that precision, otherwise in fp32, on first use and when longer ones are
+// asked for. bfloat16 tensors are rotated in fp32 and rounded once.
 std::unique_ptr<PositionEncoding> MakePositionEncoding(const ModelConfig& model,
                                                        int64_t centre);
 

@@ -84,4 +84,11 @@ at::Tensor GradientOf(const at::Tensor& leaf) {
   return gradient;
 }
 
+void CastLeaves(const std::vector<Parameter*>& parameters,
+                at::ScalarType dtype) {
+  for (Parameter* parameter : parameters) {
+    parameter->leaf.set_data(parameter->leaf.detach().to(dtype));
+  }
+}
+
 }  // namespace lextra

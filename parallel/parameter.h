@@ -80,6 +80,10 @@ Parameter MakeParameter(std::vector<Parameter::Piece> pieces, bool weight_decay,
 // ready-hooks fire all the same.
 at::Tensor GradientOf(const at::Tensor& leaf);
 
+// Rounds leaves that don't train (FlatParameters does it for those that do).
+void CastLeaves(const std::vector<Parameter*>& parameters,
+                at::ScalarType dtype);
+
 }  // namespace lextra
 
 #endif  // LEXTRA_PARALLEL_PARAMETER_H_

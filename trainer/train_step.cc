@@ -10,6 +10,7 @@
 
 #include "base/crc32c.h"
 #include "parallel/cuda_kernel.h"
+#include "parallel/device_copy.h"
 #include "trainer/gradient_norm.h"
 
 namespace lextra {
@@ -26,13 +27,6 @@ FlatParameters::Options OptionsFor(const RunConfig& config,
     options.num_owners = data_axis.size();
   }
   return options;
-}
-
-// Through pinned memory, so that the host does not wait for the copy.
-at::Tensor ToDevice(const at::Tensor& on_host, const at::Device& device) {
-  return device.is_cpu()
-             ? on_host
-             : on_host.pin_memory().to(device, /*non_blocking=*/true);
 }
 
 // For tests on a GPU: whoever makes the host wait inside a step is named.
@@ -85,7 +79,7 @@ at::Tensor TrainStep::ForwardAndBackward(const at::Tensor& tokens_BT1) {
   const double scale =
       1.0 / (static_cast<double>(config_.data().global_batch()) *
              config_.model().training_length());
-  const at::Tensor tokens_on_device = ToDevice(tokens_BT1, mesh_.device());
+  const at::Tensor tokens_on_device = CopyToDevice(tokens_BT1, mesh_.device());
   parameters_.ZeroGradients();
   // Exact in fp64: sums of 32-bit numbers.
   const at::Tensor loss_and_hash =
@@ -175,7 +169,7 @@ double TrainStep::EvaluateLoss(const at::Tensor& tokens_BT1) {
   const at::NoGradGuard no_grad;
   const double scale = 1.0 / (static_cast<double>(tokens_BT1.size(0)) *
                               (tokens_BT1.size(1) - 1));
-  return Loss(ToDevice(tokens_BT1, mesh_.device()), scale).item<double>();
+  return Loss(CopyToDevice(tokens_BT1, mesh_.device()), scale).item<double>();
 }
 
 std::vector<ShardedTensor> TrainStep::State() {

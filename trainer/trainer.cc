@@ -13,6 +13,7 @@
 #include "config/load.h"
 #include "config/resolve.h"
 #include "parallel/agreement.h"
+#include "parallel/device_copy.h"
 #include "trainer/lr_schedule.h"
 #include "trainer/replica_check.h"
 
@@ -144,7 +145,7 @@ absl::Status Trainer::Validate() {
     sum_and_count[1] += count;
   }
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh_.world(), status));
-  mesh_.data().AllReduce(sum_and_count, ReduceOp::kSum);
+  AllReduceOnHost(sum_and_count, ReduceOp::kSum, mesh_.data());
   if (metrics_) {
     metrics_->RecordValidation(
         state_.step(), (sum_and_count[0] / sum_and_count[1]).item<double>());
