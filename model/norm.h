@@ -4,14 +4,16 @@
 // The variance is the biased one. Either every rank holds whole rows and all
 // parameters, or (the second norms of sub-LN) rows and parameters are split
 // over the tensor axis: statistics then are sums over it, and the result equals
-// that of the whole row up to the order of additions.
-// Results don't depend on the number of threads.
+// that of the whole row up to the order of additions. In bf16, x and parameters
+// are rounded, statistics and sums are fp32. Results don't depend on the number
+// of threads.
 #ifndef LEXTRA_MODEL_NORM_H_
 #define LEXTRA_MODEL_NORM_H_
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,9 +32,22 @@ class NormLayer {
             bool bias, Communicator* split_over, const Initializer& initialize);
 
   at::Tensor operator()(const at::Tensor& x);
+
+  // Of a residual stream: x <- x + branch, and its norm, in one pass over
+  // memory forward and one backward. Nothing is added where `branch` is
+  // undefined. Rows are whole.
+  struct Residual {
+    at::Tensor x;
+    at::Tensor normalised;
+  };
+  Residual operator()(const at::Tensor& x, const at::Tensor& branch);
+
   std::vector<Parameter*> parameters();
 
  private:
+  std::vector<at::Tensor> Apply(const at::Tensor& x,
+                                const std::optional<at::Tensor>& branch);
+
   Norm kind_;
   double epsilon_;
   Communicator* split_over_;

@@ -1,94 +1,112 @@
 #include "model/kernels/normalise_rows.h"
 
+#include <c10/util/BFloat16.h>
+
 #include "model/kernels/vector_clones.h"
 
 namespace lextra {
 
-template <typename Scalar>
-LEXTRA_VECTOR_CLONES Scalar RowSum(const Scalar* x, int64_t columns) {
-  Scalar sum = 0;
+template <typename Element>
+LEXTRA_VECTOR_CLONES void AddRows(const Element* a, const Element* b,
+                                  int64_t columns, Element* out) {
+#pragma omp simd
+  for (int64_t c = 0; c < columns; ++c) out[c] = a[c] + b[c];
+}
+
+template <typename Element, typename Compute>
+LEXTRA_VECTOR_CLONES Compute RowSum(const Element* x, int64_t columns) {
+  Compute sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (int64_t c = 0; c < columns; ++c) sum += x[c];
+  for (int64_t c = 0; c < columns; ++c) sum += static_cast<Compute>(x[c]);
   return sum;
 }
 
-template <typename Scalar>
-LEXTRA_VECTOR_CLONES Scalar RowSquares(const Scalar* x, Scalar mean,
-                                       int64_t columns) {
-  Scalar sum = 0;
+template <typename Element, typename Compute>
+LEXTRA_VECTOR_CLONES Compute RowSquares(const Element* x, Compute mean,
+                                        int64_t columns) {
+  Compute sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (int64_t c = 0; c < columns; ++c) sum += (x[c] - mean) * (x[c] - mean);
+  for (int64_t c = 0; c < columns; ++c) {
+    const Compute difference = static_cast<Compute>(x[c]) - mean;
+    sum += difference * difference;
+  }
   return sum;
 }
 
-template <typename Scalar>
-LEXTRA_VECTOR_CLONES void NormaliseRow(const Scalar* x, Scalar mean,
-                                       Scalar rstd, const Scalar* weight,
-                                       const Scalar* bias, int64_t columns,
-                                       Scalar* y) {
+template <typename Element, typename Compute>
+LEXTRA_VECTOR_CLONES void NormaliseRow(const Element* x, Compute mean,
+                                       Compute rstd, const Element* weight,
+                                       const Element* bias, int64_t columns,
+                                       Element* y) {
   if (bias == nullptr) {
 #pragma omp simd
     for (int64_t c = 0; c < columns; ++c) {
-      y[c] = (x[c] - mean) * rstd * weight[c];
+      y[c] = static_cast<Element>((static_cast<Compute>(x[c]) - mean) * rstd *
+                                  static_cast<Compute>(weight[c]));
     }
     return;
   }
 #pragma omp simd
   for (int64_t c = 0; c < columns; ++c) {
-    y[c] = (x[c] - mean) * rstd * weight[c] + bias[c];
+    y[c] = static_cast<Element>((static_cast<Compute>(x[c]) - mean) * rstd *
+                                    static_cast<Compute>(weight[c]) +
+                                static_cast<Compute>(bias[c]));
   }
 }
 
-template <typename Scalar>
-LEXTRA_VECTOR_CLONES void RowGradientSums(const Scalar* x, const Scalar* dy,
-                                          Scalar mean, Scalar rstd,
-                                          const Scalar* weight, int64_t columns,
-                                          Scalar* sum_g, Scalar* sum_g_xhat) {
-  Scalar sum = 0;
-  Scalar product = 0;
+template <typename Element, typename Compute>
+LEXTRA_VECTOR_CLONES void RowGradientSums(const Element* x, const Element* dy,
+                                          Compute mean, Compute rstd,
+                                          const Element* weight,
+                                          int64_t columns, Compute* sum_g,
+                                          Compute* sum_g_xhat) {
+  Compute sum = 0;
+  Compute product = 0;
 #pragma omp simd reduction(+ : sum, product)
   for (int64_t c = 0; c < columns; ++c) {
-    const Scalar g = dy[c] * weight[c];
+    const Compute g =
+        static_cast<Compute>(dy[c]) * static_cast<Compute>(weight[c]);
     sum += g;
-    product += g * (x[c] - mean);
+    product += g * (static_cast<Compute>(x[c]) - mean);
   }
   *sum_g = sum;
   *sum_g_xhat = product * rstd;
 }
 
-template <typename Scalar>
-LEXTRA_VECTOR_CLONES void RowGradient(const Scalar* x, const Scalar* dy,
-                                      Scalar mean, Scalar rstd,
-                                      const Scalar* weight, Scalar mean_g,
-                                      Scalar mean_g_xhat, int64_t columns,
-                                      Scalar* dx, Scalar* dweight,
-                                      Scalar* dbias) {
+template <typename Element, typename Compute>
+LEXTRA_VECTOR_CLONES void RowGradient(const Element* x, const Element* dy,
+                                      Compute mean, Compute rstd,
+                                      const Element* weight, Compute mean_g,
+                                      Compute mean_g_xhat, int64_t columns,
+                                      Element* dx, Compute* dweight,
+                                      Compute* dbias) {
 #pragma omp simd
   for (int64_t c = 0; c < columns; ++c) {
-    const Scalar xhat = (x[c] - mean) * rstd;
-    dx[c] = rstd * (dy[c] * weight[c] - mean_g - xhat * mean_g_xhat);
-    dweight[c] += dy[c] * xhat;
-    dbias[c] += dy[c];
+    const Compute xhat = (static_cast<Compute>(x[c]) - mean) * rstd;
+    const Compute dy_c = static_cast<Compute>(dy[c]);
+    dx[c] =
+        static_cast<Element>(rstd * (dy_c * static_cast<Compute>(weight[c]) -
+                                     mean_g - xhat * mean_g_xhat));
+    dweight[c] += dy_c * xhat;
+    dbias[c] += dy_c;
   }
 }
 
-template float RowSum(const float*, int64_t);
-template double RowSum(const double*, int64_t);
-template float RowSquares(const float*, float, int64_t);
-template double RowSquares(const double*, double, int64_t);
-template void NormaliseRow(const float*, float, float, const float*,
-                           const float*, int64_t, float*);
-template void NormaliseRow(const double*, double, double, const double*,
-                           const double*, int64_t, double*);
-template void RowGradientSums(const float*, const float*, float, float,
-                              const float*, int64_t, float*, float*);
-template void RowGradientSums(const double*, const double*, double, double,
-                              const double*, int64_t, double*, double*);
-template void RowGradient(const float*, const float*, float, float,
-                          const float*, float, float, int64_t, float*, float*,
-                          float*);
-template void RowGradient(const double*, const double*, double, double,
-                          const double*, double, double, int64_t, double*,
-                          double*, double*);
+#define LEXTRA_INSTANTIATE(Element, Compute)                                   \
+  template void AddRows(const Element*, const Element*, int64_t, Element*);    \
+  template Compute RowSum<Element, Compute>(const Element*, int64_t);          \
+  template Compute RowSquares(const Element*, Compute, int64_t);               \
+  template void NormaliseRow(const Element*, Compute, Compute, const Element*, \
+                             const Element*, int64_t, Element*);               \
+  template void RowGradientSums(const Element*, const Element*, Compute,       \
+                                Compute, const Element*, int64_t, Compute*,    \
+                                Compute*);                                     \
+  template void RowGradient(const Element*, const Element*, Compute, Compute,  \
+                            const Element*, Compute, Compute, int64_t,         \
+                            Element*, Compute*, Compute*)
+LEXTRA_INSTANTIATE(float, float);
+LEXTRA_INSTANTIATE(double, double);
+LEXTRA_INSTANTIATE(c10::BFloat16, float);
+#undef LEXTRA_INSTANTIATE
 
 }  // namespace lextra

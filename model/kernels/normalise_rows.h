@@ -3,7 +3,9 @@
 //   y  = xhat w + b
 //   dx = rstd (g - mean over C of g - xhat * mean over C of g xhat).
 // Sums of a row are apart from their use, because a row may be spread over
-// ranks. Instances for float and double.
+// ranks. Instances where Element and Compute are both float or both double, and
+// where they are c10::BFloat16 and float: statistics and parameters' gradients
+// are Compute.
 #ifndef LEXTRA_MODEL_KERNELS_NORMALISE_ROWS_H_
 #define LEXTRA_MODEL_KERNELS_NORMALISE_ROWS_H_
 
@@ -11,30 +13,35 @@
 
 namespace lextra {
 
-template <typename Scalar>
-Scalar RowSum(const Scalar* x, int64_t columns);
+// out = a + b; `out` may be one of them.
+template <typename Element>
+void AddRows(const Element* a, const Element* b, int64_t columns, Element* out);
+
+template <typename Element, typename Compute>
+Compute RowSum(const Element* x, int64_t columns);
 
 // The sum of (x - mean)^2.
-template <typename Scalar>
-Scalar RowSquares(const Scalar* x, Scalar mean, int64_t columns);
+template <typename Element, typename Compute>
+Compute RowSquares(const Element* x, Compute mean, int64_t columns);
 
 // `bias` may be null.
-template <typename Scalar>
-void NormaliseRow(const Scalar* x, Scalar mean, Scalar rstd,
-                  const Scalar* weight, const Scalar* bias, int64_t columns,
-                  Scalar* y);
+template <typename Element, typename Compute>
+void NormaliseRow(const Element* x, Compute mean, Compute rstd,
+                  const Element* weight, const Element* bias, int64_t columns,
+                  Element* y);
 
 // The sums of g and of g xhat.
-template <typename Scalar>
-void RowGradientSums(const Scalar* x, const Scalar* dy, Scalar mean,
-                     Scalar rstd, const Scalar* weight, int64_t columns,
-                     Scalar* sum_g, Scalar* sum_g_xhat);
+template <typename Element, typename Compute>
+void RowGradientSums(const Element* x, const Element* dy, Compute mean,
+                     Compute rstd, const Element* weight, int64_t columns,
+                     Compute* sum_g, Compute* sum_g_xhat);
 
 // Sets dx, and adds the row to dweight and dbias.
-template <typename Scalar>
-void RowGradient(const Scalar* x, const Scalar* dy, Scalar mean, Scalar rstd,
-                 const Scalar* weight, Scalar mean_g, Scalar mean_g_xhat,
-                 int64_t columns, Scalar* dx, Scalar* dweight, Scalar* dbias);
+template <typename Element, typename Compute>
+void RowGradient(const Element* x, const Element* dy, Compute mean,
+                 Compute rstd, const Element* weight, Compute mean_g,
+                 Compute mean_g_xhat, int64_t columns, Element* dx,
+                 Compute* dweight, Compute* dbias);
 
 }  // namespace lextra
 

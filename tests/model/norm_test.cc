@@ -4,6 +4,8 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "tests/model/reference.h"
 #include "tests/testing/golden.h"
 #include "tests/testing/mpi_world.h"
@@ -12,6 +14,7 @@ namespace lextra {
 namespace {
 
 using testing::MakeMesh;
+using testing::MaxDifference;
 using testing::Random;
 using testing::RelativeDifference;
 using testing::Session;
@@ -25,11 +28,17 @@ Initializer RandomParameters(at::ScalarType dtype) {
   };
 }
 
-// y and all gradients by ATen's autograd in fp64.
+// y and all gradients by ATen's autograd in x's dtype.
 struct Dense {
-  Dense(Norm kind, bool bias, const at::Tensor& x_in, const at::Tensor& dy) {
+  // Parameters are rounded to `rounded`, if given.
+  Dense(Norm kind, bool bias, const at::Tensor& x_in, const at::Tensor& dy,
+        std::optional<at::ScalarType> rounded = std::nullopt) {
     const std::vector<int64_t> width = {x_in.size(-1)};
-    const Initializer initialize = RandomParameters(at::kDouble);
+    const Initializer initialize = [&](const std::string& name,
+                                       const std::vector<int64_t>& shape) {
+      return RandomParameters(rounded.value_or(x_in.scalar_type()))(name, shape)
+          .to(x_in.scalar_type());
+    };
     x = x_in.clone().requires_grad_(true);
     weight = initialize("n.weight", width).requires_grad_(true);
     if (bias) this->bias = initialize("n.bias", width).requires_grad_(true);
@@ -89,6 +98,117 @@ TEST(NormLayer, MatchesTheDenseNormForwardAndBackward) {
       ExpectMatchesDense(RMS_NORM, false, split, dtype);
     }
   }
+}
+
+// Inputs are rounded to bf16 for all three.
+void ExpectBfloat16NoWorseThanTwicePlain(Norm kind, bool bias, bool split) {
+  SCOPED_TRACE(::testing::Message()
+               << Norm_Name(kind) << " bias " << bias << " split " << split);
+  const auto mesh = MakeMesh({.tensor = Session().size()});
+  Communicator& axis = mesh->tensor();
+  constexpr int64_t kWidth = 240;
+  const auto rounded = [](const at::Tensor& x) { return x.to(at::kBFloat16); };
+  const at::Tensor x = rounded(Random({3, 50, kWidth}, 1) * 2 + 0.7);
+  const at::Tensor dy = rounded(Random({3, 50, kWidth}, 2));
+  const Dense plain(kind, bias, x, dy);
+  const Dense exact(kind, bias, x.to(at::kDouble), dy.to(at::kDouble),
+                    at::kBFloat16);
+  const int64_t columns = split ? kWidth / axis.size() : kWidth;
+  const auto mine = [&](const at::Tensor& whole) {
+    return whole.detach().narrow(-1, split ? axis.rank() * columns : 0,
+                                 columns);
+  };
+  NormLayer norm(kind, "n", kWidth, kEpsilon, bias, split ? &axis : nullptr,
+                 RandomParameters(at::kBFloat16));
+  for (Parameter* parameter : norm.parameters()) {
+    parameter->leaf.mutable_grad() =
+        at::zeros(parameter->leaf.sizes(), at::kFloat);
+  }
+  const at::Tensor own_x = mine(x).clone().requires_grad_(true);
+  const at::Tensor y = norm(own_x);
+  y.backward(mine(dy));
+  EXPECT_EQ(y.scalar_type(), at::kBFloat16);
+  const auto expect = [&](const char* what, const at::Tensor& ours,
+                          const at::Tensor& plain_whole,
+                          const at::Tensor& exact_whole) {
+    EXPECT_LE(MaxDifference(ours.detach(), mine(exact_whole)),
+              2 * MaxDifference(mine(plain_whole), mine(exact_whole)))
+        << what;
+  };
+  expect("y", y, plain.y, exact.y);
+  expect("dx", own_x.grad(), plain.x.grad(), exact.x.grad());
+  const std::vector<Parameter*> parameters = norm.parameters();
+  expect("dweight", parameters[0]->leaf.grad(), plain.weight.grad(),
+         exact.weight.grad());
+  // Sums of rounded numbers in fp32.
+  EXPECT_LE(
+      RelativeDifference(parameters[0]->leaf.grad(), mine(exact.weight.grad())),
+      3e-6);
+  if (parameters.size() == 2) {
+    expect("dbias", parameters[1]->leaf.grad(), plain.bias.grad(),
+           exact.bias.grad());
+  }
+  EXPECT_TRUE(mesh->Finalize().ok());
+}
+
+TEST(NormLayer, Bfloat16ErrsNoMoreThanTwiceAsThePlainPath) {
+  for (const bool split : {false, true}) {
+    ExpectBfloat16NoWorseThanTwicePlain(LAYER_NORM, true, split);
+    ExpectBfloat16NoWorseThanTwicePlain(LAYER_NORM, false, split);
+    ExpectBfloat16NoWorseThanTwicePlain(RMS_NORM, false, split);
+  }
+}
+
+// x + branch by ATen and the norm of it by the layer, or both by the layer.
+struct ResidualRun {
+  ResidualRun(Norm kind, at::ScalarType dtype, bool fused, bool last) {
+    NormLayer norm(kind, "n", 48, kEpsilon, true, nullptr,
+                   RandomParameters(dtype));
+    const auto random = [&](uint64_t seed) {
+      return Random({3, 50, 48}, seed).to(dtype);
+    };
+    const at::Tensor x = random(1).requires_grad_(true);
+    const at::Tensor branch = random(2).requires_grad_(true);
+    NormLayer::Residual out;
+    if (fused) {
+      out = norm(x, branch);
+    } else {
+      out.x = x + branch;
+      out.normalised = norm(out.x);
+    }
+    // The last norm's sum is of no further use.
+    at::Tensor loss = (out.normalised * random(3)).sum();
+    if (!last) loss = loss + (out.x * random(4)).sum();
+    loss.backward();
+    results = {out.x.detach(), out.normalised.detach(), x.grad(), branch.grad(),
+               norm.parameters()[0]->leaf.grad()};
+  }
+
+  std::vector<at::Tensor> results;
+};
+
+TEST(NormLayer, OfAResidualStreamIsBitForBitTheSumAndItsNorm) {
+  for (const Norm kind : {LAYER_NORM, RMS_NORM}) {
+    for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
+      for (const bool last : {false, true}) {
+        const ResidualRun fused(kind, dtype, true, last);
+        const ResidualRun apart(kind, dtype, false, last);
+        for (size_t i = 0; i < fused.results.size(); ++i) {
+          EXPECT_TRUE(at::equal(fused.results[i], apart.results[i]))
+              << Norm_Name(kind) << " " << dtype << " result " << i;
+        }
+      }
+    }
+  }
+}
+
+TEST(NormLayer, WithoutABranchLeavesTheStreamAsItIs) {
+  NormLayer norm(LAYER_NORM, "n", 8, kEpsilon, true, nullptr,
+                 RandomParameters(at::kDouble));
+  const at::Tensor x = Random({5, 8}, 1);
+  const NormLayer::Residual out = norm(x, at::Tensor());
+  EXPECT_TRUE(out.x.is_same(x));
+  EXPECT_TRUE(at::equal(out.normalised, norm(x)));
 }
 
 TEST(NormLayer, AddsToTheGradientsThatAreThere) {

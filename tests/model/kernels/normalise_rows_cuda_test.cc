@@ -1,0 +1,285 @@
+#include "model/kernels/normalise_rows_cuda.h"
+
+#include <ATen/ATen.h>
+
+#include <vector>
+
+#include "tests/model/kernels/kernel_device.h"
+
+namespace lextra {
+namespace {
+
+using testing::ComputeTypeOf;
+using testing::ElementTypeOf;
+using testing::KernelDevice;
+
+constexpr double kEpsilon = 1e-5;
+
+struct Case {
+  int64_t rows;
+  int64_t columns;
+  at::ScalarType type;
+  bool centred;
+  bool has_bias;
+  bool has_branch;
+};
+
+std::ostream& operator<<(std::ostream& out, const Case& c) {
+  return out << c.rows << " x " << c.columns << " " << c.type
+             << (c.centred ? " centred" : "") << (c.has_bias ? " bias" : "")
+             << (c.has_branch ? " branch" : "");
+}
+
+// Every combination of what changes the code's path; few rows where they are
+// long, and two blocks of them where they are short.
+std::vector<Case> Cases() {
+  std::vector<Case> cases;
+  for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {
+    for (const bool centred : {true, false}) {
+      for (const bool extras : {true, false}) {
+        for (const int64_t columns : {1, 3, 33, 257, 1000, 4097, 2052}) {
+          for (const int64_t rows : {0, 1, columns < 300 ? 19 : 3}) {
+            cases.push_back({rows, columns, type, centred, centred && extras,
+                             /*has_branch=*/extras});
+          }
+        }
+      }
+    }
+  }
+  return cases;
+}
+
+class NormaliseRowsOnGpu : public testing::KernelTest {
+ protected:
+  // Rounded to the case's type.
+  static at::Tensor Random(const Case& c, at::IntArrayRef shape) {
+    return at::randn(shape, at::kDouble).to(c.type).to(KernelDevice());
+  }
+  static at::Tensor Empty(const Case& c, at::IntArrayRef shape) {
+    return at::full(shape, -7, ComputeTypeOf(c.type)).to(KernelDevice());
+  }
+  static at::Tensor Fp64(const at::Tensor& x) {
+    return x.to(at::kCPU).to(at::kDouble);
+  }
+
+  // |mine - expected| within one rounding of a result of this type and a few of
+  // its sums.
+  static void ExpectClose(const Case& c, const char* what,
+                          const at::Tensor& mine, const at::Tensor& expected,
+                          at::ScalarType stored) {
+    const double rounding = stored == at::kBFloat16 ? 1.0 / 256 : 0;
+    const double sums = c.type == at::kDouble ? 1e-13 : 1e-5;
+    EXPECT_TRUE(at::allclose(Fp64(mine), expected, rounding + sums,
+                             sums + rounding / 16))
+        << what << " of " << c << ": "
+        << (Fp64(mine) - expected).abs().max().item<double>();
+  }
+};
+
+struct Tensors {
+  at::Tensor x, branch, sum, weight, bias, mean, rstd, y;
+};
+
+TEST_F(NormaliseRowsOnGpu, ForwardEqualsFp64) {
+  at::manual_seed(1);
+  for (const Case& c : Cases()) {
+    const at::Tensor x = Random(c, {c.rows, c.columns}) * 2 + 0.75;
+    const at::Tensor branch = Random(c, {c.rows, c.columns});
+    const at::Tensor sum = at::empty_like(x);
+    const at::Tensor weight = Random(c, {c.columns});
+    const at::Tensor bias = Random(c, {c.columns});
+    const at::Tensor mean = Empty(c, {c.rows}).zero_();
+    const at::Tensor rstd = Empty(c, {c.rows});
+    const at::Tensor y = at::empty_like(x);
+    testing::Launch(
+        kNormaliseRowsCuda,
+        NormaliseRowsCuda{
+            .type = ElementTypeOf(c.type),
+            .stage = NormStage::kAll,
+            .x = x.const_data_ptr(),
+            .branch = c.has_branch ? branch.const_data_ptr() : nullptr,
+            .sum = c.has_branch ? sum.mutable_data_ptr() : nullptr,
+            .weight = weight.const_data_ptr(),
+            .bias = c.has_bias ? bias.const_data_ptr() : nullptr,
+            .mean = mean.mutable_data_ptr(),
+            .rstd = rstd.mutable_data_ptr(),
+            .y = y.mutable_data_ptr(),
+            .rows = c.rows,
+            .columns = c.columns,
+            .width = c.columns,
+            .centred = c.centred,
+            .epsilon = kEpsilon});
+    if (c.rows == 0) continue;
+    if (c.has_branch) {
+      // Rounded once, as ATen's sum is.
+      EXPECT_TRUE(at::equal(sum, x + branch)) << c;
+    }
+    const at::Tensor in = Fp64(c.has_branch ? sum : x);
+    const at::Tensor expected_mean =
+        c.centred ? in.mean(1) : at::zeros({c.rows}, at::kDouble);
+    const at::Tensor centred = in - expected_mean.unsqueeze(1);
+    const at::Tensor expected_rstd =
+        (centred.square().mean(1) + kEpsilon).rsqrt();
+    at::Tensor expected = centred * expected_rstd.unsqueeze(1) * Fp64(weight);
+    if (c.has_bias) expected += Fp64(bias);
+    ExpectClose(c, "mean", mean, expected_mean, mean.scalar_type());
+    ExpectClose(c, "rstd", rstd, expected_rstd, rstd.scalar_type());
+    ExpectClose(c, "y", y, expected, c.type);
+  }
+}
+
+TEST_F(NormaliseRowsOnGpu, BackwardEqualsFp64) {
+  at::manual_seed(2);
+  for (const Case& c : Cases()) {
+    const at::Tensor x = Random(c, {c.rows, c.columns}) * 2 + 0.75;
+    const at::Tensor weight = Random(c, {c.columns});
+    const at::Tensor dy = Random(c, {c.rows, c.columns});
+    const at::Tensor more = Random(c, {c.rows, c.columns});
+    const at::Tensor mean =
+        Empty(c, {c.rows}).copy_(Fp64(x).mean(1)).mul_(c.centred ? 1 : 0);
+    const at::Tensor rstd = Empty(c, {c.rows}).fill_(0.5);
+    const at::Tensor dx = at::empty_like(x);
+    const int64_t blocks = (c.rows + kNormRowsPerBlock - 1) / kNormRowsPerBlock;
+    const at::Tensor dparameters = Empty(c, {blocks, 2, c.columns});
+    testing::Launch(
+        kNormaliseRowsGradientCuda,
+        NormaliseRowsGradientCuda{
+            .type = ElementTypeOf(c.type),
+            .stage = NormStage::kAll,
+            .x = x.const_data_ptr(),
+            .weight = weight.const_data_ptr(),
+            .mean = mean.const_data_ptr(),
+            .rstd = rstd.const_data_ptr(),
+            .dy = dy.const_data_ptr(),
+            .dx_from_residual = c.has_branch ? more.const_data_ptr() : nullptr,
+            .dx = dx.mutable_data_ptr(),
+            .sums = nullptr,
+            .dparameters = dparameters.mutable_data_ptr(),
+            .rows = c.rows,
+            .columns = c.columns,
+            .width = c.columns,
+            .centred = c.centred});
+    if (c.rows == 0) continue;
+    const at::Tensor xhat =
+        (Fp64(x) - Fp64(mean).unsqueeze(1)) * Fp64(rstd).unsqueeze(1);
+    const at::Tensor g = Fp64(dy) * Fp64(weight);
+    at::Tensor expected = g - xhat * (g * xhat).mean(1, true);
+    if (c.centred) expected -= g.mean(1, true);
+    expected *= Fp64(rstd).unsqueeze(1);
+    if (c.has_branch) expected += Fp64(more);
+    ExpectClose(c, "dx", dx, expected, c.type);
+    ExpectClose(c, "dweight", dparameters.select(1, 0).sum(0),
+                (Fp64(dy) * xhat).sum(0), mean.scalar_type());
+    ExpectClose(c, "dbias", dparameters.select(1, 1).sum(0), Fp64(dy).sum(0),
+                mean.scalar_type());
+  }
+}
+
+// A row whose columns are split in two, with the sums of the halves added
+// between the stages.
+TEST_F(NormaliseRowsOnGpu, StagesOverSplitRowsEqualTheWhole) {
+  at::manual_seed(3);
+  for (const int64_t half : {3, 1100}) {
+    for (const bool centred : {true, false}) {
+      const int64_t rows = 18;
+      const at::ScalarType type = at::kDouble;
+      const at::Tensor x = at::randn({rows, 2 * half}, type);
+      const at::Tensor dy = at::randn({rows, 2 * half}, type);
+      const at::Tensor weight = at::randn({2 * half}, type);
+      const auto split = [&](const at::Tensor& whole, int part) {
+        return whole.narrow(-1, part * half, half)
+            .contiguous()
+            .to(KernelDevice());
+      };
+      const auto made = [&](at::IntArrayRef shape) {
+        return at::zeros(shape, type).to(KernelDevice());
+      };
+      std::vector<at::Tensor> xs, ws, dys, ys, means, rstds, dxs, sums, dps;
+      for (int part = 0; part < 2; ++part) {
+        xs.push_back(split(x, part));
+        ws.push_back(split(weight, part));
+        dys.push_back(split(dy, part));
+        ys.push_back(made({rows, half}));
+        means.push_back(made({rows}));
+        rstds.push_back(made({rows}));
+        dxs.push_back(made({rows, half}));
+        sums.push_back(made({rows, 2}));
+        dps.push_back(made({2, 2, half}));
+      }
+      const auto add_over_parts = [](std::vector<at::Tensor>& tensors) {
+        tensors[0] += tensors[1];
+        tensors[1].copy_(tensors[0]);
+      };
+      const auto forward = [&](NormStage stage) {
+        for (int part = 0; part < 2; ++part) {
+          testing::Launch(kNormaliseRowsCuda,
+                          NormaliseRowsCuda{.type = ElementTypeOf(type),
+                                            .stage = stage,
+                                            .x = xs[part].const_data_ptr(),
+                                            .branch = nullptr,
+                                            .sum = nullptr,
+                                            .weight = ws[part].const_data_ptr(),
+                                            .bias = nullptr,
+                                            .mean = means[part].data_ptr(),
+                                            .rstd = rstds[part].data_ptr(),
+                                            .y = ys[part].data_ptr(),
+                                            .rows = rows,
+                                            .columns = half,
+                                            .width = 2 * half,
+                                            .centred = centred,
+                                            .epsilon = kEpsilon});
+        }
+      };
+      if (centred) {
+        forward(NormStage::kMean);
+        add_over_parts(means);
+      }
+      forward(NormStage::kVariance);
+      add_over_parts(rstds);
+      forward(NormStage::kResult);
+      const auto backward = [&](NormStage stage) {
+        for (int part = 0; part < 2; ++part) {
+          testing::Launch(
+              kNormaliseRowsGradientCuda,
+              NormaliseRowsGradientCuda{.type = ElementTypeOf(type),
+                                        .stage = stage,
+                                        .x = xs[part].const_data_ptr(),
+                                        .weight = ws[part].const_data_ptr(),
+                                        .mean = means[part].const_data_ptr(),
+                                        .rstd = rstds[part].const_data_ptr(),
+                                        .dy = dys[part].const_data_ptr(),
+                                        .dx_from_residual = nullptr,
+                                        .dx = dxs[part].data_ptr(),
+                                        .sums = sums[part].data_ptr(),
+                                        .dparameters = dps[part].data_ptr(),
+                                        .rows = rows,
+                                        .columns = half,
+                                        .width = 2 * half,
+                                        .centred = centred});
+        }
+      };
+      backward(NormStage::kGradientSums);
+      add_over_parts(sums);
+      backward(NormStage::kResult);
+
+      const auto joined = [](const std::vector<at::Tensor>& parts) {
+        return at::cat({Fp64(parts[0]), Fp64(parts[1])}, -1);
+      };
+      const at::Tensor mean =
+          centred ? x.mean(1, true) : at::zeros({rows, 1}, type);
+      const at::Tensor rstd =
+          ((x - mean).square().mean(1, true) + kEpsilon).rsqrt();
+      const at::Tensor xhat = (x - mean) * rstd;
+      const at::Tensor g = dy * weight;
+      at::Tensor dx = g - xhat * (g * xhat).mean(1, true);
+      if (centred) dx -= g.mean(1, true);
+      EXPECT_TRUE(at::allclose(joined(ys), xhat * weight, 0, 1e-12));
+      EXPECT_TRUE(at::allclose(joined(dxs), dx * rstd, 0, 1e-12));
+      EXPECT_TRUE(at::allclose(joined(dps).select(1, 0).sum(0),
+                               (dy * xhat).sum(0), 0, 1e-12));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lextra
