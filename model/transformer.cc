@@ -32,6 +32,13 @@ const ModelConfig& Checked(const ModelConfig& model, int num_ranks) {
   return model;
 }
 
+// The residual stream is x + branch: norms add the branch, in the pass in which
+// they read x.
+struct ResidualStream {
+  at::Tensor x_BTC;
+  at::Tensor branch_BTC;  // undefined before the first layer
+};
+
 }  // namespace
 
 class Transformer::Layer {
@@ -41,10 +48,12 @@ class Transformer::Layer {
       : Layer(model, index, "layers." + std::to_string(index) + ".",
               tensor_axis, initialize) {}
 
-  at::Tensor operator()(const at::Tensor& x_BTC, Attention& attention) {
-    const at::Tensor y_BTC =
-        x_BTC + self_attention_(attention_norm_(x_BTC), attention);
-    return y_BTC + feed_forward_(feed_forward_norm_(y_BTC));
+  ResidualStream operator()(const ResidualStream& in, Attention& attention) {
+    const auto [x_BTC, attention_in] = attention_norm_(in.x_BTC, in.branch_BTC);
+    const at::Tensor attended_BTC = self_attention_(attention_in, attention);
+    const auto [y_BTC, feed_forward_in] =
+        feed_forward_norm_(x_BTC, attended_BTC);
+    return {y_BTC, feed_forward_(feed_forward_in)};
   }
 
   void AppendParameters(std::vector<Parameter*>* all) {
@@ -112,20 +121,24 @@ at::Tensor Transformer::operator()(const at::Tensor& tokens_BT,
                                    Attention& attention,
                                    const at::Tensor& positions_BT,
                                    std::vector<at::Tensor>* states) {
-  const auto note = [&](const at::Tensor& x) {
-    if (states != nullptr) states->push_back(x);
+  const auto note = [&](const ResidualStream& stream) {
+    if (states == nullptr) return;
+    states->push_back(stream.branch_BTC.defined()
+                          ? stream.x_BTC + stream.branch_BTC
+                          : stream.x_BTC);
   };
   at::Tensor x_BTC = parts_->embedding(tokens_BT);
   if (config_.embedding_scale() != 1) {
     x_BTC = x_BTC * config_.embedding_scale();
   }
   x_BTC = parts_->positions->AddToEmbedding(x_BTC, positions_BT);
-  note(x_BTC);
+  ResidualStream stream = {.x_BTC = x_BTC, .branch_BTC = {}};
+  note(stream);
   for (const std::unique_ptr<Layer>& layer : parts_->layers) {
-    x_BTC = (*layer)(x_BTC, attention);
-    note(x_BTC);
+    stream = (*layer)(stream, attention);
+    note(stream);
   }
-  return parts_->norm(x_BTC);
+  return parts_->norm(stream.x_BTC, stream.branch_BTC).normalised;
 }
 
 VocabParallelCrossEntropy& Transformer::cross_entropy() {
