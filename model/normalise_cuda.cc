@@ -2,23 +2,10 @@
 
 #include "model/kernels/normalise_rows_cuda.h"
 #include "model/normalise.h"
-#include "parallel/cuda_module.h"
+#include "parallel/cuda_kernel.h"
 
 namespace lextra {
 namespace {
-
-ElementType ElementTypeOf(const at::Tensor& x) {
-  switch (x.scalar_type()) {
-    case at::kFloat:
-      return ElementType::kFloat;
-    case at::kDouble:
-      return ElementType::kDouble;
-    case at::kBFloat16:
-      return ElementType::kBFloat16;
-    default:
-      TORCH_CHECK(false, "a norm of ", x.scalar_type(), " on a GPU");
-  }
-}
 
 const void* DataOrNull(const at::Tensor& x) {
   return x.defined() ? x.const_data_ptr() : nullptr;
@@ -30,7 +17,7 @@ void NormaliseOnGpu(const NormRows& rows, const NormForward& pass) {
   static const CudaKernel<NormaliseRowsCuda> kernel(kNormaliseRowsCuda);
   const bool adds = pass.branch_NC.defined();
   NormaliseRowsCuda arguments = {
-      .type = ElementTypeOf(rows.x_NC),
+      .type = ElementTypeOf(rows.x_NC.scalar_type()),
       .stage = NormStage::kAll,
       .x = (adds ? pass.addend_NC : rows.x_NC).const_data_ptr(),
       .branch = DataOrNull(pass.branch_NC),
@@ -69,7 +56,7 @@ at::Tensor NormaliseGradientOnGpu(const NormRows& rows,
       {(num_rows + kNormRowsPerBlock - 1) / kNormRowsPerBlock, 2, columns},
       rows.rstd_N.options());
   NormaliseRowsGradientCuda arguments = {
-      .type = ElementTypeOf(rows.x_NC),
+      .type = ElementTypeOf(rows.x_NC.scalar_type()),
       .stage = NormStage::kAll,
       .x = rows.x_NC.const_data_ptr(),
       .weight = rows.weight.const_data_ptr(),

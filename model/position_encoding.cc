@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include "model/kernels/element_type_of.h"
 #include "model/kernels/head_vectors_of.h"
 #include "model/kernels/rotate_pairs.h"
 #include "model/kernels/rotate_pairs_cuda.h"
@@ -98,7 +97,7 @@ class RotaryEncoding : public PositionEncoding {
                            bool transposed) {
     static const CudaKernel<RotatePairsCuda> kernel(kRotatePairsCuda);
     kernel(
-        {.type = ElementTypeOf(in),
+        {.type = ElementTypeOf(in.scalar_type()),
          .in = {in.const_data_ptr(), in.stride(0), in.stride(1), in.stride(2)},
          .out = {out.mutable_data_ptr(), out.stride(0), out.stride(1),
                  out.stride(2)},

@@ -10,6 +10,19 @@ void* CudaFunction(const char* name) {
   return *found;
 }
 
+ElementType ElementTypeOf(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kFloat:
+      return ElementType::kFloat;
+    case at::kDouble:
+      return ElementType::kDouble;
+    case at::kBFloat16:
+      return ElementType::kBFloat16;
+    default:
+      TORCH_CHECK(false, "no kernel for a GPU takes ", dtype);
+  }
+}
+
 void* CurrentCudaStream(const at::Device& device) {
   static auto* const current =
       reinterpret_cast<void* (*)(int)>(CudaFunction("LextraCurrentCudaStream"));

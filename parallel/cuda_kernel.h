@@ -5,6 +5,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "parallel/kernels/element_type.h"
+
 namespace lextra {
 
 // A function of the module. An exception where there is none: a tensor on a GPU
@@ -16,6 +18,9 @@ void* CudaFunction(const char* name);
 // what is wrong.
 template <typename Arguments>
 using CudaLauncher = const char*(const Arguments& arguments, void* stream);
+
+// What kernels call the dtype; a TORCH_CHECK if they don't take it.
+ElementType ElementTypeOf(at::ScalarType dtype);
 
 // Runs launchers on the current stream of the device of their tensors.
 void* CurrentCudaStream(const at::Device& device);

@@ -86,8 +86,8 @@ class VocabParallelEmbedding {
 // -log softmax(x E^T)[target] over the first `vocab_size` rows of E, in chunks
 // of tokens: the logits of all tokens never exist at once. One small all-gather
 // a chunk: each rank's maximum, sum of exponentials and target's logit.
-// Statistics and sums are fp32 (fp64 for fp64 input). Padded ids are left out
-// by selection.
+// Logits, statistics, losses and the gradient of E are fp32 for bf16 x and E;
+// everything else has the dtype of x. Padded ids are left out by selection.
 class VocabParallelCrossEntropy {
  public:
   // `output`: the rows of E; outlives this.

@@ -1,5 +1,5 @@
 #include "model/kernels/normalise_rows_cuda.h"
-#include "model/kernels/packed_columns.cuh"
+#include "parallel/kernels/packed_columns.cuh"
 
 namespace lextra {
 namespace {

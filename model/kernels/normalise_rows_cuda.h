@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "model/kernels/element_type.h"
+#include "parallel/kernels/element_type.h"
 
 namespace lextra {
 

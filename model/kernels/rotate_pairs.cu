@@ -1,6 +1,6 @@
 // One thread for each pair of a head vector, pairs of a vector side by side.
-#include "model/kernels/cuda_launch.cuh"
 #include "model/kernels/rotate_pairs_cuda.h"
+#include "parallel/kernels/cuda_launch.cuh"
 
 namespace lextra {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "model/kernels/element_type.h"
 #include "model/kernels/head_vectors.h"
+#include "parallel/kernels/element_type.h"
 
 namespace lextra {
 

@@ -12,6 +12,8 @@
 namespace lextra {
 namespace {
 
+using testing::RelativeDifference;
+
 constexpr int64_t kVocab = 17;
 constexpr int64_t kPaddedVocab = 24;
 constexpr int64_t kWidth = 6;
@@ -169,6 +171,79 @@ TEST_P(VocabParallel, TiedEmbeddingGetsBothGradientsAndIsReadyOnce) {
   (DenseLoss(dense_x, DenseRows(), Ids(3)) * 0.5).backward();
   ExpectShardsOfDense(*embedding.parameters()[0]);
 }
+
+// bf16 x and E with fp32 logits, statistics and gradient of E: against fp64 of
+// the same rounded numbers.
+class VocabParallelBfloat16 : public VocabParallel {
+ protected:
+  static at::Tensor Fp64(const at::Tensor& x) {
+    return x.detach().to(at::kDouble);
+  }
+  // A leaf whose gradient is fp32.
+  static void MakeMainGradient(VocabParallelEmbedding& layer) {
+    layer.rows().mutable_grad() = at::zeros(layer.rows().sizes(), at::kFloat);
+  }
+  static double MaxDifference(const at::Tensor& a, const at::Tensor& b) {
+    return (Fp64(a) - Fp64(b)).abs().max().item<double>();
+  }
+};
+
+TEST_P(VocabParallelBfloat16, LossIsExactAndGradientsErrLessThanThePlainPath) {
+  const at::Tensor x = Random("x", {kTokens, kWidth}).requires_grad_(true);
+  const at::Tensor exact_x = Fp64(x).requires_grad_(true);
+  const at::Tensor exact_rows = Fp64(DenseRows()).requires_grad_(true);
+  const at::Tensor exact = DenseLoss(exact_x, exact_rows, Ids(3)) * 0.25;
+  (exact * 3).backward();
+  const at::Tensor plain_x = x.detach().clone().requires_grad_(true);
+  (DenseLoss(plain_x, DenseRows(), Ids(3)) * 0.25 * 3).backward();
+
+  for (const int64_t chunk : {7, 64}) {
+    VocabParallelEmbedding output = MakeEmbedding();
+    MakeMainGradient(output);
+    VocabParallelCrossEntropy cross_entropy(axis(), output, kVocab, chunk);
+    x.mutable_grad() = at::Tensor();
+    const at::Tensor loss = cross_entropy.Loss(x, Ids(3), 0.25);
+    (loss * 3).backward();
+    EXPECT_EQ(loss.scalar_type(), at::kFloat);
+    EXPECT_LE(RelativeDifference(loss.detach(), exact.detach()), 5e-6);
+    EXPECT_EQ(x.grad().scalar_type(), at::kBFloat16);
+    // Each rank's part is rounded, and their sum.
+    EXPECT_LE(MaxDifference(x.grad(), exact_x.grad()),
+              2 * MaxDifference(plain_x.grad(), exact_x.grad()));
+    EXPECT_EQ(output.rows().grad().scalar_type(), at::kFloat);
+    const Box& box = output.parameters()[0]->pieces[0].box;
+    EXPECT_LE(
+        RelativeDifference(output.rows().grad(), BoxOf(exact_rows.grad(), box)),
+        5e-6);
+    EXPECT_LE(RelativeDifference(cross_entropy.Nll(x, Ids(3)),
+                                 at::cross_entropy_loss(
+                                     DenseScores(Fp64(x), exact_rows.detach()),
+                                     Ids(3), {}, at::Reduction::None)),
+              5e-6);
+    EXPECT_LE(RelativeDifference(cross_entropy.Logits(x),
+                                 DenseScores(Fp64(x), exact_rows.detach())),
+              5e-6);
+  }
+}
+
+// 20000 tokens of few ids: a sum in bf16 stops growing at 256.
+TEST_P(VocabParallelBfloat16, EmbeddingGradientIsAddedInFp32) {
+  VocabParallelEmbedding embedding = MakeEmbedding();
+  MakeMainGradient(embedding);
+  const at::Tensor tokens = at::arange(20000, at::kLong).remainder(2) * 9;
+  const at::Tensor x = embedding(tokens);
+  EXPECT_EQ(x.scalar_type(), at::kBFloat16);
+  x.backward(at::ones_like(x));
+  const at::Tensor whole = at::zeros({kPaddedVocab, kWidth}, at::kFloat);
+  whole[0].fill_(10000);
+  whole[9].fill_(10000);
+  EXPECT_TRUE(
+      at::equal(embedding.rows().grad(),
+                BoxOf(whole, embedding.parameters()[0]->pieces[0].box)));
+}
+
+INSTANTIATE_TEST_SUITE_P(Dtypes, VocabParallelBfloat16,
+                         ::testing::Values(at::kBFloat16));
 
 INSTANTIATE_TEST_SUITE_P(Dtypes, VocabParallel,
                          ::testing::Values(at::kDouble, at::kFloat));

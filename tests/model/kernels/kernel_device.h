@@ -6,7 +6,6 @@
 #include <ATen/core/Tensor.h>
 #include <gtest/gtest.h>
 
-#include "model/kernels/element_type.h"
 #include "parallel/cuda_kernel.h"
 
 namespace lextra::testing {
@@ -34,16 +33,7 @@ void Launch(const char* name, const Arguments& arguments) {
   ASSERT_EQ(error, nullptr) << name << ": " << error;
 }
 
-inline ElementType ElementTypeOf(at::ScalarType type) {
-  switch (type) {
-    case at::kDouble:
-      return ElementType::kDouble;
-    case at::kBFloat16:
-      return ElementType::kBFloat16;
-    default:
-      return ElementType::kFloat;
-  }
-}
+using lextra::ElementTypeOf;
 
 // The dtype that kernels compute with.
 inline at::ScalarType ComputeTypeOf(at::ScalarType type) {

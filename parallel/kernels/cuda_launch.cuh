@@ -1,8 +1,8 @@
-// How the .cu files of this folder start their kernels. They include the CUDA
+// How .cu files start their kernels. They include the CUDA
 // runtime and nothing of LibTorch, so that tests can also compile them for the
 // CPU (tests/testing/cuda_on_host).
-#ifndef LEXTRA_MODEL_KERNELS_CUDA_LAUNCH_CUH_
-#define LEXTRA_MODEL_KERNELS_CUDA_LAUNCH_CUH_
+#ifndef LEXTRA_PARALLEL_KERNELS_CUDA_LAUNCH_CUH_
+#define LEXTRA_PARALLEL_KERNELS_CUDA_LAUNCH_CUH_
 
 #include <cuda_runtime.h>
 
@@ -10,8 +10,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "model/kernels/bfloat16.cuh"
-#include "model/kernels/element_type.h"
+#include "parallel/kernels/bfloat16.cuh"
+#include "parallel/kernels/element_type.h"
 
 namespace lextra {
 
@@ -47,4 +47,4 @@ const char* DispatchElement(ElementType type, Visit visit) {
 
 }  // namespace lextra
 
-#endif  // LEXTRA_MODEL_KERNELS_CUDA_LAUNCH_CUH_
+#endif  // LEXTRA_PARALLEL_KERNELS_CUDA_LAUNCH_CUH_

@@ -1,7 +1,7 @@
 // The upper half of a float, for kernels: stored as 16 bits, computed with as
 // float. Rounds to nearest, ties to even.
-#ifndef LEXTRA_MODEL_KERNELS_BFLOAT16_CUH_
-#define LEXTRA_MODEL_KERNELS_BFLOAT16_CUH_
+#ifndef LEXTRA_PARALLEL_KERNELS_BFLOAT16_CUH_
+#define LEXTRA_PARALLEL_KERNELS_BFLOAT16_CUH_
 
 #include <cuda_runtime.h>
 
@@ -45,4 +45,4 @@ using ComputeType = typename ComputeTypeOf<Element>::Type;
 
 }  // namespace lextra
 
-#endif  // LEXTRA_MODEL_KERNELS_BFLOAT16_CUH_
+#endif  // LEXTRA_PARALLEL_KERNELS_BFLOAT16_CUH_

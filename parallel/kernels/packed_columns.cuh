@@ -1,11 +1,11 @@
 // Several neighbouring elements of a row at once: 8 or 16 bytes a load instead
 // of one element.
-#ifndef LEXTRA_MODEL_KERNELS_PACKED_COLUMNS_CUH_
-#define LEXTRA_MODEL_KERNELS_PACKED_COLUMNS_CUH_
+#ifndef LEXTRA_PARALLEL_KERNELS_PACKED_COLUMNS_CUH_
+#define LEXTRA_PARALLEL_KERNELS_PACKED_COLUMNS_CUH_
 
 #include <cstdint>
 
-#include "model/kernels/cuda_launch.cuh"
+#include "parallel/kernels/cuda_launch.cuh"
 
 namespace lextra {
 
@@ -70,4 +70,4 @@ __device__ Compute SumOverWarp(Compute value) {
 
 }  // namespace lextra
 
-#endif  // LEXTRA_MODEL_KERNELS_PACKED_COLUMNS_CUH_
+#endif  // LEXTRA_PARALLEL_KERNELS_PACKED_COLUMNS_CUH_
