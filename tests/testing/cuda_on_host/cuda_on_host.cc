@@ -46,13 +46,16 @@ class Block {
       makecontext(&fiber.context, &Block::Enter, 0);
       fiber.state = State::kReady;
     }
-    while (RunReady()) {
-      if (!ReleaseWarps() && !ReleaseBlock() && !AllEnded()) {
-        std::fprintf(stderr,
-                     "cuda_on_host: threads wait at a barrier that others "
-                     "have passed by\n");
-        std::abort();
+    do {
+      for (size_t begin = 0; begin < fibers_.size(); begin += kWarp) {
+        RunWarp(begin, std::min(begin + kWarp, fibers_.size()));
       }
+    } while (Release(0, fibers_.size(), State::kAtBlockBarrier));
+    if (!AllEnded()) {
+      std::fprintf(stderr,
+                   "cuda_on_host: threads wait at a barrier that others "
+                   "have passed by\n");
+      std::abort();
     }
   }
 
@@ -79,15 +82,16 @@ class Block {
     running->fibers_[running->current_].state = State::kEnded;
   }
 
-  bool RunReady() {
-    bool any = false;
-    for (current_ = 0; current_ < fibers_.size(); ++current_) {
-      if (fibers_[current_].state != State::kReady) continue;
-      any = true;
-      threadIdx = dim3(static_cast<unsigned>(current_));
-      swapcontext(&scheduler_, &fibers_[current_].context);
-    }
-    return any;
+  // As far as it gets without the block's other warps, so that a barrier of the
+  // block that is missing shows.
+  void RunWarp(size_t begin, size_t end) {
+    do {
+      for (current_ = begin; current_ < end; ++current_) {
+        if (fibers_[current_].state != State::kReady) continue;
+        threadIdx = dim3(static_cast<unsigned>(current_));
+        swapcontext(&scheduler_, &fibers_[current_].context);
+      }
+    } while (Release(begin, end, State::kAtWarpBarrier));
   }
 
   // Whether all fibers begin .. end - 1 that have not ended are at `at`; if so
@@ -103,19 +107,6 @@ class Block {
       if (fibers_[i].state == at) fibers_[i].state = State::kReady;
     }
     return any;
-  }
-
-  bool ReleaseWarps() {
-    bool any = false;
-    for (size_t begin = 0; begin < fibers_.size(); begin += kWarp) {
-      any |= Release(begin, std::min(begin + kWarp, fibers_.size()),
-                     State::kAtWarpBarrier);
-    }
-    return any;
-  }
-
-  bool ReleaseBlock() {
-    return Release(0, fibers_.size(), State::kAtBlockBarrier);
   }
 
   bool AllEnded() const {

@@ -1,10 +1,10 @@
 // As much of the CUDA runtime as our .cu files use, on the CPU: found instead
 // of CUDA's own header where tests compile them as C++. A launch returns when
 // the kernel is done. The threads of a block are fibers of one thread that take
-// turns at barriers and shuffles, so results repeat exactly; blocks run one
-// after the other. Shared memory is static and keeps what the last block left
-// there, so a kernel that relies on its being zero fails here as it would on a
-// GPU.
+// turns at barriers and shuffles, so results repeat exactly; each warp runs as
+// far as the next barrier of the block, and blocks run one after the other.
+// Shared memory is static and keeps what the last block left there, so a kernel
+// that relies on its being zero fails here as it would on a GPU.
 #ifndef LEXTRA_TESTS_TESTING_CUDA_ON_HOST_CUDA_RUNTIME_H_
 #define LEXTRA_TESTS_TESTING_CUDA_ON_HOST_CUDA_RUNTIME_H_
 
