@@ -82,7 +82,7 @@ class LongDocumentScorer {
   void ScoreBlockwise(const Job& job);
   void ScoreCausal(const Job& job);
   at::Tensor SegmentNll(const Job& job, int64_t begin, int64_t num_blocks);
-  static Places ReadPlaces(const Job& job, int64_t begin, int64_t count);
+  Places ReadPlaces(const Job& job, int64_t begin, int64_t count);
   at::Tensor GatherOverSequence(const at::Tensor& nll);
   at::Tensor Nll(const at::Tensor& inputs_BT, const at::Tensor& targets_BT,
                  Attention& attention);

@@ -68,7 +68,7 @@ AttentionPart AttendByProducts(const at::Tensor& q, const at::Tensor& k,
           Ungrouped(lse_BKGT.unsqueeze(4)).squeeze(3).contiguous()};
 }
 
-AttentionGradients BackwardByProducts(const at::Tensor& dout,
+PartGradients BackwardByProducts(const at::Tensor& dout,
                                       const at::Tensor& q, const at::Tensor& k,
                                       const at::Tensor& v,
                                       const AttentionPart& merged, bool causal,
@@ -157,7 +157,7 @@ at::Tensor PaddedLse(const at::Tensor& lse_BHT) {
       .contiguous();
 }
 
-AttentionGradients BackwardFused(AttentionOperator which,
+PartGradients BackwardFused(AttentionOperator which,
                                  const at::Tensor& dout_BTHD,
                                  const at::Tensor& q_BTHD,
                                  const at::Tensor& k_BSKD,
@@ -253,7 +253,7 @@ AttentionPart AttendWith(AttentionOperator which, const at::Tensor& q_BTHD,
              : AttendFused(which, q_BTHD, k_BSKD, v_BSKD, causal);
 }
 
-AttentionGradients AttendBackwardWith(AttentionOperator which,
+PartGradients AttendBackwardWith(AttentionOperator which,
                                       const at::Tensor& dout_BTHD,
                                       const at::Tensor& q_BTHD,
                                       const at::Tensor& k_BSKD,

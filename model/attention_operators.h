@@ -39,12 +39,12 @@ AttentionPart AttendWith(AttentionOperator which, const at::Tensor& q_BTHD,
                          const at::Tensor& k_BSKD, const at::Tensor& v_BSKD,
                          bool causal, const at::Tensor& bias);
 
-struct AttentionGradients {
+struct PartGradients {
   at::Tensor dq_BTHD;
   at::Tensor dk_BSKD;
   at::Tensor dv_BSKD;
 };
-AttentionGradients AttendBackwardWith(AttentionOperator which,
+PartGradients AttendBackwardWith(AttentionOperator which,
                                       const at::Tensor& dout_BTHD,
                                       const at::Tensor& q_BTHD,
                                       const at::Tensor& k_BSKD,

@@ -133,7 +133,7 @@ void AttendBackward(const at::Tensor& dout_BTHD, const at::Tensor& q_BTHD,
               k_BSKD.sizes(), " from ", dout_BTHD.sizes());
   TORCH_CHECK(shape.queries > 0, "gradients of attention without queries");
   if (q_BTHD.is_cuda()) {
-    const AttentionGradients gradients =
+    const PartGradients gradients =
         AttendBackwardWith(OperatorFor(shape, q_BTHD, bias), dout_BTHD, q_BTHD,
                            k_BSKD, v_BSKD, merged, causal, bias);
     const auto give = [&](const at::Tensor& to, const at::Tensor& gradient) {
