@@ -154,14 +154,14 @@ at::Tensor Backward(const NormRows& rows, const NormBackward& pass) {
 }  // namespace
 
 void Normalise(const NormRows& rows, const NormForward& pass) {
-  if (rows.x_NC.is_cuda()) return NormaliseOnGpu(rows, pass);
+  if (rows.x_NC.is_cuda()) return NormaliseByKernels(rows, pass);
   AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, rows.x_NC.scalar_type(),
                                  "Normalise",
                                  [&] { Forward<scalar_t>(rows, pass); });
 }
 
 at::Tensor NormaliseGradient(const NormRows& rows, const NormBackward& pass) {
-  if (rows.x_NC.is_cuda()) return NormaliseGradientOnGpu(rows, pass);
+  if (rows.x_NC.is_cuda()) return NormaliseGradientByKernels(rows, pass);
   return AT_DISPATCH_FLOATING_TYPES_AND(
       at::kBFloat16, rows.x_NC.scalar_type(), "NormaliseGradient",
       [&] { return Backward<scalar_t>(rows, pass); });

@@ -45,10 +45,10 @@ struct NormBackward {
 // additions is fixed.
 at::Tensor NormaliseGradient(const NormRows& rows, const NormBackward& pass);
 
-// Of a CUDA device.
-void NormaliseOnGpu(const NormRows& rows, const NormForward& pass);
-at::Tensor NormaliseGradientOnGpu(const NormRows& rows,
-                                  const NormBackward& pass);
+// The same by the kernels for GPUs, as it must be there.
+void NormaliseByKernels(const NormRows& rows, const NormForward& pass);
+at::Tensor NormaliseGradientByKernels(const NormRows& rows,
+                                      const NormBackward& pass);
 
 }  // namespace lextra
 

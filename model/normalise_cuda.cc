@@ -13,7 +13,7 @@ const void* DataOrNull(const at::Tensor& x) {
 
 }  // namespace
 
-void NormaliseOnGpu(const NormRows& rows, const NormForward& pass) {
+void NormaliseByKernels(const NormRows& rows, const NormForward& pass) {
   static const CudaKernel<NormaliseRowsCuda> kernel(kNormaliseRowsCuda);
   const bool adds = pass.branch_NC.defined();
   NormaliseRowsCuda arguments = {
@@ -46,8 +46,8 @@ void NormaliseOnGpu(const NormRows& rows, const NormForward& pass) {
   run(NormStage::kResult);
 }
 
-at::Tensor NormaliseGradientOnGpu(const NormRows& rows,
-                                  const NormBackward& pass) {
+at::Tensor NormaliseGradientByKernels(const NormRows& rows,
+                                      const NormBackward& pass) {
   static const CudaKernel<NormaliseRowsGradientCuda> kernel(
       kNormaliseRowsGradientCuda);
   const int64_t num_rows = rows.x_NC.size(0);

@@ -11,7 +11,7 @@
 namespace lextra {
 namespace {
 
-// Rows of scores on a GPU begin at multiples of 32 bytes, whatever v is.
+// Rows of scores for kernels begin at multiples of 32 bytes, whatever v is.
 constexpr int64_t kScoreRowMultiple = 8;
 
 ScoreRows RowsOf(const at::Tensor& scores_nv, const at::Tensor& targets_n,
@@ -81,11 +81,13 @@ void CheckHidden(const at::Tensor& x_NC, const at::Tensor& rows_VC) {
 
 ChunkedSoftmax::ChunkedSoftmax(Communicator& axis,
                                const VocabParallelEmbedding& output,
-                               int64_t vocab_size, int64_t tokens_per_chunk)
+                               int64_t vocab_size, int64_t tokens_per_chunk,
+                               bool by_kernels)
     : axis_(axis),
       first_row_(output.first_row()),
       vocab_size_(vocab_size),
-      tokens_per_chunk_(tokens_per_chunk) {
+      tokens_per_chunk_(tokens_per_chunk),
+      by_kernels_(by_kernels) {
   const at::Tensor rows_VC = output.rows().detach();
   const int64_t num_valid =
       std::clamp<int64_t>(vocab_size - first_row_, 0, rows_VC.size(0));
@@ -94,7 +96,7 @@ ChunkedSoftmax::ChunkedSoftmax(Communicator& axis,
   rows_vC_ = rows_VC.narrow(0, 0, std::max<int64_t>(num_valid, 1));
   const at::ScalarType statistics = StatisticsType(rows_VC.scalar_type());
   int64_t row_size = rows_vC_.size(0);
-  if (rows_VC.is_cuda()) {
+  if (by_kernels) {
     row_size = (row_size + kScoreRowMultiple - 1) / kScoreRowMultiple *
                kScoreRowMultiple;
   } else {
@@ -121,8 +123,8 @@ at::Tensor ChunkedSoftmax::Score(const at::Tensor& x_nC,
   SetProduct(scores_nv_, x_nC, rows_vC_.t());
   const at::Tensor mine_3n = at::empty({3, n}, scores_.options());
   maximum_n_ = mine_3n[0];
-  if (scores_.is_cuda()) {
-    SetStatisticsOnGpu(mine_3n);
+  if (by_kernels_) {
+    SetStatisticsByKernel(mine_3n);
   } else {
     SetStatistics(mine_3n);
   }
@@ -148,7 +150,7 @@ void ChunkedSoftmax::SetStatistics(const at::Tensor& mine_3n) {
   at::sum_out(sum_n, scores_nv_, 1);
 }
 
-void ChunkedSoftmax::SetStatisticsOnGpu(const at::Tensor& mine_3n) {
+void ChunkedSoftmax::SetStatisticsByKernel(const at::Tensor& mine_3n) {
   static const CudaKernel<ScoreStatisticsCuda> kernel(kScoreStatisticsCuda);
   ScoreStatisticsCuda arguments = {
       .rows = RowsOf(scores_nv_, targets_n_, first_row_),
@@ -178,13 +180,13 @@ at::Tensor ChunkedSoftmax::Combine(const at::Tensor& mine_3n) {
 }
 
 at::Tensor ChunkedSoftmax::ScoreGradient(double scale) {
-  if (scores_.is_cuda()) return ScoreGradientOnGpu(scale);
+  if (by_kernels_) return ScoreGradientByKernel(scale);
   scores_nv_.mul_((share_n_ * scale).unsqueeze(1));
   scores_nv_.scatter_add_(1, target_n1_, is_here_n1_ * -scale);
   return scores_nv_;
 }
 
-at::Tensor ChunkedSoftmax::ScoreGradientOnGpu(double scale) {
+at::Tensor ChunkedSoftmax::ScoreGradientByKernel(double scale) {
   static const CudaKernel<ScoreGradientCuda> kernel(kScoreGradientCuda);
   const at::ScalarType dtype = rows_vC_.scalar_type();
   const at::Tensor gradient_nv = scores_.view(dtype)

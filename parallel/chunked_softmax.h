@@ -29,11 +29,12 @@ void CheckHidden(const at::Tensor& x_NC, const at::Tensor& rows_VC);
 
 class ChunkedSoftmax {
  public:
+  // `by_kernels`: by the kernels for GPUs, as it must be there.
   ChunkedSoftmax(Communicator& axis, const VocabParallelEmbedding& output,
-                 int64_t vocab_size, int64_t tokens_per_chunk);
+                 int64_t vocab_size, int64_t tokens_per_chunk, bool by_kernels);
 
-  // In the dtype that products take: E's, but fp32 for bf16 on a CPU, which
-  // multiplies bf16 far more slowly.
+  // In the dtype that products take: E's, but without kernels fp32 for bf16,
+  // since a CPU multiplies bf16 far more slowly.
   const at::Tensor& rows_vC() const { return rows_vC_; }
 
   // The losses [N]; on every rank the same bits. after(begin, x_nC) is called
@@ -66,26 +67,27 @@ class ChunkedSoftmax {
   at::Tensor Score(const at::Tensor& x_nC, const at::Tensor& targets_n);
   // Set per token: largest score, sum of exponentials, the target's score.
   void SetStatistics(const at::Tensor& mine_3n);
-  void SetStatisticsOnGpu(const at::Tensor& mine_3n);
+  void SetStatisticsByKernel(const at::Tensor& mine_3n);
   at::Tensor Combine(const at::Tensor& mine_3n);
-  at::Tensor ScoreGradientOnGpu(double scale);
+  at::Tensor ScoreGradientByKernel(double scale);
 
   Communicator& axis_;
   int64_t first_row_;
   int64_t vocab_size_;
   int64_t tokens_per_chunk_;
+  bool by_kernels_;
   bool only_padding_;
   at::Tensor rows_vC_;
   at::Tensor scores_;  // [tokens_per_chunk, >= v], of the statistics' dtype
   // Of the chunk at hand. After Score, scores_nv_ holds exp(score - this rank's
-  // maximum) on a CPU, and still the scores on a GPU; the exponentials times
+  // maximum), but still the scores where kernels work; the exponentials times
   // share_n_ are the softmax.
   at::Tensor scores_nv_;
   at::Tensor targets_n_;
   at::Tensor maximum_n_;
   at::Tensor share_n_;
-  at::Tensor target_n1_;   // on a CPU
-  at::Tensor is_here_n1_;  // on a CPU
+  at::Tensor target_n1_;   // without kernels
+  at::Tensor is_here_n1_;  // without kernels
 };
 
 // Ids are int64 and, which is seen on a CPU only, below `limit`: on a GPU the

@@ -149,7 +149,8 @@ at::Tensor VocabParallelCrossEntropy::Loss(const at::Tensor& x_NC,
   {
     const at::NoGradGuard by_hand;
     ChunkedSoftmax softmax(tensor_axis_, output_, vocab_size_,
-                           std::min(tokens_per_chunk_, x_NC.size(0)));
+                           std::min(tokens_per_chunk_, x_NC.size(0)),
+                           /*by_kernels=*/x_NC.is_cuda());
     dx_NC = at::empty_like(x_NC, at::MemoryFormat::Contiguous);
     const at::Tensor& rows_vC = softmax.rows_vC();
     dweight_vC =
@@ -177,7 +178,8 @@ at::Tensor VocabParallelCrossEntropy::Nll(const at::Tensor& x_NC,
   const at::NoGradGuard no_gradients;
   CheckHidden(x_NC, output_.rows());
   ChunkedSoftmax softmax(tensor_axis_, output_, vocab_size_,
-                         std::min(tokens_per_chunk_, x_NC.size(0)));
+                         std::min(tokens_per_chunk_, x_NC.size(0)),
+                         /*by_kernels=*/x_NC.is_cuda());
   return softmax.ForEachChunk(x_NC, targets_N,
                               [](int64_t, const at::Tensor&) {});
 }
