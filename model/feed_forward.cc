@@ -1,17 +1,49 @@
 #include "model/feed_forward.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/silu_backward.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "model/kernels/swiglu_cuda.h"
+#include "parallel/cuda_module.h"
+
 namespace lextra {
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
+
+at::Tensor SwiGluByKernel(const at::Tensor& packed) {
+  static const CudaKernel<SwiGluCuda> kernel(kSwiGluCuda);
+  std::vector<int64_t> shape = packed.sizes().vec();
+  shape.back() /= 2;
+  const at::Tensor y = at::empty(shape, packed.options());
+  kernel({.type = ElementTypeOf(packed.scalar_type()),
+          .packed = packed.const_data_ptr(),
+          .y = y.mutable_data_ptr(),
+          .rows = packed.numel() / packed.size(-1),
+          .columns = shape.back()},
+         packed.device());
+  return y;
+}
+
+at::Tensor SwiGluGradientByKernel(const at::Tensor& packed,
+                                  const at::Tensor& dy) {
+  static const CudaKernel<SwiGluGradientCuda> kernel(kSwiGluGradientCuda);
+  const at::Tensor dpacked = at::empty_like(packed);
+  kernel({.type = ElementTypeOf(packed.scalar_type()),
+          .packed = packed.const_data_ptr(),
+          .dy = dy.const_data_ptr(),
+          .dpacked = dpacked.mutable_data_ptr(),
+          .rows = packed.numel() / packed.size(-1),
+          .columns = packed.size(-1) / 2},
+         packed.device());
+  return dpacked;
+}
 
 // silu(gate) * up of a packed [.., gate | up]. By hand, because autograd would
 // pad the gradient of each half with zeros and add the two.
@@ -20,6 +52,7 @@ class SwiGlu : public torch::autograd::Function<SwiGlu> {
   static at::Tensor forward(AutogradContext* context,
                             const at::Tensor& packed) {
     context->save_for_backward({packed});
+    if (packed.is_cuda()) return SwiGluByKernel(packed.contiguous());
     const int64_t width = packed.size(-1) / 2;
     return at::silu(packed.narrow(-1, 0, width))
         .mul_(packed.narrow(-1, width, width));
@@ -28,6 +61,10 @@ class SwiGlu : public torch::autograd::Function<SwiGlu> {
   static variable_list backward(AutogradContext* context,
                                 variable_list gradients) {
     const at::Tensor packed = context->get_saved_variables()[0];
+    if (packed.is_cuda()) {
+      return {SwiGluGradientByKernel(packed.contiguous(),
+                                     gradients[0].contiguous())};
+    }
     const int64_t width = packed.size(-1) / 2;
     const at::Tensor gate = packed.narrow(-1, 0, width);
     const at::Tensor up = packed.narrow(-1, width, width);
