@@ -9,7 +9,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "model/kernels/swiglu_cuda.h"
-#include "parallel/cuda_module.h"
+#include "parallel/cuda_kernel.h"
 
 namespace lextra {
 namespace {

@@ -15,7 +15,7 @@
 #include "model/feed_forward.h"
 #include "model/norm.h"
 #include "parallel/cuda_backend.h"
-#include "parallel/cuda_module.h"
+#include "parallel/cuda_kernel.h"
 #include "parallel/sharded_layers.h"
 #include "tests/model/reference.h"
 #include "tests/testing/golden.h"
@@ -70,7 +70,7 @@ class LayersOn : public ::testing::TestWithParam<Placement> {
       return;
     }
     absl::StatusOr<std::unique_ptr<Communicator>> gpu =
-        MakeCudaCommunicator(*world, 0);
+        MakeCudaCommunicator(*world);
     if (!gpu.ok()) GTEST_SKIP() << std::string(gpu.status().message());
     axis_ = *std::move(gpu);
   }
