@@ -33,65 +33,102 @@ __device__ void SyncRow() {
   }
 }
 
+// A row of x and the thread's part in it.
 template <typename Element, int kThreads, int kPack>
-__global__ void NormaliseRowsKernel(NormaliseRowsCuda a) {
+struct RowOfX {
   using Compute = ComputeType<Element>;
-  const int64_t row =
-      static_cast<int64_t>(blockIdx.x) * (kThreadsPerBlock / kThreads) +
-      threadIdx.x / kThreads;
-  if (row >= a.rows) return;
-  const int lane = threadIdx.x % kThreads;
-  const auto for_each_pack = [&](auto visit) {
-    for (int64_t c = lane * kPack; c < a.columns; c += kThreads * kPack) {
-      visit(c);
-    }
-  };
-  const auto width = static_cast<Compute>(a.width);
-  const bool all = a.stage == NormStage::kAll;
-  Compute* const mean_of_row = static_cast<Compute*>(a.mean) + row;
-  Compute* const rstd_of_row = static_cast<Compute*>(a.rstd) + row;
 
-  const Element* x = static_cast<const Element*>(a.x) + row * a.columns;
-  if (a.branch != nullptr) {
-    const Element* branch =
-        static_cast<const Element*>(a.branch) + row * a.columns;
-    Element* sum = static_cast<Element*>(a.sum) + row * a.columns;
-    for_each_pack([&](int64_t c) {
+  const Element* x;
+  int64_t columns;
+  int lane;
+
+  template <typename Visit>
+  __device__ void ForEachPack(Visit visit) const {
+    for (int64_t c = lane * kPack; c < columns; c += kThreads * kPack) visit(c);
+  }
+
+  // From here on x is x + branch. Each thread reads what it has written.
+  __device__ void Add(const Element* branch, Element* sum) {
+    ForEachPack([&](int64_t c) {
       auto values = LoadPack<kPack>(x + c);
       const auto added = LoadPack<kPack>(branch + c);
       for (int i = 0; i < kPack; ++i) values[i] += added[i];
       StorePack(values, sum + c);
     });
-    x = sum;  // each thread reads what it has written
+    x = sum;
   }
 
-  Compute mean = 0;
-  if (all ? a.centred : a.stage == NormStage::kMean) {
+  __device__ Compute Sum() const {
     Compute sum = 0;
-    for_each_pack([&](int64_t c) {
+    ForEachPack([&](int64_t c) {
       const auto values = LoadPack<kPack>(x + c);
       for (int i = 0; i < kPack; ++i) sum += values[i];
     });
-    mean = SumOverRow<kThreads>(sum) / width;
-    if (lane == 0) *mean_of_row = mean;
-    if (!all) return;
-  } else if (!all) {
-    mean = *mean_of_row;
+    return SumOverRow<kThreads>(sum);
   }
 
-  Compute variance;
-  if (a.stage == NormStage::kResult) {
-    variance = *rstd_of_row;
-    SyncRow<kThreads>();  // before it is overwritten
-  } else {
+  __device__ Compute Squares(Compute mean) const {
     Compute squares = 0;
-    for_each_pack([&](int64_t c) {
+    ForEachPack([&](int64_t c) {
       const auto values = LoadPack<kPack>(x + c);
       for (int i = 0; i < kPack; ++i) {
         squares += (values[i] - mean) * (values[i] - mean);
       }
     });
-    variance = SumOverRow<kThreads>(squares) / width;
+    return SumOverRow<kThreads>(squares);
+  }
+
+  __device__ void Normalise(Compute mean, Compute rstd, const Element* weight,
+                            const Element* bias, Element* y) const {
+    ForEachPack([&](int64_t c) {
+      auto values = LoadPack<kPack>(x + c);
+      const auto w = LoadPack<kPack>(weight + c);
+      for (int i = 0; i < kPack; ++i) {
+        values[i] = (values[i] - mean) * rstd * w[i];
+      }
+      if (bias != nullptr) {
+        const auto b = LoadPack<kPack>(bias + c);
+        for (int i = 0; i < kPack; ++i) values[i] += b[i];
+      }
+      StorePack(values, y + c);
+    });
+  }
+};
+
+template <typename Element, int kThreads, int kPack>
+__global__ void NormaliseRowsKernel(NormaliseRowsCuda a) {
+  using Compute = ComputeType<Element>;
+  const int64_t n =
+      static_cast<int64_t>(blockIdx.x) * (kThreadsPerBlock / kThreads) +
+      threadIdx.x / kThreads;
+  if (n >= a.rows) return;
+  const int lane = threadIdx.x % kThreads;
+  const int64_t begin = n * a.columns;
+  const auto width = static_cast<Compute>(a.width);
+  const bool all = a.stage == NormStage::kAll;
+  Compute* const mean_of_row = static_cast<Compute*>(a.mean) + n;
+  Compute* const rstd_of_row = static_cast<Compute*>(a.rstd) + n;
+
+  RowOfX<Element, kThreads, kPack> row = {
+      static_cast<const Element*>(a.x) + begin, a.columns, lane};
+  if (a.branch != nullptr) {
+    row.Add(static_cast<const Element*>(a.branch) + begin,
+            static_cast<Element*>(a.sum) + begin);
+  }
+  Compute mean = 0;
+  if (all ? a.centred : a.stage == NormStage::kMean) {
+    mean = row.Sum() / width;
+    if (lane == 0) *mean_of_row = mean;
+    if (!all) return;
+  } else if (!all) {
+    mean = *mean_of_row;
+  }
+  Compute variance;
+  if (a.stage == NormStage::kResult) {
+    variance = *rstd_of_row;
+    SyncRow<kThreads>();  // before it is overwritten
+  } else {
+    variance = row.Squares(mean) / width;
     if (!all) {
       if (lane == 0) *rstd_of_row = variance;
       return;
@@ -100,52 +137,31 @@ __global__ void NormaliseRowsKernel(NormaliseRowsCuda a) {
   const Compute rstd =
       1 / std::sqrt(variance + static_cast<Compute>(a.epsilon));
   if (lane == 0) *rstd_of_row = rstd;
-
-  const Element* weight = static_cast<const Element*>(a.weight);
-  const Element* bias = static_cast<const Element*>(a.bias);
-  Element* y = static_cast<Element*>(a.y) + row * a.columns;
-  for_each_pack([&](int64_t c) {
-    auto values = LoadPack<kPack>(x + c);
-    const auto w = LoadPack<kPack>(weight + c);
-    for (int i = 0; i < kPack; ++i) {
-      values[i] = (values[i] - mean) * rstd * w[i];
-    }
-    if (bias != nullptr) {
-      const auto b = LoadPack<kPack>(bias + c);
-      for (int i = 0; i < kPack; ++i) values[i] += b[i];
-    }
-    StorePack(values, y + c);
-  });
+  row.Normalise(mean, rstd, static_cast<const Element*>(a.weight),
+                static_cast<const Element*>(a.bias),
+                static_cast<Element*>(a.y) + begin);
 }
 
-// First a warp for each row adds what the row's gradient needs; then each
-// thread takes its columns through all rows of the block, so that the
-// parameters' gradients are added in the order of rows.
+// The rows of one block of threads.
 template <typename Element, int kPack>
-__global__ void NormaliseRowsGradientKernel(NormaliseRowsGradientCuda a) {
+struct BlockOfRows {
   using Compute = ComputeType<Element>;
-  const int64_t first_row =
-      static_cast<int64_t>(blockIdx.x) * kNormRowsPerBlock;
-  const int64_t end_row = first_row + kNormRowsPerBlock < a.rows
-                              ? first_row + kNormRowsPerBlock
-                              : a.rows;
-  const auto width = static_cast<Compute>(a.width);
-  const Element* x = static_cast<const Element*>(a.x);
-  const Element* dy = static_cast<const Element*>(a.dy);
-  const Element* weight = static_cast<const Element*>(a.weight);
-  const Compute* mean = static_cast<const Compute*>(a.mean);
-  const Compute* rstd = static_cast<const Compute*>(a.rstd);
 
-  __shared__ Compute sums_of_block[2 * kNormRowsPerBlock];
-  Compute* const sums = static_cast<Compute*>(a.sums);
-  if (a.stage == NormStage::kResult) {
-    const int64_t place = 2 * first_row + threadIdx.x;
-    if (place < 2 * end_row) sums_of_block[threadIdx.x] = sums[place];
-  } else {
-    Compute* const destination =
-        a.stage == NormStage::kAll ? sums_of_block : sums + 2 * first_row;
+  __device__ explicit BlockOfRows(const NormaliseRowsGradientCuda& arguments)
+      : a(arguments),
+        first(static_cast<int64_t>(blockIdx.x) * kNormRowsPerBlock),
+        end(first + kNormRowsPerBlock < a.rows ? first + kNormRowsPerBlock
+                                               : a.rows),
+        x(static_cast<const Element*>(a.x)),
+        dy(static_cast<const Element*>(a.dy)),
+        weight(static_cast<const Element*>(a.weight)),
+        mean(static_cast<const Compute*>(a.mean)),
+        rstd(static_cast<const Compute*>(a.rstd)) {}
+
+  // sums [rows of the block, 2]: a warp takes a row.
+  __device__ void SetSums(Compute* sums) const {
     const int lane = threadIdx.x % kWarp;
-    for (int64_t row = first_row + threadIdx.x / kWarp; row < end_row;
+    for (int64_t row = first + threadIdx.x / kWarp; row < end;
          row += kWarpsPerBlock) {
       Compute sum = 0;
       Compute product = 0;
@@ -162,26 +178,23 @@ __global__ void NormaliseRowsGradientKernel(NormaliseRowsGradientCuda a) {
       sum = SumOverWarp(sum);
       product = SumOverWarp(product);
       if (lane == 0) {
-        destination[2 * (row - first_row)] = sum;
-        destination[2 * (row - first_row) + 1] = product * rstd[row];
+        sums[2 * (row - first)] = sum;
+        sums[2 * (row - first) + 1] = product * rstd[row];
       }
     }
-    if (a.stage != NormStage::kAll) return;
   }
-  __syncthreads();
 
-  const Element* dx_from_residual =
-      static_cast<const Element*>(a.dx_from_residual);
-  Element* dx = static_cast<Element*>(a.dx);
-  Compute* const dparameters = static_cast<Compute*>(a.dparameters) +
-                               static_cast<int64_t>(blockIdx.x) * 2 * a.columns;
-  for (int64_t c = threadIdx.x * kPack; c < a.columns;
-       c += kThreadsPerBlock * kPack) {
+  // Of columns c, c + 1, .. of a pack, through all rows of the block in order.
+  __device__ void SetGradients(const Compute* sums, int64_t c,
+                               Compute* dparameters) const {
+    const Element* dx_from_residual =
+        static_cast<const Element*>(a.dx_from_residual);
+    const auto width = static_cast<Compute>(a.width);
     const auto w_c = LoadPack<kPack>(weight + c);
     Values<Compute, kPack> dweight;
     Values<Compute, kPack> dbias;
-    for (int64_t row = first_row; row < end_row; ++row) {
-      const Compute* of_row = sums_of_block + 2 * (row - first_row);
+    for (int64_t row = first; row < end; ++row) {
+      const Compute* of_row = sums + 2 * (row - first);
       const Compute mean_g = a.centred ? of_row[0] / width : 0;
       const Compute mean_g_xhat = of_row[1] / width;
       const int64_t place = row * a.columns + c;
@@ -198,10 +211,43 @@ __global__ void NormaliseRowsGradientKernel(NormaliseRowsGradientCuda a) {
         const auto more = LoadPack<kPack>(dx_from_residual + place);
         for (int i = 0; i < kPack; ++i) dx_c[i] += more[i];
       }
-      StorePack(dx_c, dx + place);
+      StorePack(dx_c, static_cast<Element*>(a.dx) + place);
     }
     StorePack(dweight, dparameters + c);
     StorePack(dbias, dparameters + a.columns + c);
+  }
+
+  const NormaliseRowsGradientCuda& a;
+  int64_t first;
+  int64_t end;
+  const Element* x;
+  const Element* dy;
+  const Element* weight;
+  const Compute* mean;
+  const Compute* rstd;
+};
+
+template <typename Element, int kPack>
+__global__ void NormaliseRowsGradientKernel(NormaliseRowsGradientCuda a) {
+  using Compute = ComputeType<Element>;
+  const BlockOfRows<Element, kPack> rows(a);
+  Compute* const all_sums = static_cast<Compute*>(a.sums);
+  if (a.stage == NormStage::kGradientSums) {
+    rows.SetSums(all_sums + 2 * rows.first);
+    return;
+  }
+  __shared__ Compute sums[2 * kNormRowsPerBlock];
+  if (a.stage == NormStage::kAll) {
+    rows.SetSums(sums);
+  } else if (threadIdx.x < 2 * (rows.end - rows.first)) {
+    sums[threadIdx.x] = all_sums[2 * rows.first + threadIdx.x];
+  }
+  __syncthreads();
+  Compute* const dparameters = static_cast<Compute*>(a.dparameters) +
+                               static_cast<int64_t>(blockIdx.x) * 2 * a.columns;
+  for (int64_t c = threadIdx.x * kPack; c < a.columns;
+       c += kThreadsPerBlock * kPack) {
+    rows.SetGradients(sums, c, dparameters);
   }
 }
 

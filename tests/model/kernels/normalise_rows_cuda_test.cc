@@ -175,108 +175,131 @@ TEST_F(NormaliseRowsOnGpu, BackwardEqualsFp64) {
   }
 }
 
-// A row whose columns are split in two, with the sums of the halves added
-// between the stages.
+// One of two ranks that hold half the columns of each row, in fp64.
+struct HalfOfRows {
+  HalfOfRows(int part, bool is_centred, const at::Tensor& whole_x,
+             const at::Tensor& whole_weight, const at::Tensor& whole_dy)
+      : centred(is_centred) {
+    const auto mine = [&](const at::Tensor& whole) {
+      return whole.chunk(2, -1)[part].contiguous().to(KernelDevice());
+    };
+    const auto zeros = [](at::IntArrayRef shape) {
+      return at::zeros(shape, at::kDouble).to(KernelDevice());
+    };
+    x = mine(whole_x);
+    weight = mine(whole_weight);
+    dy = mine(whole_dy);
+    y = at::empty_like(x);
+    dx = at::empty_like(x);
+    mean = zeros({x.size(0)});
+    rstd = zeros({x.size(0)});
+    sums = zeros({x.size(0), 2});
+    dparameters =
+        zeros({(x.size(0) + kNormRowsPerBlock - 1) / kNormRowsPerBlock, 2,
+               x.size(1)});
+  }
+
+  void Forward(NormStage stage) const {
+    testing::Launch(kNormaliseRowsCuda,
+                    NormaliseRowsCuda{.type = ElementType::kDouble,
+                                      .stage = stage,
+                                      .x = x.const_data_ptr(),
+                                      .branch = nullptr,
+                                      .sum = nullptr,
+                                      .weight = weight.const_data_ptr(),
+                                      .bias = nullptr,
+                                      .mean = mean.mutable_data_ptr(),
+                                      .rstd = rstd.mutable_data_ptr(),
+                                      .y = y.mutable_data_ptr(),
+                                      .rows = x.size(0),
+                                      .columns = x.size(1),
+                                      .width = 2 * x.size(1),
+                                      .centred = centred,
+                                      .epsilon = kEpsilon});
+  }
+
+  void Backward(NormStage stage) const {
+    testing::Launch(
+        kNormaliseRowsGradientCuda,
+        NormaliseRowsGradientCuda{.type = ElementType::kDouble,
+                                  .stage = stage,
+                                  .x = x.const_data_ptr(),
+                                  .weight = weight.const_data_ptr(),
+                                  .mean = mean.const_data_ptr(),
+                                  .rstd = rstd.const_data_ptr(),
+                                  .dy = dy.const_data_ptr(),
+                                  .dx_from_residual = nullptr,
+                                  .dx = dx.mutable_data_ptr(),
+                                  .sums = sums.mutable_data_ptr(),
+                                  .dparameters = dparameters.mutable_data_ptr(),
+                                  .rows = x.size(0),
+                                  .columns = x.size(1),
+                                  .width = 2 * x.size(1),
+                                  .centred = centred});
+  }
+
+  bool centred;
+  at::Tensor x, weight, dy, y, dx, mean, rstd, sums, dparameters;
+};
+
+using Halves = std::vector<HalfOfRows>;
+
+// What an all-reduce does.
+void AddOverHalves(Halves& halves, at::Tensor HalfOfRows::*tensor) {
+  (halves[0].*tensor) += halves[1].*tensor;
+  (halves[1].*tensor).copy_(halves[0].*tensor);
+}
+
+at::Tensor Joined(const Halves& halves, at::Tensor HalfOfRows::*tensor) {
+  return at::cat({(halves[0].*tensor).cpu(), (halves[1].*tensor).cpu()}, -1);
+}
+
+void RunAllStages(Halves& halves) {
+  const auto forward = [&](NormStage stage) {
+    for (const HalfOfRows& half : halves) half.Forward(stage);
+  };
+  const auto backward = [&](NormStage stage) {
+    for (const HalfOfRows& half : halves) half.Backward(stage);
+  };
+  if (halves[0].centred) {
+    forward(NormStage::kMean);
+    AddOverHalves(halves, &HalfOfRows::mean);
+  }
+  forward(NormStage::kVariance);
+  AddOverHalves(halves, &HalfOfRows::rstd);
+  forward(NormStage::kResult);
+  backward(NormStage::kGradientSums);
+  AddOverHalves(halves, &HalfOfRows::sums);
+  backward(NormStage::kResult);
+}
+
 TEST_F(NormaliseRowsOnGpu, StagesOverSplitRowsEqualTheWhole) {
   at::manual_seed(3);
-  for (const int64_t half : {3, 1100}) {
+  for (const int64_t width : {6, 2200}) {
     for (const bool centred : {true, false}) {
       const int64_t rows = 18;
-      const at::ScalarType type = at::kDouble;
-      const at::Tensor x = at::randn({rows, 2 * half}, type);
-      const at::Tensor dy = at::randn({rows, 2 * half}, type);
-      const at::Tensor weight = at::randn({2 * half}, type);
-      const auto split = [&](const at::Tensor& whole, int part) {
-        return whole.narrow(-1, part * half, half)
-            .contiguous()
-            .to(KernelDevice());
-      };
-      const auto made = [&](at::IntArrayRef shape) {
-        return at::zeros(shape, type).to(KernelDevice());
-      };
-      std::vector<at::Tensor> xs, ws, dys, ys, means, rstds, dxs, sums, dps;
-      for (int part = 0; part < 2; ++part) {
-        xs.push_back(split(x, part));
-        ws.push_back(split(weight, part));
-        dys.push_back(split(dy, part));
-        ys.push_back(made({rows, half}));
-        means.push_back(made({rows}));
-        rstds.push_back(made({rows}));
-        dxs.push_back(made({rows, half}));
-        sums.push_back(made({rows, 2}));
-        dps.push_back(made({2, 2, half}));
-      }
-      const auto add_over_parts = [](std::vector<at::Tensor>& tensors) {
-        tensors[0] += tensors[1];
-        tensors[1].copy_(tensors[0]);
-      };
-      const auto forward = [&](NormStage stage) {
-        for (int part = 0; part < 2; ++part) {
-          testing::Launch(kNormaliseRowsCuda,
-                          NormaliseRowsCuda{.type = ElementTypeOf(type),
-                                            .stage = stage,
-                                            .x = xs[part].const_data_ptr(),
-                                            .branch = nullptr,
-                                            .sum = nullptr,
-                                            .weight = ws[part].const_data_ptr(),
-                                            .bias = nullptr,
-                                            .mean = means[part].data_ptr(),
-                                            .rstd = rstds[part].data_ptr(),
-                                            .y = ys[part].data_ptr(),
-                                            .rows = rows,
-                                            .columns = half,
-                                            .width = 2 * half,
-                                            .centred = centred,
-                                            .epsilon = kEpsilon});
-        }
-      };
-      if (centred) {
-        forward(NormStage::kMean);
-        add_over_parts(means);
-      }
-      forward(NormStage::kVariance);
-      add_over_parts(rstds);
-      forward(NormStage::kResult);
-      const auto backward = [&](NormStage stage) {
-        for (int part = 0; part < 2; ++part) {
-          testing::Launch(
-              kNormaliseRowsGradientCuda,
-              NormaliseRowsGradientCuda{.type = ElementTypeOf(type),
-                                        .stage = stage,
-                                        .x = xs[part].const_data_ptr(),
-                                        .weight = ws[part].const_data_ptr(),
-                                        .mean = means[part].const_data_ptr(),
-                                        .rstd = rstds[part].const_data_ptr(),
-                                        .dy = dys[part].const_data_ptr(),
-                                        .dx_from_residual = nullptr,
-                                        .dx = dxs[part].data_ptr(),
-                                        .sums = sums[part].data_ptr(),
-                                        .dparameters = dps[part].data_ptr(),
-                                        .rows = rows,
-                                        .columns = half,
-                                        .width = 2 * half,
-                                        .centred = centred});
-        }
-      };
-      backward(NormStage::kGradientSums);
-      add_over_parts(sums);
-      backward(NormStage::kResult);
+      const at::Tensor x = at::randn({rows, width}, at::kDouble);
+      const at::Tensor dy = at::randn({rows, width}, at::kDouble);
+      const at::Tensor weight = at::randn({width}, at::kDouble);
+      Halves halves = {{0, centred, x, weight, dy},
+                       {1, centred, x, weight, dy}};
+      RunAllStages(halves);
 
-      const auto joined = [](const std::vector<at::Tensor>& parts) {
-        return at::cat({Fp64(parts[0]), Fp64(parts[1])}, -1);
-      };
       const at::Tensor mean =
-          centred ? x.mean(1, true) : at::zeros({rows, 1}, type);
+          centred ? x.mean(1, true) : at::zeros({rows, 1}, at::kDouble);
       const at::Tensor rstd =
           ((x - mean).square().mean(1, true) + kEpsilon).rsqrt();
       const at::Tensor xhat = (x - mean) * rstd;
       const at::Tensor g = dy * weight;
       at::Tensor dx = g - xhat * (g * xhat).mean(1, true);
       if (centred) dx -= g.mean(1, true);
-      EXPECT_TRUE(at::allclose(joined(ys), xhat * weight, 0, 1e-12));
-      EXPECT_TRUE(at::allclose(joined(dxs), dx * rstd, 0, 1e-12));
-      EXPECT_TRUE(at::allclose(joined(dps).select(1, 0).sum(0),
-                               (dy * xhat).sum(0), 0, 1e-12));
+      EXPECT_TRUE(at::allclose(Joined(halves, &HalfOfRows::y), xhat * weight, 0,
+                               1e-12));
+      EXPECT_TRUE(
+          at::allclose(Joined(halves, &HalfOfRows::dx), dx * rstd, 0, 1e-12));
+      EXPECT_TRUE(at::allclose(
+          Joined(halves, &HalfOfRows::dparameters).select(1, 0).sum(0),
+          (dy * xhat).sum(0), 0, 1e-12));
     }
   }
 }
