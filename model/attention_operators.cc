@@ -8,6 +8,8 @@
 #include <optional>
 #include <string>
 
+#include "parallel/mixed_precision.h"
+
 // Legend: that of model/attention_part.h; G = H / K query heads for each
 // key/value head. LibTorch's operators take [B, H, T, D].
 namespace lextra {
@@ -23,14 +25,10 @@ double ScaleOf(const at::Tensor& q_BTHD) {
 
 // --- The plain form ---------------------------------------------------------
 
-at::ScalarType StatisticsType(const at::Tensor& q) {
-  return q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-}
-
 // Queries [B, K, G, T, D]; keys or values [B, K, 1, S, D]; in the dtype of the
 // statistics.
 at::Tensor Grouped(const at::Tensor& x_BTHD, int64_t num_groups) {
-  return x_BTHD.to(StatisticsType(x_BTHD))
+  return x_BTHD.to(StatisticsType(x_BTHD.scalar_type()))
       .transpose(1, 2)
       .unflatten(1, {num_groups, -1});
 }
@@ -68,11 +66,10 @@ AttentionPart AttendByProducts(const at::Tensor& q, const at::Tensor& k,
           Ungrouped(lse_BKGT.unsqueeze(4)).squeeze(3).contiguous()};
 }
 
-PartGradients BackwardByProducts(const at::Tensor& dout,
-                                      const at::Tensor& q, const at::Tensor& k,
-                                      const at::Tensor& v,
-                                      const AttentionPart& merged, bool causal,
-                                      const at::Tensor& bias) {
+PartGradients BackwardByProducts(const at::Tensor& dout, const at::Tensor& q,
+                                 const at::Tensor& k, const at::Tensor& v,
+                                 const AttentionPart& merged, bool causal,
+                                 const at::Tensor& bias) {
   const int64_t num_groups = k.size(2);
   const at::Tensor dout_BKGTD = Grouped(dout, num_groups);
   const at::Tensor lse_BKGT1 = Grouped(merged.lse_BTH.unsqueeze(3), num_groups);
@@ -158,11 +155,10 @@ at::Tensor PaddedLse(const at::Tensor& lse_BHT) {
 }
 
 PartGradients BackwardFused(AttentionOperator which,
-                                 const at::Tensor& dout_BTHD,
-                                 const at::Tensor& q_BTHD,
-                                 const at::Tensor& k_BSKD,
-                                 const at::Tensor& v_BSKD,
-                                 const AttentionPart& merged, bool causal) {
+                            const at::Tensor& dout_BTHD,
+                            const at::Tensor& q_BTHD, const at::Tensor& k_BSKD,
+                            const at::Tensor& v_BSKD,
+                            const AttentionPart& merged, bool causal) {
   const int64_t num_heads = q_BTHD.size(2);
   const at::Tensor dout = HeadsFirst(dout_BTHD, num_heads);
   const at::Tensor q = HeadsFirst(q_BTHD, num_heads);
@@ -254,12 +250,12 @@ AttentionPart AttendWith(AttentionOperator which, const at::Tensor& q_BTHD,
 }
 
 PartGradients AttendBackwardWith(AttentionOperator which,
-                                      const at::Tensor& dout_BTHD,
-                                      const at::Tensor& q_BTHD,
-                                      const at::Tensor& k_BSKD,
-                                      const at::Tensor& v_BSKD,
-                                      const AttentionPart& merged, bool causal,
-                                      const at::Tensor& bias) {
+                                 const at::Tensor& dout_BTHD,
+                                 const at::Tensor& q_BTHD,
+                                 const at::Tensor& k_BSKD,
+                                 const at::Tensor& v_BSKD,
+                                 const AttentionPart& merged, bool causal,
+                                 const at::Tensor& bias) {
   return which == AttentionOperator::kProducts
              ? BackwardByProducts(dout_BTHD, q_BTHD, k_BSKD, v_BSKD, merged,
                                   causal, bias)

@@ -73,6 +73,8 @@ class RotaryEncoding : public PositionEncoding {
     if (in.is_cpu() && in.scalar_type() == at::kBFloat16) {
       const at::Tensor wide = in.to(at::kFloat);
       Apply(role, wide, wide, first_position, transposed);
+      // As the kernels write: autograd is not told (causal_attention.cc).
+      const at::AutoDispatchBelowADInplaceOrView raw;
       out.copy_(wide);
       return;
     }

@@ -11,19 +11,10 @@
 #include <cstdint>
 
 #include "parallel/communicator.h"
+#include "parallel/mixed_precision.h"
 #include "parallel/sharded_layers.h"
 
 namespace lextra {
-
-// The dtype of sums, statistics and losses for x and E of `dtype`.
-at::ScalarType StatisticsType(at::ScalarType dtype);
-
-// out <- a b (adds: out + a b), where out has the dtype of the statistics: the
-// product is not rounded to bf16.
-void SetProduct(const at::Tensor& out, const at::Tensor& a,
-                const at::Tensor& b);
-void AddProduct(const at::Tensor& out, const at::Tensor& a,
-                const at::Tensor& b);
 
 void CheckHidden(const at::Tensor& x_NC, const at::Tensor& rows_VC);
 

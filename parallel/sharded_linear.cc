@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "parallel/conjugate_collectives.h"
+#include "parallel/mixed_precision.h"
 #include "parallel/sharded_layers.h"
 
 namespace lextra {
@@ -12,17 +13,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-// sum += a b, in the precision of `sum`.
-void AddProduct(const at::Tensor& a, const at::Tensor& b, at::Tensor sum) {
-  if (a.scalar_type() == sum.scalar_type()) {
-    sum.addmm_(a, b);
-  } else if (a.is_cuda()) {
-    at::addmm_out(sum, sum, a, b, sum.scalar_type(), 1, 1);
-  } else {
-    sum.addmm_(a.to(sum.scalar_type()), b.to(sum.scalar_type()));
-  }
-}
 
 // y = x W^T + b on this rank alone. The weight's and bias's gradients go
 // straight into GradientOf(leaf). The input's is summed over the ranks of
@@ -63,7 +53,7 @@ class Linear : public torch::autograd::Function<Linear> {
       if (axis != nullptr) sum_of_dx = axis->AllReduceAsync(dx, ReduceOp::kSum);
     }
     if (context->needs_input_grad(1)) {
-      AddProduct(dy.t(), x_NC, GradientOf(weight));
+      AddProduct(GradientOf(weight), dy.t(), x_NC);
     }
     if (bias.defined() && context->needs_input_grad(2)) {
       const at::Tensor dbias = GradientOf(bias);

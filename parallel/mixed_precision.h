@@ -1,0 +1,22 @@
+// bfloat16 operands with sums in fp32.
+#ifndef LEXTRA_PARALLEL_MIXED_PRECISION_H_
+#define LEXTRA_PARALLEL_MIXED_PRECISION_H_
+
+#include <ATen/core/Tensor.h>
+
+namespace lextra {
+
+// The dtype of sums, statistics and losses for tensors of `dtype`: fp64 for
+// fp64, otherwise fp32.
+at::ScalarType StatisticsType(at::ScalarType dtype);
+
+// out <- a b (adds: out + a b), where out has the dtype of a and b or of their
+// statistics: the product is then not rounded to bfloat16.
+void SetProduct(const at::Tensor& out, const at::Tensor& a,
+                const at::Tensor& b);
+void AddProduct(const at::Tensor& out, const at::Tensor& a,
+                const at::Tensor& b);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_PARALLEL_MIXED_PRECISION_H_
