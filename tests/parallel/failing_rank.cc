@@ -3,7 +3,9 @@
 // the watchdog's timeout.
 #include <ATen/ATen.h>
 
+#include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <limits>
 #include <stdexcept>
@@ -28,6 +30,48 @@ void Train(MpiSession& session, Communicator& world, Work work) {
     session.activity().SetPhase(Phase::kTraining, step);
     std::this_thread::sleep_for(work(step));
     world.AllReduce(at::ones({100}), ReduceOp::kSum);
+  }
+}
+
+// A GPU on which an all-reduce that `begun` tells does not end, or fails.
+class StuckGpu : public DeviceGroup {
+ public:
+  std::optional<DeviceCall> OldestCall() override {
+    return DeviceCall{begun, 1, 0.0};
+  }
+  std::optional<std::string> Error() override {
+    if (!fails) return std::nullopt;
+    return "NCCL: " + CallText(begun, "data") + ": remote error";
+  }
+  void Abort() override { std::fprintf(stderr, "aborted on the GPU\n"); }
+
+  GroupCall begun;
+  std::atomic<bool> fails = false;
+};
+
+// Hosts that run ahead of their GPUs: the last rank never starts its part of a
+// collective, or its GPU says that a peer is lost.
+void HangOnGpu(MpiSession& session, int64_t num_ranks, bool fails) {
+  Activity& activity = session.activity();
+  const int rank = session.rank();
+  const bool last = rank == num_ranks - 1;
+  const int group = activity.AddGroup(1000, "data", rank);
+  // Steady steps, so that the timeout counts.
+  for (int step = 1; step <= 10; ++step) {
+    activity.SetPhase(Phase::kTraining, step);
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  StuckGpu gpu;
+  if (!last || fails) {
+    gpu.begun = activity.Begin(group, Operation::kAllReduce, 400);
+    activity.Leave();
+    gpu.fails = fails && last;
+    activity.device_groups().Add(&gpu);
+  }
+  // All but the last one go on, as a host does that waits for nothing.
+  while (true) {
+    if (!last) activity.Tick();
+    std::this_thread::sleep_for(milliseconds(50));
   }
 }
 
@@ -60,6 +104,8 @@ void Fail(const std::string& failure, MpiSession& session,
                         step / 5 % world.size() == world.rank();
       return milliseconds(slow ? 2000 : 200);
     });
+  } else if (failure == "gpu_hang" || failure == "gpu_error") {
+    HangOnGpu(session, world.size(), failure == "gpu_error");
   } else if (failure == "late") {
     // Ranks that come to the end at different times.
     std::this_thread::sleep_for(session.rank() * milliseconds(1500));

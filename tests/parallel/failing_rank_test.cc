@@ -81,6 +81,28 @@ TEST(Watchdog, NamesARankWhoseProcessLivesButHangs) {
   }
 }
 
+TEST(Watchdog, NamesTheRankThatGpusWaitForThoughTheirHostsGoOn) {
+  const Outcome outcome = RunFailing("gpu_hang 2");
+  EXPECT_EQ(outcome.exit_code, 6) << outcome.output;
+  EXPECT_THAT(
+      outcome.output,
+      ContainsRegex("\\[rank 0 host .*\\] error: watchdog: no progress for "
+                    "2\\.[0-9] s of rank 2 .*, outside of any collective; "
+                    "AllReduce 1 on axis data \\(400 bytes\\) waits: arrived "
+                    "0, 1; missing 2\naborted on the GPU"));
+}
+
+TEST(Watchdog, EndsTheJobWhenAGroupOfGpusHasAnError) {
+  const auto start = std::chrono::steady_clock::now();
+  const Outcome outcome = RunFailing("gpu_error 20");
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+  EXPECT_EQ(outcome.exit_code, 6) << outcome.output;
+  EXPECT_THAT(outcome.output,
+              ContainsRegex("\\[rank 2 host .*\\] error: watchdog: NCCL: "
+                            "AllReduce 1 on axis data \\(400 bytes\\): remote "
+                            "error\naborted on the GPU"));
+}
+
 TEST(Watchdog, IsSilentWhenStepsTakeTenTimesAsLongNowAndThen) {
   const Outcome outcome = RunFailing("jitter 1");
   EXPECT_EQ(outcome.exit_code, 0) << outcome.output;

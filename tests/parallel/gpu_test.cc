@@ -1,8 +1,10 @@
-// What needs a GPU: NCCL for real. Several ranks share GPUs with
-// LEXTRA_TEST_SHARE_GPU=1. Elsewhere these tests are skipped, with the reason.
+// What needs a GPU, on which several ranks run with LEXTRA_TEST_SHARE_GPU=1.
+// Elsewhere these tests are skipped, with the reason. Numbers are small
+// integers, so that equality is demanded.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <memory>
 #include <string>
 
@@ -12,94 +14,145 @@
 namespace lextra {
 namespace {
 
-class NcclOnGpu : public ::testing::Test {
+constexpr at::ScalarType kReducible[] = {at::kFloat, at::kDouble, at::kBFloat16,
+                                         at::kLong};
+constexpr ReduceOp kOps[] = {ReduceOp::kSum, ReduceOp::kMax, ReduceOp::kMin,
+                             ReduceOp::kAverage};
+
+class NcclCollectives : public ::testing::Test {
  protected:
   void SetUp() override {
-    const std::unique_ptr<Communicator> world = testing::Session().World();
-    absl::StatusOr<std::unique_ptr<Communicator>> gpu =
-        MakeCudaCommunicator(*world);
-    if (!gpu.ok()) GTEST_SKIP() << std::string(gpu.status().message());
-    gpu_ = *std::move(gpu);
+    setenv("LEXTRA_TEST_SHARE_GPU", "1", 1);
+    const std::unique_ptr<Communicator> host = testing::Session().World();
+    auto made = MakeCudaCommunicator(*host);
+    if (!made.ok()) GTEST_SKIP() << std::string(made.status().message());
+    world_ = *std::move(made);
   }
   void TearDown() override {
-    if (gpu_ == nullptr) return;
-    EXPECT_TRUE(gpu_->Finalize().ok());
+    if (world_ != nullptr) {
+      EXPECT_TRUE(world_->Finalize().ok());
+    }
   }
 
-  // Whole numbers that differ from rank to rank and sum exactly.
-  at::Tensor Mine(int64_t size, at::ScalarType type) const {
-    return (at::arange(size, at::kDouble).remainder(16) + gpu_->rank())
-        .to(type)
-        .to(gpu_->device());
+  int rank() const { return world_->rank(); }
+  int size() const { return world_->size(); }
+
+  // Rank r's numbers: r + 1, r + 2, ... modulo 11.
+  static at::Tensor Numbers(int rank, int64_t count, at::ScalarType dtype) {
+    return at::arange(rank + 1, rank + 1 + count, at::kLong)
+        .remainder(11)
+        .to(dtype);
   }
-  at::Tensor SumOfAll(int64_t size) const {
-    const int64_t ranks = gpu_->size();
-    return at::arange(size, at::kDouble).remainder(16) * ranks +
-           ranks * (ranks - 1) / 2;
+  at::Tensor OnGpu(const at::Tensor& values) const {
+    return values.to(world_->device());
+  }
+  at::Tensor EmptyOnGpu(at::IntArrayRef shape, at::ScalarType dtype) const {
+    return at::empty(shape, at::TensorOptions(dtype).device(world_->device()));
   }
 
-  std::unique_ptr<Communicator> gpu_;
+  at::Tensor Reduced(ReduceOp op, int64_t count, at::ScalarType dtype) const {
+    std::vector<at::Tensor> all;
+    const at::ScalarType wide = dtype == at::kBFloat16 ? at::kFloat : dtype;
+    for (int r = 0; r < size(); ++r) all.push_back(Numbers(r, count, wide));
+    const at::Tensor stacked = at::stack(all);
+    switch (op) {
+      case ReduceOp::kMax:
+        return stacked.amax(0).to(dtype);
+      case ReduceOp::kMin:
+        return stacked.amin(0).to(dtype);
+      case ReduceOp::kAverage:
+        // Over 1, 2 and 4 ranks an average is exact.
+        return stacked.sum(0).div_(static_cast<double>(size())).to(dtype);
+      case ReduceOp::kSum:
+        break;
+    }
+    return stacked.sum(0).to(dtype);
+  }
+
+  std::unique_ptr<Communicator> world_;
 };
 
-constexpr at::ScalarType kReducible[] = {at::kFloat, at::kDouble, at::kLong,
-                                         at::kBFloat16};
-
-TEST_F(NcclOnGpu, ReducesExactly) {
-  for (const at::ScalarType type : kReducible) {
-    const at::Tensor tensor = Mine(1000, type);
-    gpu_->AllReduce(tensor, ReduceOp::kSum);
-    EXPECT_TRUE(at::equal(tensor.cpu().to(at::kDouble), SumOfAll(1000)))
-        << type;
+TEST_F(NcclCollectives, ReduceExactlyForEveryDtypeAndOp) {
+  constexpr int64_t kPart = 1001;
+  for (const at::ScalarType dtype : kReducible) {
+    for (const ReduceOp op : kOps) {
+      if (op == ReduceOp::kAverage && dtype == at::kLong) continue;
+      const int64_t count = kPart * size();
+      const at::Tensor in = OnGpu(Numbers(rank(), count, dtype));
+      const at::Tensor expected = Reduced(op, count, dtype);
+      const at::Tensor part = EmptyOnGpu({kPart}, dtype);
+      world_->ReduceScatter(part, in, op);
+      EXPECT_TRUE(part.cpu().equal(expected.narrow(0, rank() * kPart, kPart)))
+          << dtype << " op " << static_cast<int>(op);
+      world_->AllReduce(in, op);
+      EXPECT_TRUE(in.cpu().equal(expected))
+          << dtype << " op " << static_cast<int>(op);
+    }
   }
 }
 
-TEST_F(NcclOnGpu, ScattersAndGathersInPlace) {
-  const int64_t part = 100;
-  const int64_t size = part * gpu_->size();
-  const at::Tensor whole = Mine(size, at::kFloat);
-  const at::Tensor own = whole.narrow(0, part * gpu_->rank(), part);
-  gpu_->ReduceScatter(own, whole, ReduceOp::kSum);
-  gpu_->AllGather(whole, own);
-  EXPECT_TRUE(at::equal(whole.cpu().to(at::kDouble), SumOfAll(size)));
+TEST_F(NcclCollectives, AddBfloat16InFloatAndRoundOnce) {
+  const at::Tensor tensor =
+      OnGpu(at::full({5}, rank() == 0 ? 256.0 : 1.0, at::kBFloat16));
+  world_->AllReduce(tensor, ReduceOp::kSum);
+  EXPECT_TRUE(tensor.cpu().equal(
+      at::full({5}, 255.0 + size(), at::kFloat).to(at::kBFloat16)));
 }
 
-TEST_F(NcclOnGpu, SendsRoundTheRingAndBroadcasts) {
-  const int size = gpu_->size();
-  const int from = (gpu_->rank() + size - 1) % size;
-  const at::Tensor mine = at::full({50}, gpu_->rank(), at::kLong).cuda();
-  const at::Tensor received = at::empty_like(mine);
-  gpu_->SendReceive(mine, (gpu_->rank() + 1) % size, received, from);
-  EXPECT_TRUE(received.eq(from).all().item<bool>());
-  gpu_->Broadcast(received, size - 1);
-  EXPECT_TRUE(received.eq((size - 2 + size) % size).all().item<bool>());
-  gpu_->Barrier();
+TEST_F(NcclCollectives, MoveBytesAndAnyDtype) {
+  for (const at::ScalarType dtype : {at::kByte, at::kBFloat16, at::kLong}) {
+    const at::Tensor in = OnGpu(Numbers(rank(), 777, dtype));
+    const at::Tensor out = EmptyOnGpu({size(), 777}, dtype);
+    world_->AllGather(out, in);
+    for (int r = 0; r < size(); ++r) {
+      EXPECT_TRUE(out[r].cpu().equal(Numbers(r, 777, dtype)));
+    }
+    const at::Tensor received = EmptyOnGpu({777}, dtype);
+    const int left = (rank() + size() - 1) % size();
+    world_->SendReceive(in, (rank() + 1) % size(), received, left);
+    EXPECT_TRUE(received.cpu().equal(Numbers(left, 777, dtype)));
+    world_->Broadcast(in, size() - 1);
+    EXPECT_TRUE(in.cpu().equal(Numbers(size() - 1, 777, dtype)));
+  }
 }
 
-// What follows Wait() on the current stream sees the result, and what came
-// before the call is seen by it, without a wait of the host.
-TEST_F(NcclOnGpu, IsOrderedWithTheCurrentStream) {
-  const at::Tensor heavy = at::ones({2000, 2000}).cuda();
-  for (int round = 0; round < 20; ++round) {
-    const at::Tensor tensor = at::zeros({1 << 20}).cuda();
-    at::Tensor product = heavy;
-    for (int i = 0; i < 4; ++i) product = at::mm(product, heavy).div_(2000);
-    tensor.add_(product[0][0]);  // 1, once the products are done
-    PendingCollective pending = gpu_->AllReduceAsync(tensor, ReduceOp::kSum);
+// The stream computes for a while before the input is there, and the host never
+// waits: only events order the three.
+TEST_F(NcclCollectives, SeeWhatTheStreamComputesAndTheStreamSeesTheResult) {
+  const at::Tensor busy = OnGpu(at::full({2048, 2048}, 1.0 / 2048));
+  for (int i = 0; i < 10; ++i) {
+    at::Tensor product = busy;
+    for (int j = 0; j < 20; ++j) product = product.mm(busy);
+    // Every entry stays 1 / 2048, a power of two.
+    const at::Tensor tensor = product.mul(2048 * (rank() + 1 + i));
+    PendingCollective pending = world_->AllReduceAsync(tensor, ReduceOp::kSum);
+    const at::Tensor meanwhile = busy.mm(busy);
     pending.Wait();
-    tensor.mul_(2);
-    EXPECT_TRUE(tensor.eq(2.0 * gpu_->size()).all().item<bool>());
+    const at::Tensor seen = tensor + 1;
+    const double sum = size() * (size() + 1) / 2 + size() * i;
+    EXPECT_TRUE(seen.eq(sum + 1).all().item<bool>()) << i;
   }
 }
 
-TEST_F(NcclOnGpu, SplitsIntoGroups) {
-  const int color = gpu_->rank() % 2;
-  const std::unique_ptr<Communicator> group =
-      gpu_->Split(color, gpu_->rank(), "half");
-  const at::Tensor one = at::ones({3}).cuda();
-  group->AllReduce(one, ReduceOp::kSum);
-  EXPECT_TRUE(one.eq(group->size()).all().item<bool>());
-  EXPECT_EQ(group->size(), (gpu_->size() + 1 - color) / 2);
-  EXPECT_TRUE(group->Finalize().ok());
+TEST_F(NcclCollectives, SplitAxesReduceAmongThemselves) {
+  const std::unique_ptr<Communicator> axis =
+      world_->Split(rank() % 2, rank(), "data");
+  EXPECT_EQ(axis->device(), world_->device());
+  const at::Tensor tensor = OnGpu(at::full({3}, rank(), at::kFloat));
+  axis->AllReduce(tensor, ReduceOp::kSum);
+  double sum = 0;
+  for (int r = rank() % 2; r < size(); r += 2) sum += r;
+  EXPECT_TRUE(tensor.cpu().equal(at::full({3}, sum, at::kFloat)));
+  world_->Barrier();
+  EXPECT_TRUE(axis->Finalize().ok());
+}
+
+TEST_F(NcclCollectives, LeaveNoCallOpenWhenTheGpuIsThrough) {
+  const at::Tensor tensor = OnGpu(at::ones({1 << 20}));
+  world_->AllReduce(tensor, ReduceOp::kAverage);
+  world_->Barrier();
+  EXPECT_FALSE(world_->activity().device_groups().OldestCall());
+  EXPECT_FALSE(world_->activity().device_groups().Error());
 }
 
 }  // namespace
