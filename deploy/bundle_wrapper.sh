@@ -7,7 +7,7 @@ set -euo pipefail
 
 bundle=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
 name=$(basename "$0")
-export OPAL_PREFIX=$bundle PMIX_INSTALL_PREFIX=$bundle
+export OPAL_PREFIX=$bundle PMIX_PREFIX=$bundle
 export OPAL_PKGLIBDIR=$bundle/lib/openmpi3 OPAL_PKGDATADIR=$bundle/share/openmpi
 export PMIX_PKGLIBDIR=$bundle/lib/pmix PMIX_PKGDATADIR=$bundle/share/pmix
 

@@ -1,0 +1,415 @@
+"""The claims of gpu_check.sh, one function each: it returns what was measured, the
+bound and what was compared, or raises Failure or Skip. Runs on the device under
+test are held against runs of one CPU rank with the same data and seeds."""
+
+import argparse
+import array
+import glob
+import hashlib
+import json
+import math
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+STEPS = 20
+# fp32 sums in another order, carried through 20 steps of AdamW; relative.
+FP32_BAND = 2e-4
+# Mean distance of the last 50 of 200 losses, relative to fp32's.
+BF16_BAND = 1e-2
+NLL_BAND = 2e-5  # nats a token, fp32
+ABORT_SECONDS = 15
+
+CONFIG = """
+model { num_layers: 2 width: %(width)d num_heads: 4 training_length: 64 }
+data { global_batch: 8 }
+schedule { num_steps: 20 warmup_steps: 4 learning_rate: 2e-3 min_learning_rate: 2e-4 }
+parallel { num_threads: 1 }
+checkpoint { every_steps: 0 }
+evaluation { every_steps: 0 }
+logging { every_steps: 1 }
+"""
+
+
+class Failure(Exception):
+    pass
+
+
+class Skip(Exception):
+    pass
+
+
+class Machine:
+    """The programs, the device under test and a folder for the runs."""
+
+    def __init__(self, options):
+        self.device = options.device
+        self.overrides = options.override
+        bundled = os.path.exists(os.path.join(ROOT, "bin", "wrapper"))
+        build = os.environ.get("LEXTRA_BUILD_DIR", os.path.join(ROOT, "build"))
+        self.programs = os.path.join(ROOT, "bin") if bundled else os.path.join(build, "launch")
+        self.mpirun = os.path.join(self.programs, "mpirun") if bundled else "mpirun"
+        self.lextra = os.path.join(self.programs, "lextra")
+        self.work = os.path.join(options.output, "runs")
+        shutil.rmtree(self.work, ignore_errors=True)
+        os.makedirs(self.work)
+        self.config = self.path("small.textproto")
+        with open(self.config, "w") as file:
+            file.write(CONFIG % {"width": 256 if self.on_gpu() else 64})
+        self.losses = {}
+
+    def on_gpu(self):
+        return self.device == "cuda"
+
+    def path(self, name):
+        return os.path.join(self.work, name)
+
+    def command(self, ranks, *arguments):
+        return [self.mpirun, "-np", str(ranks), "--oversubscribe", "--bind-to", "none",
+                "--mca", "btl", "self,vader", "--mca", "oob_tcp_if_include", "lo",
+                "--mca", "btl_vader_single_copy_mechanism", "none", *arguments]
+
+    def environment(self):
+        more = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        if self.on_gpu():
+            more["LEXTRA_TEST_SHARE_GPU"] = "1"
+        return {**os.environ, **more}
+
+    def run(self, command, limit=180):
+        # Debian's PMIx was seen to hang at its own end: `timeout` ends that.
+        result = subprocess.run(["timeout", "-k", "20", str(limit), *command],
+                                env=self.environment(), text=True, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, check=False)
+        if result.returncode != 0:
+            lines = [line for line in result.stdout.splitlines() if "error" in line]
+            what = lines[0] if lines else "\n".join(result.stdout.splitlines()[-3:])
+            raise Failure(f"exit code {result.returncode}: {what[:300]}")
+        return result.stdout
+
+    def corpus(self):
+        """Python's own library: text that is there wherever this runs."""
+        prefix = self.path("corpus")
+        if not os.path.exists(prefix + "-train.bin"):
+            library = os.path.dirname(os.__file__)
+            self.run([self.lextra, "prepare", "--output=" + prefix, "--extension=.py",
+                      *(os.path.join(library, name) for name in ("json", "asyncio", "email"))])
+        return [f"data.train={prefix}-train", f"data.validation={prefix}-validation"]
+
+    def on(self, device):
+        """Overrides of a run: the reference's, or those of the device under test."""
+        if device == "reference":
+            return ["parallel.device=CPU"]
+        return ["parallel.device=" + self.device.upper(), *self.overrides]
+
+    def train_command(self, name, device, ranks, *more):
+        flags = [argument for argument in more if argument.startswith("--")]
+        fields = [argument for argument in more if not argument.startswith("--")]
+        return self.command(ranks, self.lextra, "train", "--config=" + self.config,
+                            "--run_dir=" + self.path(name), *flags, *self.corpus(),
+                            *self.on(device), *fields)
+
+    def train(self, name, device, ranks, *more):
+        """Losses by step of metrics.jsonl; going on where the run folder stands."""
+        self.run(self.train_command(name, device, ranks, *more))
+        losses = {line["step"]: line["loss"] for line in self.metrics(name) if "loss" in line}
+        if not losses or not all(isinstance(v, float) and math.isfinite(v) for v in losses.values()):
+            raise Failure(f"{name}: losses are missing or not finite")
+        return losses
+
+    def once(self, name, *arguments):
+        """A run that several claims need."""
+        if name not in self.losses:
+            self.losses[name] = self.train(name, *arguments)
+        return self.losses[name]
+
+    def reference(self):
+        return self.once("reference", "reference", 1)
+
+    def metrics(self, name):
+        with open(os.path.join(self.path(name), "metrics.jsonl")) as file:
+            return [json.loads(line) for line in file]
+
+    def require(self, override):
+        """On a GPU every setting must exist; elsewhere a claim may have to wait for it."""
+        try:
+            self.run([self.lextra, "train", "--config=" + self.config, "--print_config",
+                      *self.corpus(), override])
+        except Failure as failure:
+            raise (Failure if self.on_gpu() else Skip)(f"{override}: {failure}") from failure
+
+
+def furthest(losses, reference, steps=None):
+    """Largest relative distance of two runs; both must have every step."""
+    steps = steps or reference.keys()
+    if not set(steps) <= losses.keys() & reference.keys():
+        raise Failure(f"{len(losses)} and {len(reference)} steps, of which some are missing")
+    return max(abs(losses[s] - reference[s]) / abs(reference[s]) for s in steps)
+
+
+def kernels(machine):
+    programs = sorted(glob.glob(os.path.join(machine.programs, "*gpu_test")))
+    counts = {"run": 0, "failed": 0, "skipped": 0}
+    for program in programs:
+        output = machine.path(os.path.basename(program) + ".json")
+        try:
+            machine.run(machine.command(1, program, "--gtest_output=json:" + output))
+        except Failure:
+            if not os.path.exists(output):
+                raise
+        with open(output) as file:
+            suites = json.load(file)["testsuites"]
+        tests = [test for suite in suites for test in suite["testsuite"]]
+        counts["run"] += len(tests)
+        counts["failed"] += sum("failures" in test for test in tests)
+        counts["skipped"] += sum(test["result"] == "SKIPPED" for test in tests)
+    if counts["failed"]:
+        raise Failure(f"{counts['failed']} of {counts['run']} tests failed")
+    if counts["run"] == 0 or counts["skipped"]:
+        text = f"{counts['skipped']} of {counts['run']} tests skipped in {len(programs)} programs"
+        raise (Failure if machine.on_gpu() else Skip)(text)
+    return 0, 0, f"failures of {counts['run']} GPU tests"
+
+
+def fp32_losses(machine):
+    losses = machine.once("fp32", "device", 1)
+    return furthest(losses, machine.reference()), FP32_BAND, f"{STEPS} losses, device and CPU"
+
+
+def bf16_losses(machine):
+    machine.require("model.precision=BF16")
+    steps = "schedule.num_steps=200"
+    bf16 = machine.train("bf16", "device", 1, steps, "model.precision=BF16")
+    fp32 = machine.train("fp32_200", "device", 1, steps)
+    last = range(151, 201)
+    furthest(bf16, fp32)  # every step is there
+    distance = sum(abs(bf16[s] - fp32[s]) / fp32[s] for s in last) / len(last)
+    return distance, BF16_BAND, "mean of losses 151-200, bf16 and fp32"
+
+
+def layouts(machine):
+    worst, compared = 0.0, []
+    zero_stages = (0, 1)
+    try:
+        machine.require("parallel.zero_stage=1")
+    except Skip:
+        zero_stages = (None,)
+    for data, tensor in ((2, 1), (1, 2), (4, 1), (2, 2), (1, 4)):
+        for stage in zero_stages:
+            name = f"layout_{data}x{tensor}_{stage}"
+            more = [] if stage is None else [f"parallel.zero_stage={stage}"]
+            losses = machine.train(name, "device", data * tensor, f"parallel.data={data}",
+                                   f"parallel.tensor={tensor}", *more)
+            worst = max(worst, furthest(losses, machine.reference()))
+            compared.append(f"{data}x{tensor}")
+    return worst, FP32_BAND, (f"{STEPS} losses at data x tensor {', '.join(dict.fromkeys(compared))}"
+                              f", ZeRO {zero_stages}, and one CPU rank")
+
+
+def write_tokens(path, rows, length):
+    """A safetensors file of `tokens` I64 [rows, length]: bytes of Python's library."""
+    with open(json.__file__, "rb") as file:
+        text = file.read()
+    tokens = array.array("q", (text * (1 + rows * length // len(text)))[:rows * length])
+    header = json.dumps({"tokens": {"dtype": "I64", "shape": [rows, length],
+                                    "data_offsets": [0, 8 * len(tokens)]}}).encode()
+    header += b" " * (-len(header) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header + tokens.tobytes())
+
+
+def read_data(path, tensor=None):
+    """The bytes of a safetensors file after its header, or of one tensor."""
+    with open(path, "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        data = file.read()
+    begin, end = header[tensor]["data_offsets"] if tensor else (0, len(data))
+    return data[begin:end]
+
+
+def nll(machine, device, sequence):
+    """Nats of every token of the documents under BCA."""
+    tokens, scores = machine.path("tokens.safetensors"), machine.path("nll.safetensors")
+    write_tokens(tokens, 4, 1025)
+    if os.path.exists(scores):
+        os.remove(scores)
+    machine.run(machine.command(
+        sequence, machine.lextra, "evaluate", "--checkpoint=" + machine.path("reference"),
+        "--tokens=" + tokens, "--nll_out=" + scores, "evaluation.masks=[BCA]",
+        "evaluation.segment_tokens=64", "parallel.num_threads=1", *machine.on(device),
+        "parallel.data=1", f"parallel.sequence={sequence}"))
+    return array.array("d", read_data(scores, "nll"))
+
+
+def halo_scoring(machine):
+    machine.reference()
+    wanted = nll(machine, "reference", 1)
+    worst = 0.0
+    for sequence in (1, 2, 4):
+        scored = nll(machine, "device", sequence)
+        if len(scored) != len(wanted) or len(wanted) == 0 or not all(map(math.isfinite, scored)):
+            raise Failure(f"sequence {sequence}: {len(scored)} scores, some not finite or missing")
+        worst = max([worst, *(abs(a - b) for a, b in zip(scored, wanted))])
+    return worst, NLL_BAND, f"NLL of {len(wanted)} tokens, sequence 1, 2, 4 and one CPU rank"
+
+
+def digests(machine, name):
+    folder = os.path.join(machine.path(name), f"step-{STEPS:08d}")
+    files = sorted(glob.glob(os.path.join(folder, "*.safetensors")))
+    if not files:
+        raise Failure(f"{folder} holds no tensors")
+    return [(os.path.basename(f), hashlib.sha256(read_data(f)).hexdigest()) for f in files]
+
+
+def exact_resume(machine):
+    settings = []
+    if machine.on_gpu():
+        machine.require("parallel.deterministic=true")
+        settings = ["parallel.deterministic=true"]
+    whole = machine.train("whole", "device", 1, *settings)
+    machine.train("resumed", "device", 1, "--stop_at_step=10", *settings)
+    resumed = machine.train("resumed", "device", 1, "--resume=must", *settings)
+    differing = sum(whole[step] != resumed.get(step) for step in whole)
+    differing += digests(machine, "whole") != digests(machine, "resumed")
+    return differing, 0, f"bits of {STEPS} losses and of the last checkpoint, whole and resumed at 10"
+
+
+def checkpoint_moves(machine):
+    ranks = 1 if machine.on_gpu() else 2  # on a CPU at least another layout
+    worst = 0.0
+    for name, first, then in (("to_device", ("reference", 1), ("device", ranks)),
+                              ("from_device", ("device", ranks), ("reference", 1))):
+        machine.train(name, *first, "--stop_at_step=10")
+        losses = machine.train(name, *then, "--resume=must")
+        machine.run([machine.lextra, "checkpoint", "verify", machine.path(name)])
+        worst = max(worst, furthest(losses, machine.reference()))
+    return worst, FP32_BAND, f"{STEPS} losses of runs that change the device at step 10, and the CPU's"
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def runs(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def killed_rank(machine):
+    machine.corpus()
+    command = machine.train_command("killed", "device", 2, "schedule.num_steps=1000000")
+    output = machine.path("killed.log")
+    metrics = os.path.join(machine.path("killed"), "metrics.jsonl")
+    with open(output, "w") as log:
+        job = subprocess.Popen(command, env=machine.environment(), stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 90
+        while not os.path.exists(metrics) or os.path.getsize(metrics) < 1000:
+            if job.poll() is not None or time.monotonic() > deadline:
+                raise Failure("training did not get going: " + open(output).read()[-300:])
+            time.sleep(0.1)
+        ranks = children(job.pid)
+        if len(ranks) != 2:
+            raise Failure(f"{len(ranks)} ranks under mpirun, not 2")
+        os.kill(ranks[1], signal.SIGKILL)
+        begin = time.monotonic()
+        try:
+            code = job.wait(timeout=ABORT_SECONDS + 15)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"still running after {ABORT_SECONDS + 15} s") from None
+        while any(map(runs, ranks)) and time.monotonic() - begin < ABORT_SECONDS + 15:
+            time.sleep(0.05)
+        seconds = time.monotonic() - begin
+        if code == 0 or "signal 9" not in open(output).read():
+            raise Failure(f"exit code {code} and no report of the signal")
+        return seconds, ABORT_SECONDS, "seconds from the kill of rank 1 of 2 to the end of all"
+    finally:
+        if job.poll() is None:
+            job.kill()
+            job.wait()
+
+
+def no_host_syncs(machine):
+    machine.once("fp32", "device", 1)
+    counts = [line["host_syncs"] for line in machine.metrics("fp32") if "host_syncs" in line]
+    if not counts:
+        raise Skip("metrics.jsonl has no host_syncs")
+    return max(counts[1:]), 0, "waits of the host inside a step, after the first"
+
+
+CLAIMS = [kernels, fp32_losses, bf16_losses, layouts, halo_scoring, exact_resume, checkpoint_moves,
+          killed_rank, no_host_syncs]
+
+
+def judge(claim, machine):
+    begin = time.monotonic()
+    entry = {"name": claim.__name__, "result": "fail", "measured": None, "bound": None}
+    try:
+        entry["measured"], entry["bound"], entry["compared"] = claim(machine)
+        if entry["measured"] <= entry["bound"]:  # NaN never passes
+            entry["result"] = "pass"
+    except Skip as reason:
+        entry.update(result="skip", compared=str(reason))
+    except (Failure, OSError, ValueError, KeyError) as problem:
+        entry["compared"] = f"{type(problem).__name__}: {problem}"
+    entry["seconds"] = round(time.monotonic() - begin, 1)
+    return entry
+
+
+def gpu_of_this_machine():
+    try:
+        line = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version",
+                               "--format=csv,noheader"], capture_output=True, text=True,
+                              check=True).stdout.splitlines()[0]
+        return [part.strip() for part in line.split(",")]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return ["none", "none"]
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="gpu_check.sh", allow_abbrev=False)
+    parser.add_argument("--output", default="gpu_check")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--claims", default=",".join(claim.__name__ for claim in CLAIMS))
+    parser.add_argument("--override", action="append", default=[])
+    options = parser.parse_args()
+    options.output = os.path.abspath(options.output)
+    wanted = options.claims.split(",")
+    unknown = set(wanted) - {claim.__name__ for claim in CLAIMS}
+    if unknown:
+        parser.error(f"no such claim: {', '.join(sorted(unknown))}; there are: "
+                     + ", ".join(claim.__name__ for claim in CLAIMS))
+
+    machine = Machine(options)
+    gpu, driver = gpu_of_this_machine()
+    report = {"device": gpu if machine.on_gpu() else "CPU", "driver": driver,
+              "program": machine.run([machine.lextra, "--version"]).strip().splitlines()[-1],
+              "overrides": options.override, "claims": []}
+    print(f"{report['device']}, driver {driver}\n{report['program']}\n", flush=True)
+    print(f"{'claim':17} {'result':6} {'measured':>10} {'bound':>8} {'s':>6}  compared")
+    for claim in CLAIMS:
+        if claim.__name__ not in wanted:
+            continue
+        entry = judge(claim, machine)
+        report["claims"].append(entry)
+        numbers = ["-" if entry[key] is None else f"{entry[key]:.3g}"
+                   for key in ("measured", "bound")]
+        print(f"{entry['name']:17} {entry['result']:6} {numbers[0]:>10} {numbers[1]:>8} "
+              f"{entry['seconds']:6.1f}  {entry['compared']}", flush=True)
+    results = [entry["result"] for entry in report["claims"]]
+    with open(os.path.join(options.output, "gpu_check.json"), "w") as file:
+        json.dump(report, file, indent=2)
+    print(", ".join(f"{results.count(r)} {r}" for r in ("pass", "fail", "skip")))
+    return 1 if "fail" in results else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
