@@ -214,7 +214,7 @@ def write_tokens(path, rows, length):
     """A safetensors file of `tokens` I64 [rows, length]: bytes of Python's library."""
     with open(json.__file__, "rb") as file:
         text = file.read()
-    tokens = array.array("q", (text * (1 + rows * length // len(text)))[:rows * length])
+    tokens = array.array("q", list((text * (1 + rows * length // len(text)))[:rows * length]))
     header = json.dumps({"tokens": {"dtype": "I64", "shape": [rows, length],
                                     "data_offsets": [0, 8 * len(tokens)]}}).encode()
     header += b" " * (-len(header) % 8)
