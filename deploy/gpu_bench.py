@@ -104,7 +104,8 @@ def measure(bench, model, rounds):
             if name in problems:
                 continue
             try:
-                results[name].append(run())
+                speed = run()
+                results[name].append(speed)
             except (Failure, OSError, subprocess.TimeoutExpired) as problem:
                 problems[name] = str(problem)
         if "lextra, xPos" not in problems:
@@ -118,7 +119,14 @@ def summary(values):
             "repeats": len(values)}
 
 
-def report_model(model, measured):
+def utilization(speed, model, attention, device):
+    """Share of the peak; None on a device whose peak is not PEAK_FLOPS."""
+    if "H100" not in device and "H200" not in device:
+        return None
+    return speed * flops_per_token(model, attention) / PEAK_FLOPS
+
+
+def report_model(model, measured, device):
     results, scores, problems = measured
     xpos = results.get("lextra, xPos")
     entry = {"model": model._asdict(), "parameters": parameters(model), "problems": problems,
@@ -127,13 +135,17 @@ def report_model(model, measured):
         speed = summary([r["tokens_per_second"] for r in rounds])
         entry["training"][name] = {
             "tokens_per_second": speed,
-            "mfu_causal": speed["median"] * flops_per_token(model, 6) / PEAK_FLOPS,
-            "mfu_palm": speed["median"] * flops_per_token(model, 12) / PEAK_FLOPS,
+            "mfu_causal": utilization(speed["median"], model, 6, device),
+            "mfu_palm": utilization(speed["median"], model, 12, device),
             "peak_gpu_gib": max(r["peak_gpu_gib"] for r in rounds),
             "median_ratio_to_xpos": statistics.median(
                 r["tokens_per_second"] / x["tokens_per_second"]
                 for r, x in zip(rounds, xpos)) if xpos else None}
     return entry
+
+
+def percent(share):
+    return "-" if share is None else f"{100 * share:.1f} %"
 
 
 def markdown(report):
@@ -146,9 +158,9 @@ def markdown(report):
             speed, ratio = row["tokens_per_second"], row["median_ratio_to_xpos"]
             lines.append(
                 f"| {name} | {contender} | {speed['median']:.0f} ({speed['min']:.0f}-"
-                f"{speed['max']:.0f}, {speed['repeats']}) | {100 * row['mfu_causal']:.1f} / "
-                f"{100 * row['mfu_palm']:.1f} % | {'-' if ratio is None else f'{ratio:.3f}'} | "
-                f"{row['peak_gpu_gib'] or '-'} |")
+                f"{speed['max']:.0f}, {speed['repeats']}) | {percent(row['mfu_causal'])} / "
+                f"{percent(row['mfu_palm'])} | {'-' if ratio is None else f'{ratio:.3f}'} | "
+                f"{row['peak_gpu_gib'] or 'not recorded'} |")
         lines += [f"| {name} | {contender} | not measured: {problem} | | | |"
                   for contender, problem in entry["problems"].items()]
         lines += [f"| {name} | scoring by BCA at {length} | {speed['median']:.0f} "
@@ -175,7 +187,7 @@ def main():
               "command": " ".join(sys.argv[1:]), "models": {}}
     for name in names:
         report["models"][name] = report_model(
-            MODELS[name], measure(bench, MODELS[name], options.rounds))
+            MODELS[name], measure(bench, MODELS[name], options.rounds), report["device"])
     with open(os.path.join(options.output, "gpu_bench.json"), "w") as file:
         json.dump(report, file, indent=2)
     text = markdown(report)
