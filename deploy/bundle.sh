@@ -2,7 +2,7 @@
 # Packs the build into a relocatable tarball: the program and its CUDA module,
 # the GPU tests, mpirun, and every library of theirs but libc, libstdc++ and
 # LibTorch. It runs where there is PyTorch 2.11 in a Python environment (or with
-# --with_libtorch nothing) and a glibc and libstdc++ at least as new as here.
+# --with_libtorch, for CPU runs, nothing) and a glibc and libstdc++ at least as new as here.
 #
 #   deploy/bundle.sh [--output=lextra-bundle.tar.gz] [--with_libtorch]
 #
@@ -64,6 +64,8 @@ fi
 awk '/=> \// {print $3}' "$staging/ldd" | sort -u |
   grep -vE "^$libtorch|/(ld-linux|lib(c|m|dl|rt|pthread|util|resolv|stdc\+\+|gcc_s|gomp|nccl|nv[a-zA-Z_]+|cu[a-zA-Z]+))[-.]" |
   while read -r library; do cp -L "$library" "$bundle/lib/"; done
+# A PyTorch may carry it under a name of its own; where it has this one, it is taken.
+cp -L "$(g++ -print-file-name=libgomp.so.1)" "$bundle/lib/"
 find "$bundle/libexec" "$bundle/lib" -type f -exec strip --strip-unneeded {} +
 
 cp -r "$root/deploy" "$bundle/"
@@ -73,8 +75,10 @@ cp "$root/README.md" "$root/docs/operations.md" "$bundle/"
 git -C "$root" describe --always --dirty >"$bundle/COMMIT" 2>/dev/null || echo unknown >"$bundle/COMMIT"
 
 if [[ $with_libtorch ]]; then
-  mkdir -p "$bundle/site/torch"
-  cp -r "$libtorch/torch/lib" "$libtorch/torch/version.py" "$bundle/site/torch/"
+  # What CPU runs need; a GPU wants PyTorch's 2.6 GB of CUDA libraries beside it.
+  mkdir -p "$bundle/site/torch/lib"
+  cp "$libtorch/torch/version.py" "$bundle/site/torch/"
+  cp "$libtorch"/torch/lib/{libtorch_cpu.so,libc10.so,libgomp*} "$bundle/site/torch/lib/"
   cp -r "$libtorch/nvidia" "$bundle/site/"
   find "$bundle/site" \( -name '*.a' -o -name include \) -prune -exec rm -rf {} +
 fi
