@@ -32,7 +32,7 @@ mkdir -p "$bundle"/{bin,libexec,lib/openmpi3,lib/pmix,share,tests/benchmarks/pee
 
 # What to run. Symbolic links in bin/ lead to the one wrapper.
 programs=("$build/launch/lextra" "$(readlink -f "$(command -v orterun)")" "$(readlink -f "$(command -v orted)")")
-for program in "$build"/launch/{lextra_cuda.so,*gpu_test} "$build"/tests/benchmarks/lextra_train_speed; do
+for program in "$build"/launch/{lextra_cuda.so,*gpu*_test} "$build"/tests/benchmarks/lextra_train_speed; do
   [[ -e $program ]] && programs+=("$program")
 done
 cp "${programs[@]}" "$bundle/libexec/"

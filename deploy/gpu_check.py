@@ -6,6 +6,7 @@ import argparse
 import array
 import glob
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -24,6 +25,8 @@ FP32_BAND = 2e-4
 BF16_BAND = 1e-2
 NLL_BAND = 2e-5  # nats a token, fp32
 ABORT_SECONDS = 15
+# The programs of GPU tests that are made for several ranks.
+TESTS_OF_RANKS = {"gpu_test", "gpu_layers_test"}
 
 CONFIG = """
 model { num_layers: 2 width: %(width)d num_heads: 4 training_length: 64 }
@@ -134,14 +137,6 @@ class Machine:
         with open(os.path.join(self.path(name), "metrics.jsonl")) as file:
             return [json.loads(line) for line in file]
 
-    def require(self, override):
-        """On a GPU every setting must exist; elsewhere a claim may have to wait for it."""
-        try:
-            self.run([self.lextra, "train", "--config=" + self.config, "--print_config",
-                      *self.corpus(), override])
-        except Failure as failure:
-            raise (Failure if self.on_gpu() else Skip)(f"{override}: {failure}") from failure
-
 
 def furthest(losses, reference, steps=None):
     """Largest relative distance of two runs; both must have every step."""
@@ -152,12 +147,15 @@ def furthest(losses, reference, steps=None):
 
 
 def kernels(machine):
-    programs = sorted(glob.glob(os.path.join(machine.programs, "*gpu_test")))
+    programs = sorted(glob.glob(os.path.join(machine.programs, "*gpu*_test")))
     counts = {"run": 0, "failed": 0, "skipped": 0}
-    for program in programs:
-        output = machine.path(os.path.basename(program) + ".json")
+    for program, ranks in itertools.product(programs, (1, 2, 4)):
+        name = os.path.basename(program)
+        if ranks > 1 and name not in TESTS_OF_RANKS:
+            continue
+        output = machine.path(f"{name}_{ranks}.json")
         try:
-            machine.run(machine.command(1, program, "--gtest_output=json:" + output))
+            machine.run(machine.command(ranks, program, "--gtest_output=json:" + output))
         except Failure:
             if not os.path.exists(output):
                 raise
@@ -181,7 +179,6 @@ def fp32_losses(machine):
 
 
 def bf16_losses(machine):
-    machine.require("model.precision=BF16")
     steps = "schedule.num_steps=200"
     bf16 = machine.train("bf16", "device", 1, steps, "model.precision=BF16")
     fp32 = machine.train("fp32_200", "device", 1, steps)
@@ -193,21 +190,15 @@ def bf16_losses(machine):
 
 def layouts(machine):
     worst, compared = 0.0, []
-    zero_stages = (0, 1)
-    try:
-        machine.require("parallel.zero_stage=1")
-    except Skip:
-        zero_stages = (None,)
     for data, tensor in ((2, 1), (1, 2), (4, 1), (2, 2), (1, 4)):
-        for stage in zero_stages:
+        for stage in (0, 1):
             name = f"layout_{data}x{tensor}_{stage}"
-            more = [] if stage is None else [f"parallel.zero_stage={stage}"]
             losses = machine.train(name, "device", data * tensor, f"parallel.data={data}",
-                                   f"parallel.tensor={tensor}", *more)
+                                   f"parallel.tensor={tensor}", f"parallel.zero_stage={stage}")
             worst = max(worst, furthest(losses, machine.reference()))
             compared.append(f"{data}x{tensor}")
     return worst, FP32_BAND, (f"{STEPS} losses at data x tensor {', '.join(dict.fromkeys(compared))}"
-                              f", ZeRO {zero_stages}, and one CPU rank")
+                              ", ZeRO stage 0 and 1, and one CPU rank")
 
 
 def write_tokens(path, rows, length):
@@ -268,7 +259,6 @@ def digests(machine, name):
 def exact_resume(machine):
     settings = []
     if machine.on_gpu():
-        machine.require("parallel.deterministic=true")
         settings = ["parallel.deterministic=true"]
     whole = machine.train("whole", "device", 1, *settings)
     machine.train("resumed", "device", 1, "--stop_at_step=10", *settings)
@@ -338,11 +328,16 @@ def killed_rank(machine):
 
 
 def no_host_syncs(machine):
-    machine.once("fp32", "device", 1)
-    counts = [line["host_syncs"] for line in machine.metrics("fp32") if "host_syncs" in line]
-    if not counts:
-        raise Skip("metrics.jsonl has no host_syncs")
-    return max(counts[1:]), 0, "waits of the host inside a step, after the first"
+    """The program refuses an operation that waits for the GPU inside a step."""
+    if not machine.on_gpu():
+        raise Skip("a CPU has nothing to wait for")
+    os.environ["LEXTRA_FORBID_HOST_SYNC"] = "1"
+    try:
+        for precision in ("FP32", "BF16"):
+            machine.train("no_sync_" + precision, "device", 1, "model.precision=" + precision)
+    finally:
+        del os.environ["LEXTRA_FORBID_HOST_SYNC"]
+    return 0, 0, "waits of the host inside a step, fp32 and bf16"
 
 
 CLAIMS = [kernels, fp32_losses, bf16_losses, layouts, halo_scoring, exact_resume, checkpoint_moves,

@@ -10,6 +10,7 @@
 #include "model/initialization.h"
 #include "model/norm.h"
 #include "model/position_encoding.h"
+#include "model/recomputation.h"
 #include "model/self_attention.h"
 
 namespace lextra {
@@ -37,6 +38,10 @@ const ModelConfig& Checked(const ModelConfig& model, int num_ranks) {
 struct ResidualStream {
   at::Tensor x_BTC;
   at::Tensor branch_BTC;  // undefined before the first layer
+
+  at::Tensor Sum() const {
+    return branch_BTC.defined() ? x_BTC + branch_BTC : x_BTC;
+  }
 };
 
 }  // namespace
@@ -48,12 +53,24 @@ class Transformer::Layer {
       : Layer(model, index, "layers." + std::to_string(index) + ".",
               tensor_axis, initialize) {}
 
-  ResidualStream operator()(const ResidualStream& in, Attention& attention) {
+  ResidualStream operator()(const ResidualStream& in, Attention& attention,
+                            Recomputation recomputation) {
+    if (recomputation == FULL) {
+      const auto layer = [this, &attention](const at::Tensor& x_BTC) {
+        return (*this)({.x_BTC = x_BTC, .branch_BTC = {}}, attention, OFF)
+            .Sum();
+      };
+      return {.x_BTC = Recomputed(layer, in.Sum()), .branch_BTC = {}};
+    }
     const auto [x_BTC, attention_in] = attention_norm_(in.x_BTC, in.branch_BTC);
     const at::Tensor attended_BTC = self_attention_(attention_in, attention);
     const auto [y_BTC, feed_forward_in] =
         feed_forward_norm_(x_BTC, attended_BTC);
-    return {y_BTC, feed_forward_(feed_forward_in)};
+    if (recomputation == OFF) return {y_BTC, feed_forward_(feed_forward_in)};
+    const auto inside = [this](const at::Tensor& x_BTC) {
+      return feed_forward_(x_BTC);
+    };
+    return {y_BTC, Recomputed(inside, feed_forward_in)};
   }
 
   void AppendParameters(std::vector<Parameter*>* all) {
@@ -122,10 +139,7 @@ at::Tensor Transformer::operator()(const at::Tensor& tokens_BT,
                                    const at::Tensor& positions_BT,
                                    std::vector<at::Tensor>* states) {
   const auto note = [&](const ResidualStream& stream) {
-    if (states == nullptr) return;
-    states->push_back(stream.branch_BTC.defined()
-                          ? stream.x_BTC + stream.branch_BTC
-                          : stream.x_BTC);
+    if (states != nullptr) states->push_back(stream.Sum());
   };
   at::Tensor x_BTC = parts_->embedding(tokens_BT);
   if (config_.embedding_scale() != 1) {
@@ -135,7 +149,7 @@ at::Tensor Transformer::operator()(const at::Tensor& tokens_BT,
   ResidualStream stream = {.x_BTC = x_BTC, .branch_BTC = {}};
   note(stream);
   for (const std::unique_ptr<Layer>& layer : parts_->layers) {
-    stream = (*layer)(stream, attention);
+    stream = (*layer)(stream, attention, recomputation_);
     note(stream);
   }
   return parts_->norm(stream.x_BTC, stream.branch_BTC).normalised;

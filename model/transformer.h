@@ -41,6 +41,11 @@ class Transformer {
 
   // Loss, NLL and logits of hidden states [N, C].
   VocabParallelCrossEntropy& cross_entropy();
+  // What the backward pass makes again; OFF to begin with. Attentions then live
+  // until it has run.
+  void set_recomputation(Recomputation recomputation) {
+    recomputation_ = recomputation;
+  }
 
   std::vector<Parameter*> parameters();
   // Key/value heads on this rank, and layers: what attentions and halos need.
@@ -53,6 +58,7 @@ class Transformer {
   struct Parts;
   ModelConfig config_;
   int64_t num_kv_heads_;
+  Recomputation recomputation_ = OFF;
   std::unique_ptr<Parts> parts_;
 };
 

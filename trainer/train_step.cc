@@ -48,7 +48,9 @@ TrainStep::TrainStep(const RunConfig& config, DeviceMesh& mesh,
       reducer_(parameters_, mesh.data(), config.parallel().overlap_gradients()),
       gatherer_(parameters_, mesh.data()),
       optimizer_(parameters_, config.optimizer()),
-      spikes_(config.optimizer().skip_z_score()) {}
+      spikes_(config.optimizer().skip_z_score()) {
+  model.set_recomputation(config.parallel().recompute());
+}
 
 double TrainStep::HashOf(const at::Tensor& tokens_BT1) const {
   const size_t sample_bytes = tokens_BT1.size(1) * tokens_BT1.element_size();

@@ -83,6 +83,24 @@ Step RunStep(Transformer& model) {
   return step;
 }
 
+TEST(Transformer, RecomputationChangesNoBitOfLossAndGradients) {
+  const auto mesh = MakeMesh({.tensor = Session().size()});
+  for (const ModelConfig& config : Configs()) {
+    Transformer plain(config, mesh->tensor());
+    const Step expected = RunStep(plain);
+    for (const Recomputation recomputation : {SELECTIVE, FULL}) {
+      Transformer model(config, mesh->tensor());
+      model.set_recomputation(recomputation);
+      const Step step = RunStep(model);
+      EXPECT_EQ(step.loss, expected.loss);
+      for (const auto& [name, gradient] : expected.gradients) {
+        EXPECT_TRUE(at::equal(step.gradients.at(name), gradient))
+            << name << " " << Recomputation_Name(recomputation);
+      }
+    }
+  }
+}
+
 // Tensor degree = all ranks against one rank: fp64 1e-11 of the largest entry,
 // fp32 2e-5.
 TEST(Transformer, LossAndEveryGradientAreThoseOfOneRank) {
