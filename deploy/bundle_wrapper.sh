@@ -38,7 +38,9 @@ if [[ ${1:-} == --torch=* ]]; then LEXTRA_TORCH=${1#*=}; shift; fi
 case $name in
   mpirun | orterun | orted) ;;
   *) find_torch
-    library_path=$LEXTRA_TORCH/torch/lib:$library_path ;;
+    # The CUDA module needs the runtime and NCCL of the same environment.
+    nvidia=$LEXTRA_TORCH/nvidia
+    library_path=$LEXTRA_TORCH/torch/lib:$nvidia/cu13/lib:$nvidia/nccl/lib:$library_path ;;
 esac
 export LD_LIBRARY_PATH=$library_path${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 exec -a "$0" "$bundle/libexec/$name" "$@"

@@ -54,7 +54,7 @@ TEST_F(BundleTest, IsSmallWithoutLibTorch) {
   EXPECT_LT(fs::file_size(Path("bundle.tar.gz")), kBoundBytes);
 }
 
-TEST_F(BundleTest, TwoRanksTrainWithTheBuildAndTheLibrariesHidden) {
+TEST_F(BundleTest, TwoRanksTrainAndScoreWithTheBuildAndTheLibrariesHidden) {
   if (RunProcess({"unshare", "-m", "mount", "--make-rprivate", "/"}, 10)
           .exit_code != 0) {
     GTEST_SKIP() << "this machine allows no mount namespace: unshare -m failed";
@@ -62,10 +62,16 @@ TEST_F(BundleTest, TwoRanksTrainWithTheBuildAndTheLibrariesHidden) {
   Arguments mpirun =
       Mpirun(2, {Program("lextra"), "--torch=" LEXTRA_LIBTORCH_DIR});
   mpirun[0] = Program("mpirun");
-  RunWell(Arguments{"unshare", "-m", "bash", "-c", kHidden,
-                    Variable("LEXTRA_BUILD_DIR")} +
-          mpirun + Train(Path("hidden"), {"schedule.num_steps=5"}));
+  const Arguments hidden =
+      Arguments{"unshare", "-m",    "bash",
+                "-c",      kHidden, Variable("LEXTRA_BUILD_DIR")} +
+      mpirun;
+  RunWell(hidden + Train(Path("hidden"), {"schedule.num_steps=5"}));
   EXPECT_EQ(LossesOf(Path("hidden")).size(), 5u);
+  RunWell(hidden + Arguments{"evaluate", "--checkpoint=" + Path("hidden"),
+                             "--results_dir=" + Path("scores"),
+                             "evaluation.masks=[BCA]", "parallel.data=2"});
+  EXPECT_TRUE(fs::exists(Path("scores/results.json")));
 }
 
 TEST_F(BundleTest, SaysWhichLibTorchItWants) {
