@@ -29,6 +29,12 @@ void* CurrentCudaStream(const at::Device& device) {
   return current(device.index());
 }
 
+int64_t PeakGpuBytes() {
+  static auto* const peak =
+      reinterpret_cast<int64_t (*)()>(CudaFunction("LextraPeakGpuBytes"));
+  return peak();
+}
+
 HostSyncsAreErrors::HostSyncsAreErrors(const at::Device& device) {
   if (!device.is_cuda()) return;
   static auto* const set = reinterpret_cast<void (*)(bool)>(

@@ -25,6 +25,9 @@ ElementType ElementTypeOf(at::ScalarType dtype);
 // Runs launchers on the current stream of the device of their tensors.
 void* CurrentCudaStream(const at::Device& device);
 
+// The most that LibTorch has taken of this rank's GPU at any time.
+int64_t PeakGpuBytes();
+
 template <typename Arguments>
 class CudaKernel {
  public:

@@ -1,5 +1,6 @@
 // What the module lextra_cuda.so does for cuda_backend.cc and cuda_kernel.cc.
 #include <ATen/ATen.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
@@ -70,6 +71,14 @@ extern "C" void* LextraCurrentCudaStream(int device_index) {
   return c10::cuda::getCurrentCUDAStream(
              static_cast<c10::DeviceIndex>(device_index))
       .stream();
+}
+
+extern "C" int64_t LextraPeakGpuBytes() {
+  const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(
+      c10::cuda::current_device());
+  constexpr auto kAll =
+      static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  return stats.reserved_bytes[kAll].peak;
 }
 
 extern "C" void LextraSetHostSyncsAreErrors(bool errors) {

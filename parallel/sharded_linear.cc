@@ -14,6 +14,10 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+void AddColumnSums(at::Tensor sums, const at::Tensor& rows) {
+  sums.add_(rows.sum(0, /*keepdim=*/false, sums.scalar_type()));
+}
+
 // y = x W^T + b on this rank alone. The weight's and bias's gradients go
 // straight into GradientOf(leaf). The input's is summed over the ranks of
 // `axis`, if there is one, while the weight's is computed.
@@ -56,11 +60,27 @@ class Linear : public torch::autograd::Function<Linear> {
       AddProduct(GradientOf(weight), dy.t(), x_NC);
     }
     if (bias.defined() && context->needs_input_grad(2)) {
-      const at::Tensor dbias = GradientOf(bias);
-      dbias.add_(dy.sum(0, /*keepdim=*/false, dbias.scalar_type()));
+      AddColumnSums(GradientOf(bias), dy);
     }
     sum_of_dx.Wait();
     return {dx, at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+// y + b, whose gradient for b is summed like those of Linear.
+class AddBias : public torch::autograd::Function<AddBias> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& y,
+                            const at::Tensor& bias) {
+    context->save_for_backward({bias});
+    return y + bias;
+  }
+
+  static variable_list backward(AutogradContext* context,
+                                variable_list gradients) {
+    const at::Tensor bias = context->get_saved_variables()[0];
+    AddColumnSums(GradientOf(bias), gradients[0].reshape({-1, bias.size(0)}));
+    return {gradients[0], at::Tensor()};
   }
 };
 
@@ -156,7 +176,7 @@ at::Tensor RowParallelLinear::operator()(const at::Tensor& x) {
   }
   const at::Tensor y = ReduceFromAxis(
       Linear::apply(x, weight_.leaf, std::nullopt, nullptr), tensor_axis_);
-  return bias_.leaf.defined() ? y + bias_.leaf : y;
+  return bias_.leaf.defined() ? AddBias::apply(y, bias_.leaf) : y;
 }
 
 std::vector<Parameter*> RowParallelLinear::parameters() {

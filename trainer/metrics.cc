@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/system_calls.h"
 #include "model/transformer.h"
+#include "parallel/cuda_kernel.h"
 
 namespace lextra {
 namespace {
@@ -119,12 +120,16 @@ void Metrics::Record(const Step& step) {
       config_.model().training_length() / seconds;
   const double flops =
       tokens_per_second * TrainingFlopsPerToken(config_.model());
+  const bool on_gpu = config_.parallel().device() == CUDA;
+  const double memory_gib =
+      on_gpu ? static_cast<double>(PeakGpuBytes()) / (1 << 30)
+             : PeakMemoryGib();
   LogInfo(
       "step %6d/%d | %8.2fM tok | loss %7.4f | norm %8.4f | lr %.2e | %8.2f ms "
       "| %7.0f tok/s | %7.1f GFLOP/s | mem %.2f GiB | eta %s",
       step.step, num_steps, step.tokens_seen * 1e-6, step.loss,
       step.gradient_norm, step.learning_rate, seconds * 1e3, tokens_per_second,
-      flops * 1e-9, PeakMemoryGib(),
+      flops * 1e-9, memory_gib,
       Duration(seconds * static_cast<double>(num_steps - step.step)));
   nlohmann::ordered_json line;
   line["step"] = step.step;
@@ -135,6 +140,7 @@ void Metrics::Record(const Step& step) {
   line["tok_s"] = tokens_per_second;
   line["flop_s"] = flops;
   line["mem_gib"] = PeakMemoryGib();
+  if (on_gpu) line["gpu_gib"] = memory_gib;
   line["step_s"] = seconds;
   line["skipped"] = step.skipped_steps;
   line["batch_hash"] = step.batch_hash;

@@ -325,17 +325,20 @@ absl::Status Trainer::LoadState(const std::string& step_folder,
   LEXTRA_ASSIGN_OR_RETURN(
       const RunConfig saved,
       ParseRunConfig(manifest.state().config(), step_folder));
-  // What may change, because the training's results don't depend on it.
-  const std::vector<std::string> differences =
-      DifferingFields(saved, config_,
-                      {"parallel.", "checkpoint.", "evaluation.", "logging.",
-                       "data.micro_batch", "data.train", "data.validation"});
+  // What may change, because the training's results don't depend on it; and the
+  // precision, because FP32 and BF16 save the same (FP64 saves another dtype,
+  // which loading refuses).
+  const std::vector<std::string> differences = DifferingFields(
+      saved, config_,
+      {"parallel.", "checkpoint.", "evaluation.", "logging.", "model.precision",
+       "data.micro_batch", "data.train", "data.validation"});
   if (!differences.empty()) {
     return CheckpointError(absl::StrCat(
         step_folder, ": its configuration differs in ",
         absl::StrJoin(differences, "; "),
-        ". Only parallel, checkpoint, evaluation, logging, data.micro_batch "
-        "and paths may change; choose another --run_dir for a new run"));
+        ". Only parallel, checkpoint, evaluation, logging, model.precision, "
+        "data.micro_batch and paths may change; choose another --run_dir for a "
+        "new run"));
   }
   LEXTRA_RETURN_IF_ERROR(CheckSameData(step_folder, manifest.state()));
   LEXTRA_RETURN_IF_ERROR(LoadTensors(step_folder, manifest, step_.State()));
