@@ -6,8 +6,11 @@ namespace {
 
 constexpr int kWarp = 32;
 constexpr int kWarpsPerBlock = kThreadsPerBlock / kWarp;
-// Up to here a warp takes a row alone.
-constexpr int64_t kShortColumns = 1024;
+// What a thread keeps of a row in registers.
+constexpr int kColumnsHeld = 32;
+// Up to here a warp takes a row alone, and up to there a block keeps it.
+constexpr int64_t kShortColumns = kWarp * kColumnsHeld;
+constexpr int64_t kHeldColumns = kThreadsPerBlock * kColumnsHeld;
 
 // The sum over the kThreads, a warp or the block, that share a row.
 template <int kThreads, typename Compute>
@@ -33,35 +36,67 @@ __device__ void SyncRow() {
   }
 }
 
-// A row of x and the thread's part in it.
-template <typename Element, int kThreads, int kPack>
+// A row of x and the thread's part in it, which is read once and kept in
+// registers where kHeld, and otherwise read by each sum.
+template <typename Element, int kThreads, int kPack, bool kHeld>
 struct RowOfX {
   using Compute = ComputeType<Element>;
+  using Packs = Values<Compute, kPack>;
+  static constexpr int kPacksHeld = kHeld ? kColumnsHeld / kPack : 1;
 
   const Element* x;
   int64_t columns;
   int lane;
+  Packs held[kPacksHeld];
+
+  // visit(i, column) for the thread's i-th pack.
+  template <typename Visit>
+  __device__ void ForEachPlace(Visit visit) const {
+    if constexpr (kHeld) {
+      // Registers have no index: held[i] is one where i is a constant.
+#pragma unroll
+      for (int i = 0; i < kPacksHeld; ++i) {
+        const int64_t c = (i * kThreads + lane) * kPack;
+        if (c < columns) visit(i, c);
+      }
+    } else {
+      int64_t c = lane * kPack;
+      for (int i = 0; c < columns; ++i, c += kThreads * kPack) visit(i, c);
+    }
+  }
 
   template <typename Visit>
   __device__ void ForEachPack(Visit visit) const {
-    for (int64_t c = lane * kPack; c < columns; c += kThreads * kPack) visit(c);
+    ForEachPlace([&](int i, int64_t c) {
+      if constexpr (kHeld) {
+        visit(c, held[i]);
+      } else {
+        visit(c, LoadPack<kPack>(x + c));
+      }
+    });
   }
 
-  // From here on x is x + branch. Each thread reads what it has written.
-  __device__ void Add(const Element* branch, Element* sum) {
-    ForEachPack([&](int64_t c) {
-      auto values = LoadPack<kPack>(x + c);
-      const auto added = LoadPack<kPack>(branch + c);
-      for (int i = 0; i < kPack; ++i) values[i] += added[i];
-      StorePack(values, sum + c);
+  // From here on x is x + branch, as rounded in `sum`, where there is a branch.
+  __device__ void Read(const Element* branch, Element* sum) {
+    if (!kHeld && branch == nullptr) return;
+    ForEachPlace([&](int i, int64_t c) {
+      Packs values = LoadPack<kPack>(x + c);
+      if (branch != nullptr) {
+        const Packs added = LoadPack<kPack>(branch + c);
+        for (int k = 0; k < kPack; ++k) {
+          values[k] =
+              static_cast<Compute>(static_cast<Element>(values[k] + added[k]));
+        }
+        StorePack(values, sum + c);
+      }
+      if constexpr (kHeld) held[i] = values;
     });
-    x = sum;
+    if (branch != nullptr) x = sum;
   }
 
   __device__ Compute Sum() const {
     Compute sum = 0;
-    ForEachPack([&](int64_t c) {
-      const auto values = LoadPack<kPack>(x + c);
+    ForEachPack([&](int64_t, const Packs& values) {
       for (int i = 0; i < kPack; ++i) sum += values[i];
     });
     return SumOverRow<kThreads>(sum);
@@ -69,8 +104,7 @@ struct RowOfX {
 
   __device__ Compute Squares(Compute mean) const {
     Compute squares = 0;
-    ForEachPack([&](int64_t c) {
-      const auto values = LoadPack<kPack>(x + c);
+    ForEachPack([&](int64_t, const Packs& values) {
       for (int i = 0; i < kPack; ++i) {
         squares += (values[i] - mean) * (values[i] - mean);
       }
@@ -80,14 +114,13 @@ struct RowOfX {
 
   __device__ void Normalise(Compute mean, Compute rstd, const Element* weight,
                             const Element* bias, Element* y) const {
-    ForEachPack([&](int64_t c) {
-      auto values = LoadPack<kPack>(x + c);
-      const auto w = LoadPack<kPack>(weight + c);
+    ForEachPack([&](int64_t c, Packs values) {
+      const Packs w = LoadPack<kPack>(weight + c);
       for (int i = 0; i < kPack; ++i) {
         values[i] = (values[i] - mean) * rstd * w[i];
       }
       if (bias != nullptr) {
-        const auto b = LoadPack<kPack>(bias + c);
+        const Packs b = LoadPack<kPack>(bias + c);
         for (int i = 0; i < kPack; ++i) values[i] += b[i];
       }
       StorePack(values, y + c);
@@ -95,7 +128,7 @@ struct RowOfX {
   }
 };
 
-template <typename Element, int kThreads, int kPack>
+template <typename Element, int kThreads, int kPack, bool kHeld>
 __global__ void NormaliseRowsKernel(NormaliseRowsCuda a) {
   using Compute = ComputeType<Element>;
   const int64_t n =
@@ -109,12 +142,11 @@ __global__ void NormaliseRowsKernel(NormaliseRowsCuda a) {
   Compute* const mean_of_row = static_cast<Compute*>(a.mean) + n;
   Compute* const rstd_of_row = static_cast<Compute*>(a.rstd) + n;
 
-  RowOfX<Element, kThreads, kPack> row = {
-      static_cast<const Element*>(a.x) + begin, a.columns, lane};
-  if (a.branch != nullptr) {
-    row.Add(static_cast<const Element*>(a.branch) + begin,
-            static_cast<Element*>(a.sum) + begin);
-  }
+  RowOfX<Element, kThreads, kPack, kHeld> row = {
+      static_cast<const Element*>(a.x) + begin, a.columns, lane, {}};
+  const Element* branch = static_cast<const Element*>(a.branch);
+  row.Read(branch == nullptr ? nullptr : branch + begin,
+           static_cast<Element*>(a.sum) + begin);
   Compute mean = 0;
   if (all ? a.centred : a.stage == NormStage::kMean) {
     mean = row.Sum() / width;
@@ -262,15 +294,18 @@ extern "C" const char* LextraNormaliseRows(
     using Element = decltype(element);
     const bool packs = ArePacks<Element>(a.columns, a.x, a.branch, a.sum,
                                          a.weight, a.bias, a.y);
-    return DispatchPacks(packs, [&](auto pack) {
+    return DispatchPacks<Element>(packs, [&](auto pack) {
       constexpr int kPack = decltype(pack)::value;
       if (a.columns <= kShortColumns) {
-        return LaunchKernel(NormaliseRowsKernel<Element, kWarp, kPack>,
+        return LaunchKernel(NormaliseRowsKernel<Element, kWarp, kPack, true>,
                             (a.rows + kWarpsPerBlock - 1) / kWarpsPerBlock,
                             kThreadsPerBlock, stream, a);
       }
-      return LaunchKernel(NormaliseRowsKernel<Element, kThreadsPerBlock, kPack>,
-                          a.rows, kThreadsPerBlock, stream, a);
+      return LaunchKernel(
+          a.columns <= kHeldColumns
+              ? NormaliseRowsKernel<Element, kThreadsPerBlock, kPack, true>
+              : NormaliseRowsKernel<Element, kThreadsPerBlock, kPack, false>,
+          a.rows, kThreadsPerBlock, stream, a);
     });
   });
 }
@@ -283,7 +318,7 @@ extern "C" const char* LextraNormaliseRowsGradient(
     using Element = decltype(element);
     const bool packs = ArePacks<Element>(a.columns, a.x, a.weight, a.dy,
                                          a.dx_from_residual, a.dx);
-    return DispatchPacks(packs, [&](auto pack) {
+    return DispatchPacks<Element>(packs, [&](auto pack) {
       return LaunchKernel(
           NormaliseRowsGradientKernel<Element, decltype(pack)::value>,
           (a.rows + kNormRowsPerBlock - 1) / kNormRowsPerBlock,

@@ -71,7 +71,7 @@ extern "C" const char* LextraSwiGlu(const lextra::SwiGluCuda& arguments,
   const SwiGluCuda& a = arguments;
   return DispatchElement(a.type, [&](auto element) {
     using Element = decltype(element);
-    return DispatchPacks(
+    return DispatchPacks<Element>(
         ArePacks<Element>(a.columns, a.packed, a.y), [&](auto pack) {
           constexpr int kPack = decltype(pack)::value;
           return LaunchKernel(SwiGluKernel<Element, kPack>, NumBlocks(a, kPack),
@@ -86,7 +86,7 @@ extern "C" const char* LextraSwiGluGradient(
   const SwiGluGradientCuda& a = arguments;
   return DispatchElement(a.type, [&](auto element) {
     using Element = decltype(element);
-    return DispatchPacks(
+    return DispatchPacks<Element>(
         ArePacks<Element>(a.columns, a.packed, a.dy, a.dpacked),
         [&](auto pack) {
           constexpr int kPack = decltype(pack)::value;

@@ -1,5 +1,5 @@
-// Several neighbouring elements of a row at once: 8 or 16 bytes a load instead
-// of one element.
+// Several neighbouring elements of a row at once: 16 bytes a load instead of
+// one element.
 #ifndef LEXTRA_PARALLEL_KERNELS_PACKED_COLUMNS_CUH_
 #define LEXTRA_PARALLEL_KERNELS_PACKED_COLUMNS_CUH_
 
@@ -9,7 +9,8 @@
 
 namespace lextra {
 
-constexpr int kPackSize = 4;
+template <typename Element>
+inline constexpr int kPackSize = 16 / sizeof(Element);
 
 template <typename Element, int kSize>
 struct alignas(sizeof(Element) * kSize) Pack {
@@ -46,16 +47,14 @@ __device__ void StorePack(const Values<Compute, kSize>& values, Element* to) {
 // there) are whole packs.
 template <typename Element, typename... Pointers>
 bool ArePacks(int64_t columns, const Pointers*... rows) {
-  return columns % kPackSize == 0 &&
-         ((reinterpret_cast<uintptr_t>(rows) % (kPackSize * sizeof(Element)) ==
-           0) &&
-          ...);
+  return columns % kPackSize<Element> == 0 &&
+         ((reinterpret_cast<uintptr_t>(rows) % 16 == 0) && ...);
 }
 
 // visit(std::integral_constant<int, elements at once>()).
-template <typename Visit>
+template <typename Element, typename Visit>
 const char* DispatchPacks(bool are_packs, Visit visit) {
-  return are_packs ? visit(std::integral_constant<int, kPackSize>())
+  return are_packs ? visit(std::integral_constant<int, kPackSize<Element>>())
                    : visit(std::integral_constant<int, 1>());
 }
 

@@ -101,13 +101,13 @@ __global__ void ScoreGradientKernel(ScoreGradientCuda a) {
 
 template <typename Score>
 bool AreScorePacks(const ScoreRows& rows) {
-  return rows.row_stride % kPackSize == 0 &&
+  return rows.row_stride % kPackSize<Score> == 0 &&
          ArePacks<Score>(rows.columns, rows.scores);
 }
 
 template <typename Score, typename Gradient>
 const char* LaunchScoreGradient(const ScoreGradientCuda& a, void* stream) {
-  return DispatchPacks(AreScorePacks<Score>(a.rows), [&](auto pack) {
+  return DispatchPacks<Score>(AreScorePacks<Score>(a.rows), [&](auto pack) {
     return LaunchKernel(
         ScoreGradientKernel<Score, Gradient, decltype(pack)::value>,
         a.rows.rows, kThreadsPerBlock, stream, a);
@@ -116,7 +116,7 @@ const char* LaunchScoreGradient(const ScoreGradientCuda& a, void* stream) {
 
 template <typename Score>
 const char* LaunchScoreStatistics(const ScoreStatisticsCuda& a, void* stream) {
-  return DispatchPacks(AreScorePacks<Score>(a.rows), [&](auto pack) {
+  return DispatchPacks<Score>(AreScorePacks<Score>(a.rows), [&](auto pack) {
     return LaunchKernel(ScoreStatisticsKernel<Score, decltype(pack)::value>,
                         a.rows.rows, kThreadsPerBlock, stream, a);
   });

@@ -4,6 +4,7 @@
 #define LEXTRA_TESTS_MODEL_KERNELS_KERNEL_DEVICE_H_
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/cat.h>
 #include <gtest/gtest.h>
 
 #include "parallel/cuda_kernel.h"
@@ -34,6 +35,13 @@ void Launch(const char* name, const Arguments& arguments) {
 }
 
 using lextra::ElementTypeOf;
+
+// The same numbers, one element behind a multiple of 16 bytes.
+inline at::Tensor OffAlignment(const at::Tensor& x) {
+  return at::cat({x.new_zeros({1}), x.flatten()})
+      .narrow(0, 1, x.numel())
+      .view(x.sizes());
+}
 
 // The dtype that kernels compute with.
 inline at::ScalarType ComputeTypeOf(at::ScalarType type) {

@@ -37,7 +37,7 @@ std::vector<Case> Cases() {
   for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {
     for (const bool centred : {true, false}) {
       for (const bool extras : {true, false}) {
-        for (const int64_t columns : {1, 3, 33, 257, 1000, 4097, 2052}) {
+        for (const int64_t columns : {1, 3, 33, 257, 1000, 4097, 2056, 8200}) {
           for (const int64_t rows : {0, 1, columns < 300 ? 19 : 3}) {
             cases.push_back({rows, columns, type, centred, centred && extras,
                              /*has_branch=*/extras});
@@ -172,6 +172,78 @@ TEST_F(NormaliseRowsOnGpu, BackwardEqualsFp64) {
                 (Fp64(dy) * xhat).sum(0), mean.scalar_type());
     ExpectClose(c, "dbias", dparameters.select(1, 1).sum(0), Fp64(dy).sum(0),
                 mean.scalar_type());
+  }
+}
+
+TEST_F(NormaliseRowsOnGpu, ForwardTakesEachPointerOffAlignment) {
+  for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {
+    const Case c = {3, 264, type, true, true, true};
+    at::Tensor expected;
+    for (int shifted = -1; shifted < 6; ++shifted) {
+      at::manual_seed(4);
+      // x, branch, sum, y, weight, bias
+      std::vector<at::Tensor> t;
+      for (int i = 0; i < 4; ++i) t.push_back(Random(c, {c.rows, c.columns}));
+      for (int i = 0; i < 2; ++i) t.push_back(Random(c, {c.columns}));
+      if (shifted >= 0) t[shifted] = testing::OffAlignment(t[shifted]);
+      const at::Tensor mean = Empty(c, {c.rows}).zero_();
+      const at::Tensor rstd = Empty(c, {c.rows});
+      testing::Launch(kNormaliseRowsCuda,
+                      NormaliseRowsCuda{.type = ElementTypeOf(type),
+                                        .stage = NormStage::kAll,
+                                        .x = t[0].const_data_ptr(),
+                                        .branch = t[1].const_data_ptr(),
+                                        .sum = t[2].mutable_data_ptr(),
+                                        .weight = t[4].const_data_ptr(),
+                                        .bias = t[5].const_data_ptr(),
+                                        .mean = mean.mutable_data_ptr(),
+                                        .rstd = rstd.mutable_data_ptr(),
+                                        .y = t[3].mutable_data_ptr(),
+                                        .rows = c.rows,
+                                        .columns = c.columns,
+                                        .width = c.columns,
+                                        .centred = true,
+                                        .epsilon = kEpsilon});
+      if (shifted < 0) expected = Fp64(t[3]);
+      ExpectClose(c, "y", t[3], expected, type);
+    }
+  }
+}
+
+TEST_F(NormaliseRowsOnGpu, BackwardTakesEachPointerOffAlignment) {
+  for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {
+    const Case c = {3, 264, type, true, true, true};
+    at::Tensor expected;
+    for (int shifted = -1; shifted < 5; ++shifted) {
+      at::manual_seed(5);
+      // x, dy, dx from the residual, dx, weight
+      std::vector<at::Tensor> t;
+      for (int i = 0; i < 4; ++i) t.push_back(Random(c, {c.rows, c.columns}));
+      t.push_back(Random(c, {c.columns}));
+      if (shifted >= 0) t[shifted] = testing::OffAlignment(t[shifted]);
+      const at::Tensor mean = Empty(c, {c.rows}).zero_();
+      const at::Tensor rstd = Empty(c, {c.rows}).fill_(0.5);
+      const at::Tensor dparameters = Empty(c, {1, 2, c.columns});
+      testing::Launch(kNormaliseRowsGradientCuda,
+                      NormaliseRowsGradientCuda{
+                          .type = ElementTypeOf(type),
+                          .stage = NormStage::kAll,
+                          .x = t[0].const_data_ptr(),
+                          .weight = t[4].const_data_ptr(),
+                          .mean = mean.const_data_ptr(),
+                          .rstd = rstd.const_data_ptr(),
+                          .dy = t[1].const_data_ptr(),
+                          .dx_from_residual = t[2].const_data_ptr(),
+                          .dx = t[3].mutable_data_ptr(),
+                          .sums = nullptr,
+                          .dparameters = dparameters.mutable_data_ptr(),
+                          .rows = c.rows,
+                          .columns = c.columns,
+                          .width = c.columns,
+                          .centred = true});
+      if (shifted < 0) expected = Fp64(t[3]);
+      ExpectClose(c, "dx", t[3], expected, type);
+    }
   }
 }
 

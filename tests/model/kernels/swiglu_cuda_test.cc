@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <vector>
+
 #include "tests/model/kernels/kernel_device.h"
 
 namespace lextra {
@@ -57,6 +59,41 @@ TEST_F(SwiGluOnGpu, ForwardAndBackwardEqualFp64) {
         EXPECT_TRUE(at::allclose(dpacked.to(at::kCPU).to(at::kDouble),
                                  exact.grad(), tolerance, tolerance));
       }
+    }
+  }
+}
+
+TEST_F(SwiGluOnGpu, TakesEachPointerOffAlignment) {
+  for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {
+    at::Tensor expected;
+    at::Tensor expected_gradient;
+    for (int shifted = -1; shifted < 4; ++shifted) {
+      at::manual_seed(2);
+      const int64_t columns = 16;
+      // packed, y, dy, dpacked
+      std::vector<at::Tensor> t;
+      for (const int64_t width : {2 * columns, columns, columns, 2 * columns}) {
+        t.push_back(at::randn({3, width}).to(type).to(KernelDevice()));
+      }
+      if (shifted >= 0) t[shifted] = testing::OffAlignment(t[shifted]);
+      testing::Launch(kSwiGluCuda, SwiGluCuda{.type = ElementTypeOf(type),
+                                              .packed = t[0].const_data_ptr(),
+                                              .y = t[1].mutable_data_ptr(),
+                                              .rows = 3,
+                                              .columns = columns});
+      testing::Launch(kSwiGluGradientCuda,
+                      SwiGluGradientCuda{.type = ElementTypeOf(type),
+                                         .packed = t[0].const_data_ptr(),
+                                         .dy = t[2].const_data_ptr(),
+                                         .dpacked = t[3].mutable_data_ptr(),
+                                         .rows = 3,
+                                         .columns = columns});
+      if (shifted < 0) {
+        expected = t[1];
+        expected_gradient = t[3];
+      }
+      EXPECT_TRUE(at::equal(t[1], expected)) << type << " " << shifted;
+      EXPECT_TRUE(at::equal(t[3], expected_gradient)) << type << " " << shifted;
     }
   }
 }
