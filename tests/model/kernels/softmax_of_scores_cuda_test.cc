@@ -127,6 +127,55 @@ TEST_F(SoftmaxOfScoresOnGpu, ScoresOfMinusInfinityAddNothing) {
   }
 }
 
+// Columns 1 .. 300 of 301, with the ids that they have there.
+TEST_F(SoftmaxOfScoresOnGpu, TakesScoresOffAlignment) {
+  at::manual_seed(3);
+  for (const Types& types : kTypes) {
+    const Chunk chunk(3, 301, types.scores);
+    chunk.device_targets.fill_(kFirstId + 7);
+    const at::Tensor scores = chunk.scores.narrow(1, 1, 300);
+    ScoreRows rows = chunk.Arguments();
+    rows.scores = scores.mutable_data_ptr();
+    rows.columns = 300;
+    rows.first_id = kFirstId + 1;
+    const at::Tensor results =
+        at::full({3, 3}, -7, types.scores).to(KernelDevice());
+    testing::Launch(kScoreStatisticsCuda,
+                    ScoreStatisticsCuda{.rows = rows,
+                                        .maximum = results[0].data_ptr(),
+                                        .sum = results[1].data_ptr(),
+                                        .target_score = results[2].data_ptr()});
+    const at::Tensor share = results[1].reciprocal();
+    const at::Tensor mine = results.cpu().to(at::kDouble);
+    testing::Launch(
+        kScoreGradientCuda,
+        ScoreGradientCuda{.rows = rows,
+                          .gradient_type = ElementTypeOf(types.gradients),
+                          .maximum = results[0].data_ptr(),
+                          .share = share.const_data_ptr(),
+                          .scale = 0.25});
+    const at::Tensor seen = chunk.expected.narrow(1, 1, 300);
+    EXPECT_TRUE(at::equal(mine[0], seen.amax(1)));
+    EXPECT_TRUE(at::equal(mine[2], seen.select(1, 6)));
+    const int64_t bytes = scores.element_size();
+    for (int64_t row = 0; row < 3; ++row) {
+      at::Tensor expected = at::softmax(seen[row], 0) * 0.25;
+      expected[6] -= 0.25;
+      // A row of gradients begins where its scores did.
+      const at::Tensor gradient =
+          chunk.memory[row]
+              .view(types.gradients)
+              .narrow(0, bytes / c10::elementSize(types.gradients), 300);
+      EXPECT_TRUE(at::allclose(gradient.to(at::kCPU).to(at::kDouble), expected,
+                               types.gradients == at::kBFloat16 ? 1.0 / 200
+                               : types.scores == at::kDouble    ? 1e-12
+                                                                : 1e-5,
+                               types.scores == at::kDouble ? 1e-13 : 1e-6))
+          << types.scores << " " << types.gradients;
+    }
+  }
+}
+
 TEST_F(SoftmaxOfScoresOnGpu, GradientInPlaceEqualsFp64) {
   at::manual_seed(2);
   for (const Types& types : kTypes) {
