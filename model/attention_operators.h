@@ -45,12 +45,12 @@ struct PartGradients {
   at::Tensor dv_BSKD;
 };
 PartGradients AttendBackwardWith(AttentionOperator which,
-                                      const at::Tensor& dout_BTHD,
-                                      const at::Tensor& q_BTHD,
-                                      const at::Tensor& k_BSKD,
-                                      const at::Tensor& v_BSKD,
-                                      const AttentionPart& merged, bool causal,
-                                      const at::Tensor& bias);
+                                 const at::Tensor& dout_BTHD,
+                                 const at::Tensor& q_BTHD,
+                                 const at::Tensor& k_BSKD,
+                                 const at::Tensor& v_BSKD,
+                                 const AttentionPart& merged, bool causal,
+                                 const at::Tensor& bias);
 
 }  // namespace lextra
 
