@@ -12,6 +12,7 @@
 #include "model/attention.h"
 #include "model/attention_part.h"
 #include "model/packed_heads.h"
+#include "parallel/mixed_precision.h"
 
 namespace lextra {
 namespace {
@@ -118,8 +119,10 @@ at::Tensor RingCausalAttention::operator()(int64_t,
       Chunks(rank, size, chunk_length),
       heads.q,
       {at::zeros(heads.q.sizes(), heads.q.options()),
-       at::full(heads.q.sizes().slice(0, 3),
-                -std::numeric_limits<double>::infinity(), heads.q.options())}};
+       at::full(
+           heads.q.sizes().slice(0, 3),
+           -std::numeric_limits<double>::infinity(),
+           heads.q.options().dtype(StatisticsType(heads.q.scalar_type())))}};
   at::Tensor kv = PackKeysAndValues(positions_, heads, chunk_length);
   at::Tensor next = at::empty_like(kv);
   for (int step = 0; step < size; ++step) {

@@ -146,5 +146,32 @@ TEST(RingCausalAttention, OfLongChunksEqualsOneRank) {
   EXPECT_TRUE(mesh->Finalize().ok());
 }
 
+// Root mean square error against fp64 at most twice that of one rank's
+// attention in bf16, whose statistics are fp32 and whose outputs are rounded
+// once.
+TEST(RingCausalAttention, InBf16IsAsGoodAsOneRank) {
+  const at::NoGradGuard no_gradients;
+  const auto mesh = SequenceMesh();
+  Communicator& axis = mesh->sequence();
+  constexpr int64_t kChunk = 1100;
+  const int64_t length = 2 * axis.size() * kChunk;
+  const at::Tensor qkv = Random({1, length, 3, 8}, 1).to(at::kBFloat16);
+  const auto positions =
+      MakePositionEncoding(HeadsConfig(1, 1, 8, XPOS, FP32), length / 2);
+  const auto exact_positions =
+      MakePositionEncoding(HeadsConfig(1, 1, 8, XPOS, FP64), length / 2);
+  CausalAttention exact(*exact_positions, 1);
+  const at::Tensor expected = exact(0, qkv.to(at::kDouble));
+  const auto error = [](const at::Tensor& a, const at::Tensor& b) {
+    return (a.to(at::kDouble) - b).square().mean().sqrt().item<double>();
+  };
+  CausalAttention whole(*positions, 1);
+  RingCausalAttention ring(*positions, 1, axis);
+  EXPECT_LE(error(ring(0, OwnChunks(qkv, kChunk, axis)),
+                  OwnChunks(expected, kChunk, axis)),
+            2 * error(whole(0, qkv.clone()), expected));
+  EXPECT_TRUE(mesh->Finalize().ok());
+}
+
 }  // namespace
 }  // namespace lextra
