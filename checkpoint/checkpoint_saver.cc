@@ -16,9 +16,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Of a background thread: about a tenth of a processor that a thread of the
+// Of a background thread: about a fifteenth of a processor that a thread of the
 // training wants as well, so steps hardly slow down, and a write still ends.
-constexpr int kBackgroundNice = 10;
+constexpr int kBackgroundNice = 12;
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();

@@ -9,6 +9,7 @@
 #include "launch/session_setup.h"
 #include "launch/stop_signals.h"
 #include "launch/version.h"
+#include "model/attention_operators.h"
 #include "parallel/agreement.h"
 #include "trainer/run_folder.h"
 #include "trainer/trainer.h"
@@ -89,6 +90,17 @@ absl::StatusOr<RunConfig> EffectiveConfig(const TrainOptions& options,
   return config;
 }
 
+// Which of LibTorch's operators does the attention of the training.
+void LogAttention(const ModelConfig& model) {
+  const at::ScalarType type = model.precision() == FP64   ? at::kDouble
+                              : model.precision() == BF16 ? at::kBFloat16
+                                                          : at::kFloat;
+  LogInfo("attention on the GPU: %s",
+          NameOf(ChooseOperator(type, model.head_size(),
+                                /*equal_lengths=*/true, /*causal=*/true,
+                                /*biased=*/false)));
+}
+
 // The start's own words in the run folder. Collective.
 absl::Status RecordStart(const std::string& run_folder, const RunConfig& config,
                          const std::vector<std::string>& arguments,
@@ -151,6 +163,7 @@ absl::Status RunTrain(MpiSession& mpi,
       mpi.size(), config.parallel().data(), config.parallel().tensor(),
       NumParameters(config.model()) * 1e-6,
       TrainingFlopsPerToken(config.model()) * 1e-6);
+  if (config.parallel().device() == CUDA) LogAttention(config.model());
 
   LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
                           Trainer::Create(config, options.run_dir, resume,

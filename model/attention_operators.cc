@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -230,9 +231,12 @@ AttentionOperator ChooseOperator(at::ScalarType type, int64_t head_size,
     return Takes(which, type, head_size, equal_lengths, causal, biased);
   };
   if (const char* wanted = std::getenv("LEXTRA_ATTENTION")) {
-    for (const AttentionOperator which : kAll) {
-      if (std::string(wanted) == NameOf(which) && takes(which)) return which;
-    }
+    const auto* const named = std::find_if(
+        std::begin(kAll), std::end(kAll),
+        [&](auto which) { return std::string(wanted) == NameOf(which); });
+    TORCH_CHECK(named != std::end(kAll), "LEXTRA_ATTENTION=", wanted,
+                ": must be flash, cudnn, efficient or products");
+    if (takes(*named)) return *named;
   }
   for (const AttentionOperator which :
        {AttentionOperator::kFlash, AttentionOperator::kEfficient}) {

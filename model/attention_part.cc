@@ -12,6 +12,7 @@
 #include "model/attention_operators.h"
 #include "model/kernels/attention_cpu.h"
 #include "model/kernels/head_vectors_of.h"
+#include "parallel/mixed_precision.h"
 
 namespace lextra {
 namespace {
@@ -32,7 +33,8 @@ AttentionShape ShapeOf(const at::Tensor& q, const at::Tensor& k,
   TORCH_CHECK(!bias.defined() ||
                   (bias.dim() == 3 && bias.size(0) == q.size(2) &&
                    bias.size(1) == q.size(1) && bias.size(2) == k.size(1) &&
-                   bias.stride(2) == 1 && bias.dtype() == q.dtype()),
+                   bias.stride(2) == 1 &&
+                   bias.scalar_type() == StatisticsType(q.scalar_type())),
               "bias ", bias.defined() ? bias.sizes() : at::IntArrayRef(),
               " of q ", q.sizes(), ", k ", k.sizes());
   return {.batch = q.size(0),
@@ -133,6 +135,14 @@ void AttendBackward(const at::Tensor& dout_BTHD, const at::Tensor& q_BTHD,
               k_BSKD.sizes(), " from ", dout_BTHD.sizes());
   TORCH_CHECK(shape.queries > 0, "gradients of attention without queries");
   if (q_BTHD.is_cuda()) {
+    // LibTorch's operators want at least one row.
+    if (q_BTHD.numel() == 0) {
+      if (!accumulate) {
+        dk_BSKD.zero_();
+        dv_BSKD.zero_();
+      }
+      return;
+    }
     const PartGradients gradients =
         AttendBackwardWith(OperatorFor(shape, q_BTHD, bias), dout_BTHD, q_BTHD,
                            k_BSKD, v_BSKD, merged, causal, bias);

@@ -174,6 +174,8 @@ TEST_F(AttentionOperators, AreChosenByWhatTheyTake) {
   setenv("LEXTRA_ATTENTION", "cudnn", 1);
   EXPECT_EQ(choice(at::kBFloat16, 64, true, false), AttentionOperator::kCudnn);
   EXPECT_EQ(choice(at::kFloat, 64, true, false), AttentionOperator::kEfficient);
+  setenv("LEXTRA_ATTENTION", "flahs", 1);
+  EXPECT_THROW(choice(at::kFloat, 64, true, false), c10::Error);
   unsetenv("LEXTRA_ATTENTION");
 }
 
