@@ -26,6 +26,7 @@
 #include "launch/evaluation_input.h"
 #include "launch/session_setup.h"
 #include "launch/version.h"
+#include "model/precision.h"
 #include "model/transformer.h"
 #include "parallel/agreement.h"
 #include "parallel/device_copy.h"
@@ -186,8 +187,7 @@ std::string ResultsFolder(const EvaluateOptions& options,
 absl::Status LoadWeights(const std::string& step_folder,
                          const Manifest& manifest, Precision saved_precision,
                          Communicator& tensor_axis, Transformer* model) {
-  const at::ScalarType saved =
-      saved_precision == FP64 ? at::kDouble : at::kFloat;
+  const at::ScalarType saved = MasterType(saved_precision);
   std::vector<ShardedTensor> shards;
   std::vector<std::pair<at::Tensor, at::Tensor>> conversions;
   for (Parameter* parameter : model->parameters()) {
@@ -204,9 +204,7 @@ absl::Status LoadWeights(const std::string& step_folder,
   }
   LEXTRA_RETURN_IF_ERROR(LoadTensors(step_folder, manifest, shards));
   for (const auto& [leaf, read] : conversions) leaf.copy_(read);
-  if (model->config().precision() == BF16) {
-    CastLeaves(model->parameters(), at::kBFloat16);
-  }
+  CastLeaves(model->parameters(), ComputeType(model->config().precision()));
   return absl::OkStatus();
 }
 

@@ -10,6 +10,7 @@
 #include "launch/stop_signals.h"
 #include "launch/version.h"
 #include "model/attention_operators.h"
+#include "model/precision.h"
 #include "parallel/agreement.h"
 #include "trainer/run_folder.h"
 #include "trainer/trainer.h"
@@ -92,13 +93,11 @@ absl::StatusOr<RunConfig> EffectiveConfig(const TrainOptions& options,
 
 // Which of LibTorch's operators does the attention of the training.
 void LogAttention(const ModelConfig& model) {
-  const at::ScalarType type = model.precision() == FP64   ? at::kDouble
-                              : model.precision() == BF16 ? at::kBFloat16
-                                                          : at::kFloat;
-  LogInfo("attention on the GPU: %s",
-          NameOf(ChooseOperator(type, model.head_size(),
-                                /*equal_lengths=*/true, /*causal=*/true,
-                                /*biased=*/false)));
+  LogInfo(
+      "attention on the GPU: %s",
+      NameOf(ChooseOperator(ComputeType(model.precision()), model.head_size(),
+                            /*equal_lengths=*/true, /*causal=*/true,
+                            /*biased=*/false)));
 }
 
 // The start's own words in the run folder. Collective.

@@ -9,6 +9,7 @@
 
 #include "absl/strings/match.h"
 #include "base/seeds.h"
+#include "model/precision.h"
 
 namespace lextra {
 namespace {
@@ -33,8 +34,7 @@ double StandardDeviation(const ModelConfig& model, const std::string& name) {
 Initializer MakeInitializer(const ModelConfig& model, at::Device device) {
   return [model, device](const std::string& name,
                          const std::vector<int64_t>& shape) -> at::Tensor {
-    const at::ScalarType dtype =
-        model.precision() == FP64 ? at::kDouble : at::kFloat;
+    const at::ScalarType dtype = MasterType(model.precision());
     const at::TensorOptions options = at::TensorOptions(dtype).device(device);
     if (absl::EndsWith(name, ".bias")) return at::zeros(shape, options);
     if (shape.size() == 1) return at::ones(shape, options);  // a norm's weight

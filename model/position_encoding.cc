@@ -12,6 +12,7 @@
 #include "model/kernels/head_vectors_of.h"
 #include "model/kernels/rotate_pairs.h"
 #include "model/kernels/rotate_pairs_cuda.h"
+#include "model/precision.h"
 #include "parallel/cuda_kernel.h"
 #include "parallel/device_copy.h"
 
@@ -199,9 +200,9 @@ std::unique_ptr<PositionEncoding> MakePositionEncoding(const ModelConfig& model,
           std::log((fraction + gamma) / (1 + gamma)) / model.xpos_scale_base();
     }
   }
-  return std::make_unique<RotaryEncoding>(
-      std::move(angles), std::move(log_factors), centre,
-      model.precision() == FP64 ? at::kDouble : at::kFloat);
+  return std::make_unique<RotaryEncoding>(std::move(angles),
+                                          std::move(log_factors), centre,
+                                          MasterType(model.precision()));
 }
 
 }  // namespace lextra

@@ -9,18 +9,14 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Incoming tensors may be shared or expanded: the sum gets its own memory.
-at::Tensor Sum(const at::Tensor& x, Communicator& axis) {
-  const at::Tensor sum = x.clone(at::MemoryFormat::Contiguous);
-  axis.AllReduce(sum, ReduceOp::kSum);
-  return sum;
-}
-
 class Reduce : public torch::autograd::Function<Reduce> {
  public:
   static at::Tensor forward(AutogradContext*, const at::Tensor& x,
                             Communicator* axis) {
-    return Sum(x, *axis);
+    // Others may hold x: the sum gets its own memory.
+    const at::Tensor sum = x.clone(at::MemoryFormat::Contiguous);
+    axis->AllReduce(sum, ReduceOp::kSum);
+    return sum;
   }
   static variable_list backward(AutogradContext*, variable_list gradients) {
     return {gradients[0], at::Tensor()};

@@ -13,8 +13,8 @@ std::vector<ShardedTensor> Parameter::Shards(const at::Tensor& like,
                                              int num_tensor) const {
   TORCH_CHECK(like.sizes() == leaf.sizes(), "shards of a tensor of shape ",
               like.sizes(), ", the parameter has ", leaf.sizes());
-  return SliceShards(like.detach().contiguous().view(-1), 0, prefix, data_rank,
-                     num_data, tensor_rank, num_tensor);
+  return SliceShards(like.detach().view(-1), 0, prefix, data_rank, num_data,
+                     tensor_rank, num_tensor);
 }
 
 std::vector<ShardedTensor> Parameter::SliceShards(

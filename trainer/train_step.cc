@@ -9,6 +9,7 @@
 #include <span>
 
 #include "base/crc32c.h"
+#include "model/precision.h"
 #include "parallel/cuda_kernel.h"
 #include "parallel/device_copy.h"
 #include "trainer/gradient_norm.h"
@@ -20,7 +21,7 @@ namespace {
 FlatParameters::Options OptionsFor(const RunConfig& config,
                                    const Communicator& data_axis) {
   FlatParameters::Options options;
-  if (config.model().precision() == BF16) options.compute_type = at::kBFloat16;
+  options.compute_type = ComputeType(config.model().precision());
   options.bucket_bytes = config.parallel().bucket_bytes();
   if (config.parallel().zero_stage() == 1) {
     options.owner = data_axis.rank();

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "parallel/mixed_precision.h"
 #include "tests/model/kernels/kernel_device.h"
 #include "tests/model/reference.h"
 #include "tests/testing/golden.h"
@@ -97,8 +98,7 @@ void ExpectMatchesDense(AttentionOperator which, at::ScalarType type,
           : at::Tensor());
   all.out_BTHD.backward(dout);
 
-  const at::ScalarType statistics =
-      type == at::kDouble ? at::kDouble : at::kFloat;
+  const at::ScalarType statistics = StatisticsType(type);
   const auto here = [&](const at::Tensor& x, at::ScalarType as) {
     return x.detach().to(KernelDevice(), as);
   };

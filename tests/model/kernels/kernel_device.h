@@ -43,11 +43,6 @@ inline at::Tensor OffAlignment(const at::Tensor& x) {
       .view(x.sizes());
 }
 
-// The dtype that kernels compute with.
-inline at::ScalarType ComputeTypeOf(at::ScalarType type) {
-  return type == at::kDouble ? at::kDouble : at::kFloat;
-}
-
 }  // namespace lextra::testing
 
 #endif  // LEXTRA_TESTS_MODEL_KERNELS_KERNEL_DEVICE_H_

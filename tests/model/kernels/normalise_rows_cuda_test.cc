@@ -4,12 +4,12 @@
 
 #include <vector>
 
+#include "parallel/mixed_precision.h"
 #include "tests/model/kernels/kernel_device.h"
 
 namespace lextra {
 namespace {
 
-using testing::ComputeTypeOf;
 using testing::ElementTypeOf;
 using testing::KernelDevice;
 
@@ -56,7 +56,7 @@ class NormaliseRowsOnGpu : public testing::KernelTest {
     return at::randn(shape, at::kDouble).to(c.type).to(KernelDevice());
   }
   static at::Tensor Empty(const Case& c, at::IntArrayRef shape) {
-    return at::full(shape, -7, ComputeTypeOf(c.type)).to(KernelDevice());
+    return at::full(shape, -7, StatisticsType(c.type)).to(KernelDevice());
   }
   static at::Tensor Fp64(const at::Tensor& x) {
     return x.to(at::kCPU).to(at::kDouble);

@@ -2,12 +2,12 @@
 
 #include <ATen/ATen.h>
 
+#include "parallel/mixed_precision.h"
 #include "tests/model/kernels/kernel_device.h"
 
 namespace lextra {
 namespace {
 
-using testing::ComputeTypeOf;
 using testing::KernelDevice;
 
 class RotatePairsOnGpu : public testing::KernelTest {};
@@ -40,9 +40,9 @@ TEST_F(RotatePairsOnGpu, InPlaceInAPackedTensorEqualsFp64) {
       const at::Tensor before = packed.to(at::kCPU, /*non_blocking=*/false,
                                           /*copy=*/true);
       const at::Tensor cos =
-          at::rand({5, 3}, ComputeTypeOf(type)).to(KernelDevice());
+          at::rand({5, 3}, StatisticsType(type)).to(KernelDevice());
       const at::Tensor sin =
-          at::rand({5, 3}, ComputeTypeOf(type)).to(KernelDevice());
+          at::rand({5, 3}, StatisticsType(type)).to(KernelDevice());
       const at::Tensor heads = packed.narrow(2, 2, 3);
       testing::Launch(kRotatePairsCuda,
                       RotatePairsCuda{.type = testing::ElementTypeOf(type),
