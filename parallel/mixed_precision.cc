@@ -2,33 +2,84 @@
 
 #include <ATen/ATen.h>
 
+#include "parallel/kernels/matrix_product.h"
+
 namespace lextra {
+
+namespace {
+
+template <typename Scalar>
+MatrixView<Scalar> ViewOf(const at::Tensor& matrix) {
+  return {matrix.const_data_ptr<Scalar>(), matrix.stride(0), matrix.stride(1)};
+}
+
+void ProductOnCpu(const at::Tensor& out, const at::Tensor& a,
+                  const at::Tensor& b, const at::Tensor& bias,
+                  bool accumulate) {
+  TORCH_CHECK(out.dim() == 2 && a.dim() == 2 && b.dim() == 2 &&
+                  out.size(0) == a.size(0) && a.size(1) == b.size(0) &&
+                  out.size(1) == b.size(1) &&
+                  (out.stride(1) == 1 || out.size(1) <= 1),
+              "product of ", a.sizes(), " and ", b.sizes(), " into ",
+              out.sizes(), " with strides ", out.strides());
+  TORCH_CHECK(
+      !bias.defined() || (bias.dim() == 1 && bias.size(0) == out.size(1) &&
+                          bias.is_contiguous()),
+      "product with ", out.size(1), " columns and a bias of shape ",
+      bias.sizes());
+  if (out.scalar_type() == at::kBFloat16) {
+    // For tests of mixed precision alone; BLAS sums in fp32.
+    at::Tensor result = out;
+    if (bias.defined()) {
+      at::addmm_out(result, bias, a, b);
+    } else {
+      at::addmm_out(result, out, a, b, accumulate ? 1 : 0);
+    }
+    return;
+  }
+  AT_DISPATCH_FLOATING_TYPES(out.scalar_type(), "product", [&] {
+    MultiplyOnCpu<scalar_t>(
+        ViewOf<scalar_t>(a), ViewOf<scalar_t>(b), out.size(0), out.size(1),
+        a.size(1),
+        {.data = out.mutable_data_ptr<scalar_t>(),
+         .row_step = out.stride(0),
+         .bias = bias.defined() ? bias.const_data_ptr<scalar_t>() : nullptr,
+         .accumulate = accumulate});
+  });
+}
+
+}  // namespace
 
 at::ScalarType StatisticsType(at::ScalarType dtype) {
   return dtype == at::kDouble ? at::kDouble : at::kFloat;
 }
 
-void SetProduct(const at::Tensor& out, const at::Tensor& a,
-                const at::Tensor& b) {
+void SetProduct(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
+                const at::Tensor& bias) {
+  const at::ScalarType type = out.scalar_type();
   at::Tensor result = out;
-  if (a.scalar_type() == out.scalar_type()) {
+  if (out.is_cpu()) {
+    ProductOnCpu(out, a.to(type), b.to(type),
+                 bias.defined() ? bias.to(type) : bias, /*accumulate=*/false);
+  } else if (bias.defined()) {
+    at::addmm_out(result, bias, a, b);
+  } else if (a.scalar_type() == type) {
     at::mm_out(result, a, b);
-  } else if (a.is_cuda()) {
-    at::mm_out(result, a, b, out.scalar_type());
   } else {
-    at::mm_out(result, a.to(out.scalar_type()), b.to(out.scalar_type()));
+    at::mm_out(result, a, b, type);
   }
 }
 
 void AddProduct(const at::Tensor& out, const at::Tensor& a,
                 const at::Tensor& b) {
+  const at::ScalarType type = out.scalar_type();
   at::Tensor result = out;
-  if (a.scalar_type() == out.scalar_type()) {
+  if (out.is_cpu()) {
+    ProductOnCpu(out, a.to(type), b.to(type), /*bias=*/{}, /*accumulate=*/true);
+  } else if (a.scalar_type() == type) {
     result.addmm_(a, b);
-  } else if (a.is_cuda()) {
-    at::addmm_out(result, out, a, b, out.scalar_type(), 1, 1);
   } else {
-    result.addmm_(a.to(out.scalar_type()), b.to(out.scalar_type()));
+    at::addmm_out(result, out, a, b, type, 1, 1);
   }
 }
 

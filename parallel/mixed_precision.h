@@ -1,4 +1,4 @@
-// bfloat16 operands with sums in fp32.
+// Matrix products of tensors, and bfloat16 operands with sums in fp32.
 #ifndef LEXTRA_PARALLEL_MIXED_PRECISION_H_
 #define LEXTRA_PARALLEL_MIXED_PRECISION_H_
 
@@ -10,10 +10,12 @@ namespace lextra {
 // fp64, otherwise fp32.
 at::ScalarType StatisticsType(at::ScalarType dtype);
 
-// out <- a b (adds: out + a b), where out has the dtype of a and b or of their
-// statistics: the product is then not rounded to bfloat16.
-void SetProduct(const at::Tensor& out, const at::Tensor& a,
-                const at::Tensor& b);
+// out [N, M] <- a [N, K] b [K, M] (adds: out + a b), where out has the dtype of
+// a and b or of their statistics: the product is then not rounded to bfloat16.
+// `bias` [M] is added to each row. On CPUs by our own kernels; any strides, but
+// rows of out are contiguous.
+void SetProduct(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
+                const at::Tensor& bias = {});
 void AddProduct(const at::Tensor& out, const at::Tensor& a,
                 const at::Tensor& b);
 

@@ -29,8 +29,8 @@ class Linear : public torch::autograd::Function<Linear> {
                             Communicator* axis) {
     const at::Tensor bias = optional_bias.value_or(at::Tensor());
     const at::Tensor x_NC = x.reshape({-1, weight.size(1)});
-    const at::Tensor y = bias.defined() ? at::addmm(bias, x_NC, weight.t())
-                                        : at::mm(x_NC, weight.t());
+    const at::Tensor y = at::empty({x_NC.size(0), weight.size(0)}, x.options());
+    SetProduct(y, x_NC, weight.t(), bias);
     context->save_for_backward({x_NC, weight, bias});
     // Autograd's notebook takes numbers; the axis outlives every graph.
     context->saved_data["axis"] = reinterpret_cast<int64_t>(axis);
@@ -53,7 +53,8 @@ class Linear : public torch::autograd::Function<Linear> {
     if (context->needs_input_grad(0)) {
       std::vector<int64_t> shape = gradients[0].sizes().vec();
       shape.back() = weight.size(1);
-      dx = at::mm(dy, weight).view(shape);
+      dx = at::empty(shape, dy.options());
+      SetProduct(dx.view({-1, weight.size(1)}), dy, weight);
       if (axis != nullptr) sum_of_dx = axis->AllReduceAsync(dx, ReduceOp::kSum);
     }
     if (context->needs_input_grad(1)) {

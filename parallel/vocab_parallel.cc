@@ -161,7 +161,7 @@ at::Tensor VocabParallelCrossEntropy::Loss(const at::Tensor& x_NC,
           const at::Tensor dscores_nv = softmax.ScoreGradient(scale);
           at::Tensor dx_nC = dx_NC.narrow(0, begin, x_nC.size(0));
           if (rows_vC.scalar_type() == dx_nC.scalar_type()) {
-            at::mm_out(dx_nC, dscores_nv, rows_vC);
+            SetProduct(dx_nC, dscores_nv, rows_vC);
           } else {
             dx_nC.copy_(at::mm(dscores_nv, rows_vC));
           }

@@ -5,23 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "model/kernels/exponential.h"
 #include "model/kernels/vector_clones.h"
-
-// BLAS of LibTorch (column-major). Inside at::parallel_for it runs on the
-// calling thread.
-extern "C" {
-void sgemm_(const char* transa, const char* transb, const int* m, const int* n,
-            const int* k, const float* alpha, const float* a, const int* lda,
-            const float* b, const int* ldb, const float* beta, float* c,
-            const int* ldc);
-void dgemm_(const char* transa, const char* transb, const int* m, const int* n,
-            const int* k, const double* alpha, const double* a, const int* lda,
-            const double* b, const int* ldb, const double* beta, double* c,
-            const int* ldc);
-}
+#include "parallel/kernels/matrix_product.h"
 
 namespace lextra {
 namespace {
@@ -31,58 +20,21 @@ constexpr int64_t kQueryRows = 64;
 // would fall into the same cache sets.
 constexpr int64_t kPitchPadding = 16;
 
-// A row-major matrix inside a larger one.
+// The vectors of one (batch, head) from a place on, as rows of a matrix.
 template <typename Scalar>
-struct Matrix {
-  Scalar* data;
-  int64_t pitch;
-};
-
-template <typename Scalar>
-Matrix<Scalar> RowsOf(const HeadVectors<Scalar>& vectors, int64_t batch,
-                      int64_t place, int64_t head) {
-  return {vectors.At(batch, place, head), vectors.place_stride};
+MatrixView<std::remove_const_t<Scalar>> RowsOf(
+    const HeadVectors<Scalar>& vectors, int64_t batch, int64_t place,
+    int64_t head) {
+  return {vectors.At(batch, place, head), vectors.place_stride, 1};
 }
 
-void Gemm(char transa, char transb, int m, int n, int k, float alpha,
-          const float* a, int lda, const float* b, int ldb, float beta,
-          float* c, int ldc) {
-  sgemm_(&transa, &transb, &m, &n, &k, &alpha, a, &lda, b, &ldb, &beta, c,
-         &ldc);
-}
-
-void Gemm(char transa, char transb, int m, int n, int k, double alpha,
-          const double* a, int lda, const double* b, int ldb, double beta,
-          double* c, int ldc) {
-  dgemm_(&transa, &transb, &m, &n, &k, &alpha, a, &lda, b, &ldb, &beta, c,
-         &ldc);
-}
-
-// The three products of attention, row-major; sizes are rows x columns of c.
-// c = alpha a b^T, a [rows, inner], b [columns, inner].
 template <typename Scalar>
-void TimesTransposed(Matrix<const Scalar> a, Matrix<const Scalar> b,
-                     Matrix<Scalar> c, int64_t rows, int64_t columns,
-                     int64_t inner, double alpha) {
-  Gemm('T', 'N', columns, rows, inner, Scalar(alpha), b.data, b.pitch, a.data,
-       a.pitch, Scalar(0), c.data, c.pitch);
-}
-
-// c = a b + beta c, a [rows, inner], b [inner, columns].
-template <typename Scalar>
-void Times(Matrix<const Scalar> a, Matrix<const Scalar> b, Matrix<Scalar> c,
-           int64_t rows, int64_t columns, int64_t inner, bool accumulate) {
-  Gemm('N', 'N', columns, rows, inner, Scalar(1), b.data, b.pitch, a.data,
-       a.pitch, Scalar(accumulate), c.data, c.pitch);
-}
-
-// c = a^T b + beta c, a [inner, rows], b [inner, columns].
-template <typename Scalar>
-void TransposedTimes(Matrix<const Scalar> a, Matrix<const Scalar> b,
-                     Matrix<Scalar> c, int64_t rows, int64_t columns,
-                     int64_t inner, bool accumulate) {
-  Gemm('N', 'T', columns, rows, inner, Scalar(1), b.data, b.pitch, a.data,
-       a.pitch, Scalar(accumulate), c.data, c.pitch);
+ProductResult<Scalar> Into(const HeadVectors<Scalar>& vectors, int64_t batch,
+                           int64_t place, int64_t head,
+                           bool accumulate = false) {
+  return {.data = vectors.At(batch, place, head),
+          .row_step = vectors.place_stride,
+          .accumulate = accumulate};
 }
 
 // The row of scores of one query: `seen` of `keys` numbers count.
@@ -141,7 +93,8 @@ LEXTRA_VECTOR_CLONES void Add(Scalar* x, const Scalar* more, int64_t size) {
   for (int64_t i = 0; i < size; ++i) x[i] += more[i];
 }
 
-// One thread's work on (batch, head) after (batch, head), with its buffers.
+// One thread's work on (batch, head) after (batch, head), with its buffers. The
+// scale is part of the packed keys.
 template <typename Scalar>
 class HeadAttention {
  public:
@@ -154,6 +107,9 @@ class HeadAttention {
         scores_(kQueryRows * pitch_) {}
 
   void Forward(const AttentionResult<Scalar>& result, int64_t b, int64_t h) {
+    PackKeys(b, h / group_);
+    values_.Pack(RowsOf(operands_.v, b, 0, h / group_), shape_.keys,
+                 shape_.head_size);
     for (int64_t t = 0; t < shape_.queries; t += kQueryRows) {
       const int64_t rows = std::min(kQueryRows, shape_.queries - t);
       const int64_t keys = KeysSeen(t + rows - 1);
@@ -165,9 +121,8 @@ class HeadAttention {
             Exponentials(&scores_[r * pitch_], KeysSeen(t + r), keys, &max);
         *result.lse.At(b, t + r, h) = max + std::log(sums[r]);
       }
-      Times<Scalar>(Probabilities(), RowsOf(operands_.v, b, 0, h / group_),
-                    RowsOf(result.out, b, t, h), rows, shape_.head_size, keys,
-                    false);
+      values_.Multiply(Rows(scores_), rows, shape_.head_size, keys,
+                       Into(result.out, b, t, h));
       for (int64_t r = 0; r < rows; ++r) {
         Scale(result.out.At(b, t + r, h), 1 / sums[r], shape_.head_size);
       }
@@ -180,7 +135,11 @@ class HeadAttention {
                 HeadVectors<const Scalar> dout,
                 const AttentionGradients<Scalar>& gradients, int64_t b,
                 int64_t kv, bool accumulate) {
-    dprobs_.resize(scores_.size());
+    dscores_.resize(scores_.size());
+    PackKeys(b, kv);
+    keys_.Pack(RowsOf(operands_.k, b, 0, kv), shape_.keys, shape_.head_size);
+    values_.Pack(RowsOf(operands_.v, b, 0, kv).Transposed(), shape_.head_size,
+                 shape_.keys);
     const int64_t last = (shape_.queries - 1) / kQueryRows * kQueryRows;
     bool add_keys = accumulate;
     for (int64_t h = kv * group_; h < (kv + 1) * group_; ++h) {
@@ -189,14 +148,14 @@ class HeadAttention {
         const int64_t keys = KeysSeen(t + rows - 1);
         const int64_t d = shape_.head_size;
         ProbabilitiesAndScoreGradients(merged, dout, b, h, t, rows, keys);
-        Times<Scalar>(Gradients(), RowsOf(operands_.k, b, 0, kv),
-                      RowsOf(gradients.dq, b, t, h), rows, d, keys, accumulate);
-        TransposedTimes<Scalar>(Gradients(), RowsOf(operands_.q, b, t, h),
-                                RowsOf(gradients.dk, b, 0, kv), keys, d, rows,
-                                add_keys);
-        TransposedTimes<Scalar>(Probabilities(), RowsOf(dout, b, t, h),
-                                RowsOf(gradients.dv, b, 0, kv), keys, d, rows,
-                                add_keys);
+        keys_.Multiply(Rows(dscores_), rows, d, keys,
+                       Into(gradients.dq, b, t, h, accumulate));
+        queries_.Take(RowsOf(operands_.q, b, t, h), rows, d);
+        queries_.Multiply(Rows(dscores_).Transposed(), keys, d, rows,
+                          Into(gradients.dk, b, 0, kv, add_keys));
+        dout_.Take(RowsOf(dout, b, t, h), rows, d);
+        dout_.Multiply(Rows(scores_).Transposed(), keys, d, rows,
+                       Into(gradients.dv, b, 0, kv, add_keys));
         add_keys = true;
       }
     }
@@ -207,15 +166,19 @@ class HeadAttention {
     return shape_.causal ? std::min(query + 1, shape_.keys) : shape_.keys;
   }
 
-  Matrix<const Scalar> Probabilities() const {
-    return {scores_.data(), pitch_};
+  MatrixView<Scalar> Rows(const std::vector<Scalar>& scores) const {
+    return {scores.data(), pitch_, 1};
   }
-  Matrix<const Scalar> Gradients() const { return {dprobs_.data(), pitch_}; }
+
+  void PackKeys(int64_t b, int64_t kv) {
+    scaled_keys_.Pack(RowsOf(operands_.k, b, 0, kv).Transposed(),
+                      shape_.head_size, shape_.keys, Scalar(shape_.scale));
+  }
 
   void Scores(int64_t b, int64_t h, int64_t t, int64_t rows, int64_t keys) {
-    TimesTransposed<Scalar>(
-        RowsOf(operands_.q, b, t, h), RowsOf(operands_.k, b, 0, h / group_),
-        {scores_.data(), pitch_}, rows, keys, shape_.head_size, shape_.scale);
+    scaled_keys_.Multiply(RowsOf(operands_.q, b, t, h), rows, keys,
+                          shape_.head_size,
+                          {.data = scores_.data(), .row_step = pitch_});
     if (operands_.bias == nullptr) return;
     for (int64_t r = 0; r < rows; ++r) {
       Add(&scores_[r * pitch_],
@@ -230,13 +193,12 @@ class HeadAttention {
       const HeadVectors<const Scalar>& dout, int64_t b, int64_t h, int64_t t,
       int64_t rows, int64_t keys) {
     Scores(b, h, t, rows, keys);
-    TimesTransposed<Scalar>(
-        RowsOf(dout, b, t, h), RowsOf(operands_.v, b, 0, h / group_),
-        {dprobs_.data(), pitch_}, rows, keys, shape_.head_size, 1);
+    values_.Multiply(RowsOf(dout, b, t, h), rows, keys, shape_.head_size,
+                     {.data = dscores_.data(), .row_step = pitch_});
     for (int64_t r = 0; r < rows; ++r) {
       const Scalar delta = Dot(dout.At(b, t + r, h), merged.out.At(b, t + r, h),
                                shape_.head_size);
-      ScoreGradients(&scores_[r * pitch_], &dprobs_[r * pitch_],
+      ScoreGradients(&scores_[r * pitch_], &dscores_[r * pitch_],
                      KeysSeen(t + r), keys, *merged.lse.At(b, t + r, h), delta,
                      Scalar(shape_.scale));
     }
@@ -246,8 +208,13 @@ class HeadAttention {
   const AttentionOperands<Scalar>& operands_;
   int64_t group_;
   int64_t pitch_;
-  std::vector<Scalar> scores_;
-  std::vector<Scalar> dprobs_;
+  std::vector<Scalar> scores_;   // then probabilities
+  std::vector<Scalar> dscores_;  // first the probabilities' gradients
+  RightOperand<Scalar> scaled_keys_;
+  RightOperand<Scalar> values_;
+  RightOperand<Scalar> keys_;
+  RightOperand<Scalar> queries_;
+  RightOperand<Scalar> dout_;
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Exact softmax attention of one rectangle of scores on CPUs, 64 queries at a
-// time, with matrix products by BLAS. Reads and writes packed tensors in place.
+// time, with matrix products of our own (parallel/kernels/matrix_product.h).
+// Reads and writes packed tensors in place.
 //
 //   S = scale Q K^T + bias,  lse = log sum e^S,  out = e^(S - lse) V.
 //
