@@ -4,6 +4,7 @@
 
 #include "base/failure.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "parallel/mpi_check.h"
 #include "parallel/mpi_communicator.h"
 
@@ -23,6 +24,7 @@ std::string HostName() {
 
 absl::StatusOr<std::unique_ptr<MpiSession>> MpiSession::Start(int* argc,
                                                               char*** argv) {
+  KeepFreedMemory();
   int provided = MPI_THREAD_SINGLE;
   if (MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &provided) !=
       MPI_SUCCESS) {
