@@ -73,6 +73,7 @@ function(project_test name)
     foreach(ranks ${ARG_RANKS})
       add_test(NAME ${name}_np${ranks} COMMAND ${MPIEXEC_EXECUTABLE} -np ${ranks}
         --oversubscribe --bind-to none --mca btl self,vader
+        --mca mpi_yield_when_idle 1
         --mca oob_tcp_if_include lo --mca btl_vader_single_copy_mechanism none
         $<TARGET_FILE:${name}>)
       set_tests_properties(${name}_np${ranks} PROPERTIES LABELS "mpi;${ARG_LABELS}"

@@ -3,7 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/gelu.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/silu_backward.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -105,8 +104,7 @@ FeedForward::FeedForward(const ModelConfig& model, const std::string& name,
 }
 
 at::Tensor FeedForward::operator()(const at::Tensor& x) {
-  at::Tensor y = in_(x);
-  y = activation_ == SWIGLU ? SwiGlu::apply(y) : at::gelu(y, "none");
+  at::Tensor y = activation_ == SWIGLU ? SwiGlu::apply(in_(x)) : in_.Gelu(x);
   if (norm_) y = (*norm_)(y);
   return fc2_(y);
 }

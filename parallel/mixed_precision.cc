@@ -2,8 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include "parallel/kernels/matrix_product.h"
-
 namespace lextra {
 
 namespace {
@@ -14,8 +12,8 @@ MatrixView<Scalar> ViewOf(const at::Tensor& matrix) {
 }
 
 void ProductOnCpu(const at::Tensor& out, const at::Tensor& a,
-                  const at::Tensor& b, const at::Tensor& bias,
-                  bool accumulate) {
+                  const at::Tensor& b, const at::Tensor& bias, bool accumulate,
+                  const FinishRows& finish_rows) {
   TORCH_CHECK(out.dim() == 2 && a.dim() == 2 && b.dim() == 2 &&
                   out.size(0) == a.size(0) && a.size(1) == b.size(0) &&
                   out.size(1) == b.size(1) &&
@@ -35,6 +33,7 @@ void ProductOnCpu(const at::Tensor& out, const at::Tensor& a,
     } else {
       at::addmm_out(result, out, a, b, accumulate ? 1 : 0);
     }
+    if (finish_rows) finish_rows(0, out.size(0));
     return;
   }
   AT_DISPATCH_FLOATING_TYPES(out.scalar_type(), "product", [&] {
@@ -44,7 +43,8 @@ void ProductOnCpu(const at::Tensor& out, const at::Tensor& a,
         {.data = out.mutable_data_ptr<scalar_t>(),
          .row_step = out.stride(0),
          .bias = bias.defined() ? bias.const_data_ptr<scalar_t>() : nullptr,
-         .accumulate = accumulate});
+         .accumulate = accumulate},
+        finish_rows);
   });
 }
 
@@ -55,19 +55,23 @@ at::ScalarType StatisticsType(at::ScalarType dtype) {
 }
 
 void SetProduct(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
-                const at::Tensor& bias) {
+                const at::Tensor& bias, const FinishRows& finish_rows) {
   const at::ScalarType type = out.scalar_type();
   at::Tensor result = out;
   if (out.is_cpu()) {
     ProductOnCpu(out, a.to(type), b.to(type),
-                 bias.defined() ? bias.to(type) : bias, /*accumulate=*/false);
-  } else if (bias.defined()) {
+                 bias.defined() ? bias.to(type) : bias, /*accumulate=*/false,
+                 finish_rows);
+    return;
+  }
+  if (bias.defined()) {
     at::addmm_out(result, bias, a, b);
   } else if (a.scalar_type() == type) {
     at::mm_out(result, a, b);
   } else {
     at::mm_out(result, a, b, type);
   }
+  if (finish_rows) finish_rows(0, out.size(0));
 }
 
 void AddProduct(const at::Tensor& out, const at::Tensor& a,
@@ -75,12 +79,17 @@ void AddProduct(const at::Tensor& out, const at::Tensor& a,
   const at::ScalarType type = out.scalar_type();
   at::Tensor result = out;
   if (out.is_cpu()) {
-    ProductOnCpu(out, a.to(type), b.to(type), /*bias=*/{}, /*accumulate=*/true);
+    ProductOnCpu(out, a.to(type), b.to(type), /*bias=*/{}, /*accumulate=*/true,
+                 /*finish_rows=*/nullptr);
   } else if (a.scalar_type() == type) {
     result.addmm_(a, b);
   } else {
     at::addmm_out(result, out, a, b, type, 1, 1);
   }
+}
+
+void AddColumnSums(const at::Tensor& sums, const at::Tensor& rows) {
+  sums.add_(rows.sum(0, /*keepdim=*/false, sums.scalar_type()));
 }
 
 }  // namespace lextra

@@ -4,6 +4,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "parallel/kernels/matrix_product.h"
+
 namespace lextra {
 
 // The dtype of sums, statistics and losses for tensors of `dtype`: fp64 for
@@ -12,12 +14,17 @@ at::ScalarType StatisticsType(at::ScalarType dtype);
 
 // out [N, M] <- a [N, K] b [K, M] (adds: out + a b), where out has the dtype of
 // a and b or of their statistics: the product is then not rounded to bfloat16.
-// `bias` [M] is added to each row. On CPUs by our own kernels; any strides, but
+// `bias` [M] is added to each row; finish_rows is called for all rows, on CPUs
+// in blocks that are in the cache. On CPUs by our own kernels; any strides, but
 // rows of out are contiguous.
 void SetProduct(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
-                const at::Tensor& bias = {});
+                const at::Tensor& bias = {},
+                const FinishRows& finish_rows = nullptr);
 void AddProduct(const at::Tensor& out, const at::Tensor& a,
                 const at::Tensor& b);
+
+// sums [M] += the columns' sums of rows [N, M], in the dtype of sums.
+void AddColumnSums(const at::Tensor& sums, const at::Tensor& rows);
 
 }  // namespace lextra
 

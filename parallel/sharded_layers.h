@@ -36,10 +36,14 @@ class ColumnParallelLinear {
                        int64_t in_features, bool bias,
                        const Initializer& initialize);
 
-  at::Tensor operator()(const at::Tensor& x);
+  at::Tensor operator()(const at::Tensor& x) { return Apply(x, false); }
+  // gelu(y), in the erf form.
+  at::Tensor Gelu(const at::Tensor& x) { return Apply(x, true); }
   std::vector<Parameter*> parameters();
 
  private:
+  at::Tensor Apply(const at::Tensor& x, bool gelu);
+
   Communicator& tensor_axis_;
   Parameter weight_;
   Parameter bias_;  // no leaf without bias

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "parallel/conjugate_collectives.h"
+#include "parallel/gelu_product.h"
 #include "parallel/mixed_precision.h"
 #include "parallel/sharded_layers.h"
 
@@ -14,29 +15,44 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-void AddColumnSums(at::Tensor sums, const at::Tensor& rows) {
-  sums.add_(rows.sum(0, /*keepdim=*/false, sums.scalar_type()));
-}
-
-// y = x W^T + b on this rank alone. The weight's and bias's gradients go
-// straight into GradientOf(leaf). The input's is summed over the ranks of
-// `axis`, if there is one, while the weight's is computed.
+// y = x W^T + b on this rank alone, or its GELU. The weight's and bias's
+// gradients go straight into GradientOf(leaf). The input's is summed over the
+// ranks of `axis`, if there is one, while the weight's is computed.
 class Linear : public torch::autograd::Function<Linear> {
  public:
+  struct Options {
+    Communicator* axis = nullptr;  // outlives every graph
+    bool gelu = false;
+  };
+
+  static at::Tensor Apply(const at::Tensor& x, const Parameter& weight,
+                          const Parameter& bias, const Options& options) {
+    // Autograd takes no undefined tensor as an argument, and is always off
+    // inside forward.
+    return apply(x, weight.leaf,
+                 bias.leaf.defined() ? std::optional(bias.leaf) : std::nullopt,
+                 options.axis, options.gelu, at::GradMode::is_enabled());
+  }
+
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
                             const at::Tensor& weight,
                             const std::optional<at::Tensor>& optional_bias,
-                            Communicator* axis) {
+                            Communicator* axis, bool gelu, bool with_gradient) {
     const at::Tensor bias = optional_bias.value_or(at::Tensor());
     const at::Tensor x_NC = x.reshape({-1, weight.size(1)});
-    const at::Tensor y = at::empty({x_NC.size(0), weight.size(0)}, x.options());
-    SetProduct(y, x_NC, weight.t(), bias);
-    context->save_for_backward({x_NC, weight, bias});
-    // Autograd's notebook takes numbers; the axis outlives every graph.
+    GeluProduct product;
+    if (gelu) {
+      product = GeluOfProduct(x_NC, weight.t(), bias, with_gradient);
+    } else {
+      product.y = at::empty({x_NC.size(0), weight.size(0)}, x.options());
+      SetProduct(product.y, x_NC, weight.t(), bias);
+    }
+    context->save_for_backward({x_NC, weight, bias, product.saved});
+    // Autograd's notebook takes numbers.
     context->saved_data["axis"] = reinterpret_cast<int64_t>(axis);
     std::vector<int64_t> shape = x.sizes().vec();
     shape.back() = weight.size(0);
-    return y.view(shape);
+    return product.y.view(shape);
   }
 
   static variable_list backward(AutogradContext* context,
@@ -44,10 +60,18 @@ class Linear : public torch::autograd::Function<Linear> {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor& x_NC = saved[0];
     const at::Tensor& weight = saved[1];
-    const at::Tensor& bias = saved[2];
+    const at::Tensor& before_gelu = saved[3];
     auto* axis =
         reinterpret_cast<Communicator*>(context->saved_data["axis"].toInt());
-    const at::Tensor dy = gradients[0].reshape({-1, weight.size(0)});
+    const at::Tensor dbias = saved[2].defined() && context->needs_input_grad(2)
+                                 ? GradientOf(saved[2])
+                                 : at::Tensor();
+    at::Tensor dy = gradients[0].reshape({-1, weight.size(0)});
+    if (before_gelu.defined()) {
+      dy = GeluGradient(dy, before_gelu, dbias);
+    } else if (dbias.defined()) {
+      AddColumnSums(dbias, dy);
+    }
     at::Tensor dx;
     PendingCollective sum_of_dx;
     if (context->needs_input_grad(0)) {
@@ -60,11 +84,10 @@ class Linear : public torch::autograd::Function<Linear> {
     if (context->needs_input_grad(1)) {
       AddProduct(GradientOf(weight), dy.t(), x_NC);
     }
-    if (bias.defined() && context->needs_input_grad(2)) {
-      AddColumnSums(GradientOf(bias), dy);
-    }
     sum_of_dx.Wait();
-    return {dx, at::Tensor(), at::Tensor(), at::Tensor()};
+    variable_list of_arguments(6);
+    of_arguments[0] = dx;
+    return of_arguments;
   }
 };
 
@@ -84,12 +107,6 @@ class AddBias : public torch::autograd::Function<AddBias> {
     return {gradients[0], at::Tensor()};
   }
 };
-
-// Autograd takes no undefined tensor as an argument.
-std::optional<at::Tensor> LeafOf(const Parameter& bias) {
-  if (!bias.leaf.defined()) return std::nullopt;
-  return bias.leaf;
-}
 
 // This rank's part of `total`, which must divide.
 int64_t PartOf(int64_t total, const Communicator& axis,
@@ -138,10 +155,12 @@ ColumnParallelLinear::ColumnParallelLinear(Communicator& tensor_axis,
   }
 }
 
-at::Tensor ColumnParallelLinear::operator()(const at::Tensor& x) {
+at::Tensor ColumnParallelLinear::Apply(const at::Tensor& x, bool gelu) {
   CheckInput(x, weight_);
-  return Linear::apply(x, weight_.leaf, LeafOf(bias_),
-                       tensor_axis_.size() > 1 ? &tensor_axis_ : nullptr);
+  return Linear::Apply(
+      x, weight_, bias_,
+      {.axis = tensor_axis_.size() > 1 ? &tensor_axis_ : nullptr,
+       .gelu = gelu});
 }
 
 std::vector<Parameter*> ColumnParallelLinear::parameters() {
@@ -173,10 +192,10 @@ RowParallelLinear::RowParallelLinear(Communicator& tensor_axis,
 at::Tensor RowParallelLinear::operator()(const at::Tensor& x) {
   CheckInput(x, weight_);
   if (tensor_axis_.size() == 1) {
-    return Linear::apply(x, weight_.leaf, LeafOf(bias_), nullptr);
+    return Linear::Apply(x, weight_, bias_, {});
   }
   const at::Tensor y = ReduceFromAxis(
-      Linear::apply(x, weight_.leaf, std::nullopt, nullptr), tensor_axis_);
+      Linear::Apply(x, weight_, /*bias=*/Parameter(), {}), tensor_axis_);
   return bias_.leaf.defined() ? AddBias::apply(y, bias_.leaf) : y;
 }
 

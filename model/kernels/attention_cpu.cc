@@ -8,8 +8,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "model/kernels/exponential.h"
-#include "model/kernels/vector_clones.h"
+#include "base/exponential.h"
+#include "base/vector_clones.h"
 #include "parallel/kernels/matrix_product.h"
 
 namespace lextra {

@@ -2,7 +2,7 @@
 
 #include <c10/util/BFloat16.h>
 
-#include "model/kernels/vector_clones.h"
+#include "base/vector_clones.h"
 
 namespace lextra {
 

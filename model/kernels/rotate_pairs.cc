@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "model/kernels/vector_clones.h"
+#include "base/vector_clones.h"
 
 namespace lextra {
 namespace {

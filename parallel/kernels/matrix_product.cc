@@ -11,6 +11,8 @@ namespace {
 // meet it, fit into the second-level cache.
 constexpr int64_t kInnerBlock = 384;
 constexpr int64_t kRowBlock = 96;
+constexpr int64_t kTileRows = MatrixTiles<float>::kMaxRows;
+static_assert(kRowBlock % kTileRows == 0);
 // Numbers of b that are copied at a time: 4 MiB of fp32.
 constexpr int64_t kPackedNumbers = 1 << 20;
 // Multiplications that are worth a thread.
@@ -132,9 +134,8 @@ void RightOperand<Scalar>::MultiplyPanel(MatrixView<Scalar> a, int64_t rows,
                 tiles_->vector_size);
     b = {packed_.get() + first_column * inner_ + first_inner * pitch, pitch, 1};
   }
-  for (int64_t row = 0; row < rows; row += MatrixTiles<Scalar>::kMaxRows) {
-    const int64_t tile_rows =
-        std::min<int64_t>(MatrixTiles<Scalar>::kMaxRows, rows - row);
+  for (int64_t row = 0; row < rows; row += kTileRows) {
+    const int64_t tile_rows = std::min(kTileRows, rows - row);
     tiles_->function[tile_rows - 1][num_vectors - 1](
         {.inner = inner,
          .a = a.From(row, 0).data,
@@ -154,26 +155,37 @@ template <typename Scalar>
 void MultiplyOnCpu(MatrixView<Scalar> a, MatrixView<Scalar> b, int64_t rows,
                    int64_t columns, int64_t inner,
                    const ProductResult<Scalar>& c,
+                   const FinishRows& finish_rows,
                    const MatrixTiles<Scalar>& tiles) {
-  constexpr int64_t kTileRows = MatrixTiles<Scalar>::kMaxRows;
   const int64_t panel = tiles.num_vectors * tiles.vector_size;
   const int64_t block_columns = std::max(
       panel, kPackedNumbers / std::max<int64_t>(inner, 1) / panel * panel);
   RightOperand<Scalar> right(tiles);
   for (int64_t first = 0; first < columns; first += block_columns) {
     const int64_t width = std::min(block_columns, columns - first);
+    const bool is_last = first + width == columns;
     right.Take(b.From(0, first), inner, width);
-    const int64_t grain = 1 + kGrain / (kTileRows * width * inner + 1);
-    at::parallel_for(
-        0, (rows + kTileRows - 1) / kTileRows, grain,
-        [&](int64_t begin, int64_t end) {
-          const int64_t row = begin * kTileRows;
-          right.Multiply(
-              a.From(row, 0), std::min(rows, end * kTileRows) - row, width,
-              inner,
-              {c.data + row * c.row_step + first, c.row_step,
-               c.bias == nullptr ? nullptr : c.bias + first, c.accumulate});
-        });
+    const auto multiply = [&](int64_t begin, int64_t end) {
+      right.Multiply(
+          a.From(begin, 0), end - begin, width, inner,
+          {c.data + begin * c.row_step + first, c.row_step,
+           c.bias == nullptr ? nullptr : c.bias + first, c.accumulate});
+      if (is_last && finish_rows) finish_rows(begin, end);
+    };
+    // Whole tiles for each thread; with a function to call, blocks of rows that
+    // stay in the cache.
+    const int64_t rows_together = finish_rows ? kRowBlock : kTileRows;
+    at::parallel_for(0, (rows + rows_together - 1) / rows_together,
+                     1 + kGrain / (rows_together * width * inner + 1),
+                     [&](int64_t begin, int64_t end) {
+                       const int64_t end_row =
+                           std::min(rows, end * rows_together);
+                       const int64_t step = finish_rows ? kRowBlock : end_row;
+                       for (int64_t row = begin * rows_together; row < end_row;
+                            row += step) {
+                         multiply(row, std::min(end_row, row + step));
+                       }
+                     });
   }
 }
 
@@ -181,9 +193,9 @@ template class RightOperand<float>;
 template class RightOperand<double>;
 template void MultiplyOnCpu(MatrixView<float>, MatrixView<float>, int64_t,
                             int64_t, int64_t, const ProductResult<float>&,
-                            const MatrixTiles<float>&);
+                            const FinishRows&, const MatrixTiles<float>&);
 template void MultiplyOnCpu(MatrixView<double>, MatrixView<double>, int64_t,
                             int64_t, int64_t, const ProductResult<double>&,
-                            const MatrixTiles<double>&);
+                            const FinishRows&, const MatrixTiles<double>&);
 
 }  // namespace lextra

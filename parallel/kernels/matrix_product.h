@@ -9,6 +9,7 @@
 #define LEXTRA_PARALLEL_KERNELS_MATRIX_PRODUCT_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "parallel/kernels/matrix_tiles.h"
@@ -76,11 +77,16 @@ class RightOperand {
   int64_t capacity_ = 0;
 };
 
+// What follows a product for its rows begin .. end - 1, called for each row
+// once by the thread that made them, while they are in its cache.
+using FinishRows = std::function<void(int64_t begin, int64_t end)>;
+
 // c = a b on LibTorch's threads; a [rows, inner], b [inner, columns].
 template <typename Scalar>
 void MultiplyOnCpu(
     MatrixView<Scalar> a, MatrixView<Scalar> b, int64_t rows, int64_t columns,
     int64_t inner, const ProductResult<Scalar>& c,
+    const FinishRows& finish_rows = nullptr,
     const MatrixTiles<Scalar>& tiles = SupportedMatrixTiles<Scalar>()[0]);
 
 }  // namespace lextra

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <limits>
 
-#include "model/kernels/exponential.h"
+#include "base/exponential.h"
 #include "tests/model/reference.h"
 #include "tests/testing/golden.h"
 

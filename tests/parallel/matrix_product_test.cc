@@ -72,7 +72,7 @@ void Check(const Case& c, const MatrixTiles<Scalar>& tiles) {
                          .row_step = c.columns + c.padding,
                          .bias = c.bias ? bias.data() : nullptr,
                          .accumulate = c.accumulate},
-                        tiles);
+                        /*finish_rows=*/nullptr, tiles);
   result.view.data = result.numbers.data();
   for (int64_t i = 0; i < c.rows; ++i) {
     for (int64_t j = 0; j < c.columns; ++j) {
@@ -190,6 +190,28 @@ TYPED_TEST(MatrixProductTest, ResultsAreTheSameForAnyNumberOfThreads) {
   at::set_num_threads(threads_before);
   EXPECT_EQ(results[0], results[1]);
   EXPECT_EQ(results[0], results[2]);
+}
+
+TYPED_TEST(MatrixProductTest, FinishesEachRowOnceWhenAllOfItIsThere) {
+  // Columns beyond those that are copied at a time.
+  constexpr int64_t kRows = 205, kColumns = 1100, kInner = 1024;
+  const Stored<TypeParam> a(kRows, kInner, false, 0, 1);
+  const Stored<TypeParam> b(kInner, kColumns, true, 0, 2);
+  std::vector<TypeParam> plain(kRows * kColumns);
+  MultiplyOnCpu<TypeParam>(a.view, b.view, kRows, kColumns, kInner,
+                           {.data = plain.data(), .row_step = kColumns});
+  std::vector<TypeParam> negated(kRows * kColumns);
+  MultiplyOnCpu<TypeParam>(a.view, b.view, kRows, kColumns, kInner,
+                           {.data = negated.data(), .row_step = kColumns},
+                           [&](int64_t begin, int64_t end) {
+                             for (int64_t i = begin * kColumns;
+                                  i < end * kColumns; ++i) {
+                               negated[i] = -negated[i];
+                             }
+                           });
+  for (int64_t i = 0; i < kRows * kColumns; ++i) {
+    ASSERT_EQ(negated[i], -plain[i]) << i;
+  }
 }
 
 // Causal attention packs the keys of a head once and uses the first of them.

@@ -3,13 +3,13 @@
 // error below 2e-7 (float) and 4e-16 (double) for what attention needs, x
 // around 0 and below. Below kLowest the result stays at e^kLowest (about the
 // smallest normal number); a NaN stays a NaN.
-#ifndef LEXTRA_MODEL_KERNELS_EXPONENTIAL_H_
-#define LEXTRA_MODEL_KERNELS_EXPONENTIAL_H_
+#ifndef LEXTRA_BASE_EXPONENTIAL_H_
+#define LEXTRA_BASE_EXPONENTIAL_H_
 
 #include <bit>
 #include <cstdint>
 
-#include "model/kernels/vector_clones.h"
+#include "base/vector_clones.h"
 
 namespace lextra {
 
@@ -73,4 +73,4 @@ LEXTRA_ALWAYS_INLINE Scalar Exponential(Scalar x) {
 
 }  // namespace lextra
 
-#endif  // LEXTRA_MODEL_KERNELS_EXPONENTIAL_H_
+#endif  // LEXTRA_BASE_EXPONENTIAL_H_

@@ -3,11 +3,11 @@
 // x86-64, and the loader takes the best that the machine has. What it calls is
 // cloned with it only if inlined: mark such helpers LEXTRA_ALWAYS_INLINE. Loops
 // that shall be vectorised say so by `#pragma omp simd`.
-#ifndef LEXTRA_MODEL_KERNELS_VECTOR_CLONES_H_
-#define LEXTRA_MODEL_KERNELS_VECTOR_CLONES_H_
+#ifndef LEXTRA_BASE_VECTOR_CLONES_H_
+#define LEXTRA_BASE_VECTOR_CLONES_H_
 
 #define LEXTRA_VECTOR_CLONES \
   __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #define LEXTRA_ALWAYS_INLINE inline __attribute__((always_inline))
 
-#endif  // LEXTRA_MODEL_KERNELS_VECTOR_CLONES_H_
+#endif  // LEXTRA_BASE_VECTOR_CLONES_H_
