@@ -73,6 +73,41 @@ AttentionResult<Scalar> ResultOf(const AttentionPart& part) {
           .lse = HeadVectorsOf<Scalar>(part.lse_BTH.unsqueeze(-1))};
 }
 
+void CheckResult(const AttentionPart& part, const at::Tensor& q) {
+  TORCH_CHECK(part.out_BTHD.sizes() == q.sizes() &&
+                  part.lse_BTH.sizes() == q.sizes().slice(0, 3),
+              "attention of q ", q.sizes(), " with out ", part.out_BTHD.sizes(),
+              " and lse ", part.lse_BTH.sizes());
+}
+
+void AttendOnCpu(const AttentionShape& shape, const at::Tensor& q,
+                 const at::Tensor& k, const at::Tensor& v,
+                 const at::Tensor& bias, const AttentionPart& result,
+                 bool merge) {
+  AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), "Attend", [&] {
+    AttendOnCpu<scalar_t>(shape, OperandsOf<scalar_t>(q, k, v, bias),
+                          ResultOf<scalar_t>(result), merge);
+  });
+}
+
+// whole <- whole merged with `part`.
+void MergeInto(const AttentionPart& whole, const AttentionPart& part) {
+  const at::Tensor lse = at::logaddexp(whole.lse_BTH, part.lse_BTH);
+  const auto weight = [&](const at::Tensor& own) {
+    return at::exp(own - lse).unsqueeze(-1);
+  };
+  if (whole.out_BTHD.scalar_type() == at::kBFloat16) {
+    // Weighted in fp32 and rounded once.
+    const at::Tensor out = whole.out_BTHD * weight(whole.lse_BTH);
+    whole.out_BTHD.copy_(
+        out.addcmul_(part.out_BTHD.to(at::kFloat), weight(part.lse_BTH)));
+  } else {
+    whole.out_BTHD.mul_(weight(whole.lse_BTH));
+    whole.out_BTHD.addcmul_(part.out_BTHD, weight(part.lse_BTH));
+  }
+  whole.lse_BTH.copy_(lse);
+}
+
 }  // namespace
 
 AttentionPart Attend(const at::Tensor& q_BTHD, const at::Tensor& k_BSKD,
@@ -93,29 +128,20 @@ AttentionPart Attend(const at::Tensor& q_BTHD, const at::Tensor& k_BSKD,
       at::empty({shape.batch, shape.queries, shape.heads, shape.head_size},
                 q_BTHD.options()),
       at::empty({shape.batch, shape.queries, shape.heads}, q_BTHD.options())};
-  AT_DISPATCH_FLOATING_TYPES(q_BTHD.scalar_type(), "Attend", [&] {
-    AttendOnCpu<scalar_t>(shape,
-                          OperandsOf<scalar_t>(q_BTHD, k_BSKD, v_BSKD, bias),
-                          ResultOf<scalar_t>(part));
-  });
+  AttendOnCpu(shape, q_BTHD, k_BSKD, v_BSKD, bias, part, /*merge=*/false);
   return part;
 }
 
-void MergeInto(const AttentionPart& whole, const AttentionPart& part) {
-  const at::Tensor lse = at::logaddexp(whole.lse_BTH, part.lse_BTH);
-  const auto weight = [&](const at::Tensor& own) {
-    return at::exp(own - lse).unsqueeze(-1);
-  };
-  if (whole.out_BTHD.scalar_type() == at::kBFloat16) {
-    // Weighted in fp32 and rounded once.
-    const at::Tensor out = whole.out_BTHD * weight(whole.lse_BTH);
-    whole.out_BTHD.copy_(
-        out.addcmul_(part.out_BTHD.to(at::kFloat), weight(part.lse_BTH)));
-  } else {
-    whole.out_BTHD.mul_(weight(whole.lse_BTH));
-    whole.out_BTHD.addcmul_(part.out_BTHD, weight(part.lse_BTH));
+void AttendMore(const AttentionPart& whole, const at::Tensor& q_BTHD,
+                const at::Tensor& k_BSKD, const at::Tensor& v_BSKD, bool causal,
+                const at::Tensor& bias) {
+  if (q_BTHD.is_cuda() || q_BTHD.scalar_type() == at::kBFloat16) {
+    MergeInto(whole, Attend(q_BTHD, k_BSKD, v_BSKD, causal, bias));
+    return;
   }
-  whole.lse_BTH.copy_(lse);
+  const AttentionShape shape = ShapeOf(q_BTHD, k_BSKD, v_BSKD, causal, bias);
+  CheckResult(whole, q_BTHD);
+  AttendOnCpu(shape, q_BTHD, k_BSKD, v_BSKD, bias, whole, /*merge=*/true);
 }
 
 void AttendBackward(const at::Tensor& dout_BTHD, const at::Tensor& q_BTHD,
@@ -125,9 +151,8 @@ void AttendBackward(const at::Tensor& dout_BTHD, const at::Tensor& q_BTHD,
                     const at::Tensor& dk_BSKD, const at::Tensor& dv_BSKD,
                     bool accumulate) {
   const AttentionShape shape = ShapeOf(q_BTHD, k_BSKD, v_BSKD, causal, bias);
+  CheckResult(merged, q_BTHD);
   TORCH_CHECK(dout_BTHD.sizes() == q_BTHD.sizes() &&
-                  merged.out_BTHD.sizes() == q_BTHD.sizes() &&
-                  merged.lse_BTH.sizes() == q_BTHD.sizes().slice(0, 3) &&
                   dq_BTHD.sizes() == q_BTHD.sizes() &&
                   dk_BSKD.sizes() == k_BSKD.sizes() &&
                   dv_BSKD.sizes() == v_BSKD.sizes(),

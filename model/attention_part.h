@@ -34,8 +34,11 @@ AttentionPart Attend(const at::Tensor& q_BTHD, const at::Tensor& k_BSKD,
                      const at::Tensor& v_BSKD, bool causal,
                      const at::Tensor& bias);
 
-// whole <- whole merged with `part`, in place.
-void MergeInto(const AttentionPart& whole, const AttentionPart& part);
+// whole, attention of q over other keys, becomes that over these as well, in
+// place. To begin with, out is 0 and lse is -inf.
+void AttendMore(const AttentionPart& whole, const at::Tensor& q_BTHD,
+                const at::Tensor& k_BSKD, const at::Tensor& v_BSKD, bool causal,
+                const at::Tensor& bias);
 
 // Gradients of a part from the gradient of the merged output. `merged` holds
 // merged out and lse at the part's queries. Sets dq, dk, dv (views allowed), or

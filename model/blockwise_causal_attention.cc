@@ -42,14 +42,13 @@ AttentionPart OwnBlock(const PositionEncoding& positions,
 
 // Part 2 of the rows from `first_row` on: queries at h .. 2h-1 over all keys,
 // which are at 0 .. h-1.
-void MergePreviousBlock(const PositionEncoding& positions,
-                        const AttentionPart& whole, int64_t first_row,
-                        const at::Tensor& q_back, const at::Tensor& k,
-                        const at::Tensor& v) {
+void AttendPreviousBlock(const PositionEncoding& positions,
+                         const AttentionPart& whole, int64_t first_row,
+                         const at::Tensor& q_back, const at::Tensor& k,
+                         const at::Tensor& v) {
   const int64_t h = q_back.size(1);
-  MergeInto(
-      Rows(whole, first_row, q_back.size(0)),
-      Attend(q_back, k, v, /*causal=*/false, positions.ScoreBias(h, h, 0, h)));
+  AttendMore(Rows(whole, first_row, q_back.size(0)), q_back, k, v,
+             /*causal=*/false, positions.ScoreBias(h, h, 0, h));
 }
 
 class BlockwiseFunction : public torch::autograd::Function<BlockwiseFunction> {
@@ -64,9 +63,9 @@ class BlockwiseFunction : public torch::autograd::Function<BlockwiseFunction> {
         LookingBack(*positions, heads.q.narrow(0, num_documents, later));
     positions->Rotate(AttentionRole::kKey, heads.k, heads.k, 0);
     const AttentionPart whole = OwnBlock(*positions, heads);
-    MergePreviousBlock(*positions, whole, num_documents, q_back,
-                       heads.k.narrow(0, 0, later),
-                       heads.v.narrow(0, 0, later));
+    AttendPreviousBlock(*positions, whole, num_documents, q_back,
+                        heads.k.narrow(0, 0, later),
+                        heads.v.narrow(0, 0, later));
     context->save_for_backward(
         {qkv_RhED, q_back, whole.out_BTHD, whole.lse_BTH});
     context->saved_data["positions"] = reinterpret_cast<int64_t>(positions);
@@ -135,14 +134,14 @@ at::Tensor AttendWithHalo(const PositionEncoding& positions, HaloExchange& halo,
   const int64_t rows = heads.q.size(0);
   if (rows > num_documents) {
     const int64_t later = rows - num_documents;
-    MergePreviousBlock(
+    AttendPreviousBlock(
         positions, whole, num_documents, q_back.narrow(0, num_documents, later),
         heads.k.narrow(0, 0, later), heads.v.narrow(0, 0, later));
   }
   const at::Tensor received = halo.Finish(layer);
   if (received.defined() && rows > 0) {
-    MergePreviousBlock(positions, whole, 0, q_back.narrow(0, 0, num_documents),
-                       received.select(0, 0), received.select(0, 1));
+    AttendPreviousBlock(positions, whole, 0, q_back.narrow(0, 0, num_documents),
+                        received.select(0, 0), received.select(0, 1));
   }
   return whole.out_BTHD;
 }

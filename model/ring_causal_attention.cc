@@ -73,12 +73,10 @@ void MeetPiece(const Queries& queries, int query_chunk, int64_t place,
   const at::Tensor raw = queries.q_BTHD.narrow(1, row, count);
   const at::Tensor q = at::empty(raw.sizes(), raw.options());
   queries.positions.Rotate(AttentionRole::kQuery, raw, q, distance);
-  const AttentionPart part =
-      Attend(q, k, v, /*causal=*/distance == 0,
+  AttendMore({queries.seen.out_BTHD.narrow(1, row, count),
+              queries.seen.lse_BTH.narrow(1, row, count)},
+             q, k, v, /*causal=*/distance == 0,
              queries.positions.ScoreBias(distance, count, 0, k.size(1)));
-  MergeInto({queries.seen.out_BTHD.narrow(1, row, count),
-             queries.seen.lse_BTH.narrow(1, row, count)},
-            part);
 }
 
 void MeetChunks(const Queries& queries, const Chunks& held,

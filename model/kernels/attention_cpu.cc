@@ -88,6 +88,16 @@ LEXTRA_VECTOR_CLONES void Scale(Scalar* x, Scalar factor, int64_t size) {
 }
 
 template <typename Scalar>
+LEXTRA_VECTOR_CLONES void WeightedSum(Scalar* x, Scalar weight,
+                                      const Scalar* more, Scalar more_weight,
+                                      int64_t size) {
+#pragma omp simd
+  for (int64_t i = 0; i < size; ++i) {
+    x[i] = weight * x[i] + more_weight * more[i];
+  }
+}
+
+template <typename Scalar>
 LEXTRA_VECTOR_CLONES void Add(Scalar* x, const Scalar* more, int64_t size) {
 #pragma omp simd
   for (int64_t i = 0; i < size; ++i) x[i] += more[i];
@@ -106,7 +116,8 @@ class HeadAttention {
         pitch_(shape.keys + kPitchPadding),
         scores_(kQueryRows * pitch_) {}
 
-  void Forward(const AttentionResult<Scalar>& result, int64_t b, int64_t h) {
+  void Forward(const AttentionResult<Scalar>& result, bool merge, int64_t b,
+               int64_t h) {
     PackKeys(b, h / group_);
     values_.Pack(RowsOf(operands_.v, b, 0, h / group_), shape_.keys,
                  shape_.head_size);
@@ -114,16 +125,20 @@ class HeadAttention {
       const int64_t rows = std::min(kQueryRows, shape_.queries - t);
       const int64_t keys = KeysSeen(t + rows - 1);
       Scores(b, h, t, rows, keys);
+      Scalar maxima[kQueryRows];
       Scalar sums[kQueryRows];
       for (int64_t r = 0; r < rows; ++r) {
-        Scalar max;
-        sums[r] =
-            Exponentials(&scores_[r * pitch_], KeysSeen(t + r), keys, &max);
-        *result.lse.At(b, t + r, h) = max + std::log(sums[r]);
+        sums[r] = Exponentials(&scores_[r * pitch_], KeysSeen(t + r), keys,
+                               &maxima[r]);
+      }
+      if (merge) {
+        Merge(result, b, h, t, rows, keys, maxima, sums);
+        continue;
       }
       values_.Multiply(Rows(scores_), rows, shape_.head_size, keys,
                        Into(result.out, b, t, h));
       for (int64_t r = 0; r < rows; ++r) {
+        *result.lse.At(b, t + r, h) = maxima[r] + std::log(sums[r]);
         Scale(result.out.At(b, t + r, h), 1 / sums[r], shape_.head_size);
       }
     }
@@ -188,6 +203,25 @@ class HeadAttention {
     }
   }
 
+  // scores_ are e^(scores - maxima), with these sums.
+  void Merge(const AttentionResult<Scalar>& result, int64_t b, int64_t h,
+             int64_t t, int64_t rows, int64_t keys, const Scalar* maxima,
+             const Scalar* sums) {
+    const int64_t d = shape_.head_size;
+    part_.resize(kQueryRows * d);
+    values_.Multiply(Rows(scores_), rows, d, keys,
+                     {.data = part_.data(), .row_step = d});
+    for (int64_t r = 0; r < rows; ++r) {
+      Scalar* lse = result.lse.At(b, t + r, h);
+      const Scalar top = std::max(*lse, maxima[r]);
+      const Scalar merged = top + std::log(std::exp(*lse - top) +
+                                           sums[r] * std::exp(maxima[r] - top));
+      WeightedSum(result.out.At(b, t + r, h), std::exp(*lse - merged),
+                  &part_[r * d], std::exp(maxima[r] - merged), d);
+      *lse = merged;
+    }
+  }
+
   void ProbabilitiesAndScoreGradients(
       const AttentionResult<const Scalar>& merged,
       const HeadVectors<const Scalar>& dout, int64_t b, int64_t h, int64_t t,
@@ -209,6 +243,7 @@ class HeadAttention {
   int64_t group_;
   int64_t pitch_;
   std::vector<Scalar> scores_;   // then probabilities
+  std::vector<Scalar> part_;     // rows to be merged
   std::vector<Scalar> dscores_;  // first the probabilities' gradients
   RightOperand<Scalar> scaled_keys_;
   RightOperand<Scalar> values_;
@@ -222,12 +257,12 @@ class HeadAttention {
 template <typename Scalar>
 void AttendOnCpu(const AttentionShape& shape,
                  const AttentionOperands<Scalar>& operands,
-                 const AttentionResult<Scalar>& result) {
+                 const AttentionResult<Scalar>& result, bool merge) {
   at::parallel_for(
       0, shape.batch * shape.heads, 1, [&](int64_t begin, int64_t end) {
         HeadAttention<Scalar> attention(shape, operands);
         for (int64_t i = begin; i < end; ++i) {
-          attention.Forward(result, i / shape.heads, i % shape.heads);
+          attention.Forward(result, merge, i / shape.heads, i % shape.heads);
         }
       });
 }
@@ -251,10 +286,10 @@ void AttendBackwardOnCpu(const AttentionShape& shape,
 
 template void AttendOnCpu(const AttentionShape&,
                           const AttentionOperands<float>&,
-                          const AttentionResult<float>&);
+                          const AttentionResult<float>&, bool);
 template void AttendOnCpu(const AttentionShape&,
                           const AttentionOperands<double>&,
-                          const AttentionResult<double>&);
+                          const AttentionResult<double>&, bool);
 template void AttendBackwardOnCpu(const AttentionShape&,
                                   const AttentionOperands<float>&,
                                   const AttentionResult<const float>&,

@@ -52,11 +52,12 @@ struct AttentionGradients {
   HeadVectors<Scalar> dv;
 };
 
-// Both have instances for float and double.
+// Both have instances for float and double. `merge`: result holds attention
+// over other keys, and gets that over these as well.
 template <typename Scalar>
 void AttendOnCpu(const AttentionShape& shape,
                  const AttentionOperands<Scalar>& operands,
-                 const AttentionResult<Scalar>& result);
+                 const AttentionResult<Scalar>& result, bool merge);
 
 // Gradients from that of `merged`, which may have more parts than this one.
 // Sets them, or adds to them if `accumulate`. There is at least one query.

@@ -110,7 +110,7 @@ TEST(Attend, MatchesDenseForwardAndBackward) {
 
 // Attention over the union of keys, and its gradient from the merged result:
 // fp64, 1e-13.
-TEST(MergeInto, JoinsDisjointKeysExactly) {
+TEST(AttendMore, JoinsDisjointKeysExactly) {
   const at::Tensor q = Random({2, 40, 4, 8}, 1).requires_grad_(true);
   const at::Tensor k = Random({2, 100, 2, 8}, 2).requires_grad_(true);
   const at::Tensor v = Random({2, 100, 2, 8}, 3).requires_grad_(true);
@@ -130,8 +130,7 @@ TEST(MergeInto, JoinsDisjointKeysExactly) {
   const at::Tensor dk = at::zeros_like(k).detach();
   const at::Tensor dv = at::zeros_like(v).detach();
   for (const int part : {0, 1}) {
-    MergeInto(whole,
-              Attend(q.detach(), keys(k, part), keys(v, part), false, {}));
+    AttendMore(whole, q.detach(), keys(k, part), keys(v, part), false, {});
   }
   for (const int part : {0, 1}) {
     AttendBackward(dout, q.detach(), keys(k, part), keys(v, part), whole, false,

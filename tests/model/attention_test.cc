@@ -100,10 +100,10 @@ TEST(BlockwiseCausalAttention, PartsGiveTheForksLogSumExp) {
       c.positions->Rotate(AttentionRole::kKey, k, k, 0);
       const AttentionPart whole = Attend(q, k, v, true, {});
       const int64_t later = q.size(0) - 1;
-      MergeInto({whole.out_BTHD.narrow(0, 1, later),
-                 whole.lse_BTH.narrow(0, 1, later)},
-                Attend(q_back.narrow(0, 1, later), k.narrow(0, 0, later),
-                       v.narrow(0, 0, later), false, {}));
+      AttendMore({whole.out_BTHD.narrow(0, 1, later),
+                  whole.lse_BTH.narrow(0, 1, later)},
+                 q_back.narrow(0, 1, later), k.narrow(0, 0, later),
+                 v.narrow(0, 0, later), false, {});
       EXPECT_LE(RelativeDifference(FromBlocks(whole.lse_BTH, 1, c.length)[0],
                                    c.golden.at("lse").t()),
                 Tolerance(c.dtype));
