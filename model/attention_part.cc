@@ -5,6 +5,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/logaddexp.h>
+#include <ATen/record_function.h>
 
 #include <cmath>
 #include <vector>
@@ -113,6 +114,7 @@ void MergeInto(const AttentionPart& whole, const AttentionPart& part) {
 AttentionPart Attend(const at::Tensor& q_BTHD, const at::Tensor& k_BSKD,
                      const at::Tensor& v_BSKD, bool causal,
                      const at::Tensor& bias) {
+  RECORD_USER_SCOPE("attention: Attend");
   const AttentionShape shape = ShapeOf(q_BTHD, k_BSKD, v_BSKD, causal, bias);
   if (q_BTHD.is_cuda() && q_BTHD.numel() > 0) {
     return AttendWith(OperatorFor(shape, q_BTHD, bias), q_BTHD, k_BSKD, v_BSKD,
@@ -135,6 +137,7 @@ AttentionPart Attend(const at::Tensor& q_BTHD, const at::Tensor& k_BSKD,
 void AttendMore(const AttentionPart& whole, const at::Tensor& q_BTHD,
                 const at::Tensor& k_BSKD, const at::Tensor& v_BSKD, bool causal,
                 const at::Tensor& bias) {
+  RECORD_USER_SCOPE("attention: AttendMore");
   if (q_BTHD.is_cuda() || q_BTHD.scalar_type() == at::kBFloat16) {
     MergeInto(whole, Attend(q_BTHD, k_BSKD, v_BSKD, causal, bias));
     return;
@@ -150,6 +153,7 @@ void AttendBackward(const at::Tensor& dout_BTHD, const at::Tensor& q_BTHD,
                     const at::Tensor& bias, const at::Tensor& dq_BTHD,
                     const at::Tensor& dk_BSKD, const at::Tensor& dv_BSKD,
                     bool accumulate) {
+  RECORD_USER_SCOPE("attention: AttendBackward");
   const AttentionShape shape = ShapeOf(q_BTHD, k_BSKD, v_BSKD, causal, bias);
   CheckResult(merged, q_BTHD);
   TORCH_CHECK(dout_BTHD.sizes() == q_BTHD.sizes() &&

@@ -5,6 +5,7 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/silu_backward.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "model/kernels/swiglu_cuda.h"
@@ -50,6 +51,7 @@ class SwiGlu : public torch::autograd::Function<SwiGlu> {
  public:
   static at::Tensor forward(AutogradContext* context,
                             const at::Tensor& packed) {
+    RECORD_USER_SCOPE("activation: SwiGlu");
     context->save_for_backward({packed});
     if (packed.is_cuda()) return SwiGluByKernel(packed.contiguous());
     const int64_t width = packed.size(-1) / 2;
@@ -59,6 +61,7 @@ class SwiGlu : public torch::autograd::Function<SwiGlu> {
 
   static variable_list backward(AutogradContext* context,
                                 variable_list gradients) {
+    RECORD_USER_SCOPE("activation: SwiGluGradient");
     const at::Tensor packed = context->get_saved_variables()[0];
     if (packed.is_cuda()) {
       return {SwiGluGradientByKernel(packed.contiguous(),

@@ -5,6 +5,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/record_function.h>
 
 #include <algorithm>
 #include <cmath>
@@ -154,6 +155,7 @@ at::Tensor Backward(const NormRows& rows, const NormBackward& pass) {
 }  // namespace
 
 void Normalise(const NormRows& rows, const NormForward& pass) {
+  RECORD_USER_SCOPE("norm: Normalise");
   if (rows.x_NC.is_cuda()) return NormaliseByKernels(rows, pass);
   AT_DISPATCH_FLOATING_TYPES_AND(at::kBFloat16, rows.x_NC.scalar_type(),
                                  "Normalise",
@@ -161,6 +163,7 @@ void Normalise(const NormRows& rows, const NormForward& pass) {
 }
 
 at::Tensor NormaliseGradient(const NormRows& rows, const NormBackward& pass) {
+  RECORD_USER_SCOPE("norm: NormaliseGradient");
   if (rows.x_NC.is_cuda()) return NormaliseGradientByKernels(rows, pass);
   return AT_DISPATCH_FLOATING_TYPES_AND(
       at::kBFloat16, rows.x_NC.scalar_type(), "NormaliseGradient",

@@ -2,6 +2,7 @@
 
 #include <ATen/Dispatch.h>
 #include <ATen/ops/empty.h>
+#include <ATen/record_function.h>
 
 #include <algorithm>
 #include <cmath>
@@ -62,6 +63,7 @@ class RotaryEncoding : public PositionEncoding {
 
   void Apply(AttentionRole role, const at::Tensor& in, const at::Tensor& out,
              int64_t first_position, bool transposed) const {
+    RECORD_USER_SCOPE("positions: Rotate");
     const int64_t pairs = static_cast<int64_t>(angles_.size());
     TORCH_CHECK(
         in.dim() == 4 && in.sizes() == out.sizes() && in.size(3) == 2 * pairs &&

@@ -1,11 +1,23 @@
 #include "parallel/communicator.h"
 
+#include <ATen/record_function.h>
+
 #include <exception>
 
+#include "absl/strings/str_cat.h"
 #include "base/failure.h"
 #include "base/seeds.h"
 
 namespace lextra {
+
+namespace {
+
+// What a profile calls it.
+std::string ScopeName(Operation operation) {
+  return absl::StrCat("communication: ", NameOf(operation));
+}
+
+}  // namespace
 
 PendingCollective::PendingCollective(std::unique_ptr<State> state)
     : state_(std::move(state)) {}
@@ -24,6 +36,7 @@ void PendingCollective::Wait() {
   // Taken out first, so that an exception of Wait leaves nothing pending.
   const std::unique_ptr<State> state = std::move(state_);
   if (state == nullptr) return;
+  RECORD_USER_SCOPE("communication: Wait");
   if (activity_ != nullptr) activity_->Enter(call_);
   state->Wait();
   if (activity_ != nullptr) activity_->Leave();
@@ -61,6 +74,7 @@ GroupIdentity Communicator::NextChild(int color) {
 template <typename Start>
 PendingCollective Communicator::Tell(Operation operation, int64_t bytes,
                                      int from, Start start) {
+  RECORD_USER_SCOPE(ScopeName(operation));
   call_ = activity().Begin(group_, operation, bytes, from);
   PendingCollective pending = start();
   activity().Leave();
@@ -170,12 +184,14 @@ void Communicator::Broadcast(const at::Tensor& tensor, int root) {
   TORCH_CHECK(root >= 0 && root < size_, "Broadcast on axis ", axis_, ": root ",
               root, " in a group of ", size_);
   if (size_ == 1 || tensor.numel() == 0) return;
+  RECORD_USER_SCOPE(ScopeName(Operation::kBroadcast));
   call_ = activity().Begin(group_, Operation::kBroadcast, tensor.nbytes());
   RunBroadcast(tensor, root);
   activity().Leave();
 }
 
 void Communicator::Barrier() {
+  RECORD_USER_SCOPE(ScopeName(Operation::kBarrier));
   call_ = activity().Begin(group_, Operation::kBarrier, 0);
   RunBarrier();
   activity().Leave();

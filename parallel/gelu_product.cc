@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/record_function.h>
 
 #include <algorithm>
 
@@ -29,6 +30,7 @@ GeluProduct GeluByKernels(const at::Tensor& a, const at::Tensor& b,
     auto* saved =
         with_gradient ? product.saved.mutable_data_ptr<scalar_t>() : nullptr;
     const auto finish = [=](int64_t begin, int64_t end) {
+      RECORD_USER_SCOPE("activation: Gelu");
       const int64_t first = begin * columns;
       const int64_t count = (end - begin) * columns;
       if (saved != nullptr) {
@@ -78,6 +80,7 @@ GeluProduct GeluOfProduct(const at::Tensor& a, const at::Tensor& b,
 
 at::Tensor GeluGradient(const at::Tensor& dy, const at::Tensor& saved,
                         const at::Tensor& dbias) {
+  RECORD_USER_SCOPE("activation: GeluGradient");
   if (ByKernels(dy)) return GradientByKernels(dy.contiguous(), saved, dbias);
   const at::Tensor dh = at::gelu_backward(dy, saved);
   if (dbias.defined()) AddColumnSums(dbias, dh);

@@ -1,10 +1,20 @@
 #include "parallel/mixed_precision.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
 
 namespace lextra {
 
 namespace {
+
+// What a profile calls it: rows, columns and depth.
+std::string ProductName(const at::Tensor& out, const at::Tensor& a) {
+  return absl::StrCat("gemm: ", out.size(0), "x", out.size(1), "x", a.size(1));
+}
 
 template <typename Scalar>
 MatrixView<Scalar> ViewOf(const at::Tensor& matrix) {
@@ -56,6 +66,7 @@ at::ScalarType StatisticsType(at::ScalarType dtype) {
 
 void SetProduct(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
                 const at::Tensor& bias, const FinishRows& finish_rows) {
+  RECORD_USER_SCOPE(ProductName(out, a));
   const at::ScalarType type = out.scalar_type();
   at::Tensor result = out;
   if (out.is_cpu()) {
@@ -76,6 +87,7 @@ void SetProduct(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
 
 void AddProduct(const at::Tensor& out, const at::Tensor& a,
                 const at::Tensor& b) {
+  RECORD_USER_SCOPE(ProductName(out, a));
   const at::ScalarType type = out.scalar_type();
   at::Tensor result = out;
   if (out.is_cpu()) {

@@ -1,5 +1,6 @@
 // VocabParallelEmbedding and VocabParallelCrossEntropy.
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -73,6 +74,7 @@ class MadeLoss : public torch::autograd::Function<MadeLoss> {
 
   static variable_list backward(AutogradContext* context,
                                 variable_list gradients) {
+    RECORD_USER_SCOPE("loss: gradient");
     const variable_list saved = context->get_saved_variables();
     const at::Tensor& weight = saved[0];
     const at::Tensor& dx = saved[1];
@@ -137,6 +139,7 @@ VocabParallelCrossEntropy::VocabParallelCrossEntropy(
 at::Tensor VocabParallelCrossEntropy::Loss(const at::Tensor& x_NC,
                                            const at::Tensor& targets_N,
                                            double scale) {
+  RECORD_USER_SCOPE("loss: cross entropy");
   const at::Tensor& weight = output_.rows();
   CheckHidden(x_NC, weight);
   if (!at::GradMode::is_enabled() ||

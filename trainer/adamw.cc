@@ -1,6 +1,7 @@
 #include "trainer/adamw.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 
 namespace lextra {
 
@@ -22,6 +23,7 @@ void AdamW::set_num_updates(int64_t updates) {
 
 void AdamW::Step(double learning_rate, const at::Tensor& divisor,
                  const at::Tensor& skip) {
+  RECORD_USER_SCOPE("optimizer: AdamW");
   const at::NoGradGuard no_grad;
   // The operator does not advance the step.
   num_updates_.add_(1 - skip);

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/record_function.h>
 
 #include <algorithm>
 #include <cmath>
@@ -87,6 +88,7 @@ at::Tensor SumOfSquares(const at::Tensor& vector) {
 at::Tensor GlobalGradientNorm(const FlatParameters& parameters,
                               Communicator& data_axis,
                               Communicator& tensor_axis) {
+  RECORD_USER_SCOPE("optimizer: gradient norm");
   // Of parameters that the tensor axis shards, and of the others.
   const at::Tensor sums =
       at::zeros({2}, parameters.gradients().options().dtype(at::kDouble));

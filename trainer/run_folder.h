@@ -4,6 +4,7 @@
 //   cmdline.txt        one argument a line, one paragraph a start
 //   env.json           versions, hosts and NCCL_/OMPI_/SLURM_/CUDA_ variables
 //   log.txt, metrics.jsonl
+//   profile-rank<R>.json   where logging.profile is set (recorded_step.h)
 //   LOCK, RUN_ID       whose it is (checkpoint/run_lock.h)
 #ifndef LEXTRA_TRAINER_RUN_FOLDER_H_
 #define LEXTRA_TRAINER_RUN_FOLDER_H_

@@ -1,6 +1,7 @@
 #include "trainer/train_step.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -54,6 +55,7 @@ TrainStep::TrainStep(const RunConfig& config, DeviceMesh& mesh,
 }
 
 double TrainStep::HashOf(const at::Tensor& tokens_BT1) const {
+  RECORD_USER_SCOPE("data: hash");
   const size_t sample_bytes = tokens_BT1.size(1) * tokens_BT1.element_size();
   const auto* bytes =
       static_cast<const std::byte*>(tokens_BT1.const_data_ptr());

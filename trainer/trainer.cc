@@ -1,6 +1,7 @@
 #include "trainer/trainer.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 
 #include <algorithm>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "parallel/agreement.h"
 #include "parallel/device_copy.h"
 #include "trainer/lr_schedule.h"
+#include "trainer/recorded_step.h"
 #include "trainer/replica_check.h"
 
 namespace lextra {
@@ -37,6 +39,7 @@ absl::Status Trainer::Run(int64_t last_step,
     LEXTRA_RETURN_IF_ERROR(ReportSaves());
     if (boundary.stop || state_.step() >= last_step) {
       LEXTRA_RETURN_IF_ERROR(SaveAtEnd());
+      if (profile_) ReportProfile(*profile_, run_folder_, mesh_.world());
       if (state_.step() >= last_step) return absl::OkStatus();
       return Preempted(absl::StrFormat(
           "stopped on request after step %d, which is saved in %s; the same "
@@ -76,6 +79,8 @@ Trainer::Boundary Trainer::AgreeOnBoundary(bool stop_wanted) {
 }
 
 absl::Status Trainer::Step() {
+  std::optional<RecordedStep> recorded;
+  if (profile_) recorded.emplace(*profile_);
   const int64_t step = state_.step();
   mesh_.world().activity().SetPhase(Phase::kTraining, step + 1);
   absl::StatusOr<at::Tensor> tokens_BT1 = ReadSamples(
@@ -213,6 +218,7 @@ absl::Status Trainer::SaveAtEnd() {
 
 absl::StatusOr<at::Tensor> Trainer::ReadSamples(
     const PackedSamples& samples, const std::vector<int64_t>& wanted) {
+  RECORD_USER_SCOPE("data: ReadSamples");
   const int64_t places = config_.model().training_length() + 1;
   const at::Tensor tokens =
       at::empty({static_cast<int64_t>(wanted.size()), places}, at::kLong);
@@ -250,6 +256,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(
           .max_tensor = MaxTensorDegree(config.model())},
       trainer->step_.State());
   trainer->last_save_time_ = std::chrono::steady_clock::now();
+  if (config.logging().profile()) trainer->profile_.emplace();
   absl::Status opened;
   if (mesh.world().rank() == 0) {
     absl::StatusOr<Metrics> metrics =

@@ -21,6 +21,7 @@
 #include "model/transformer.h"
 #include "parallel/device_mesh.h"
 #include "trainer/metrics.h"
+#include "trainer/step_profile.h"
 #include "trainer/train_step.h"
 
 namespace lextra {
@@ -75,7 +76,8 @@ class Trainer {
   std::optional<BatchSchedule> schedule_;
   Transformer model_;
   TrainStep step_;
-  std::optional<Metrics> metrics_;  // rank 0
+  std::optional<Metrics> metrics_;      // rank 0
+  std::optional<StepProfile> profile_;  // where logging.profile is set
   TrainingState state_;
   std::optional<CheckpointSaver> saver_;
   // The last step whose save was started and has not failed.

@@ -2,8 +2,12 @@
 // on. Losses are fp32 sums printed with every digit.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <tuple>
 
 #include "tests/end_to_end/lextra_program.h"
 
@@ -126,6 +130,87 @@ TEST_F(TrainTest, ACheckpointOfFourRanksGoesOnAtAnyLayout) {
     for (const auto& [step, loss] : expected) {
       EXPECT_NEAR(losses.at(step), loss, kOtherLayoutTolerance * loss)
           << "step " << step;
+    }
+  }
+}
+
+// What a table of the profile says: the shares by phase, in percent.
+std::map<std::string, double> SharesIn(const std::string& log) {
+  std::map<std::string, double> shares;
+  std::istringstream lines(
+      log.substr(std::min(log.find("profile:"), log.size())));
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string phase, percent;
+    double milliseconds = 0;
+    double share = 0;
+    if (words >> phase >> milliseconds >> share >> percent && percent == "%") {
+      shares[phase] = share;
+    }
+  }
+  return shares;
+}
+
+// Complete events of one thread lie inside each other or apart.
+void ExpectNested(const std::vector<nlohmann::json>& trace_events) {
+  struct Open {
+    int64_t thread, begin, end;
+    std::string name;
+  };
+  std::vector<Open> events;
+  for (const nlohmann::json& event : trace_events) {
+    if (event.at("ph") != "X") continue;
+    const auto nanoseconds = [&](const char* field) {
+      return std::llround(event.at(field).get<double>() * 1e3);
+    };
+    const int64_t begin = nanoseconds("ts");
+    events.push_back(
+        {event.at("tid"), begin, begin + nanoseconds("dur"), event.at("name")});
+  }
+  std::sort(events.begin(), events.end(), [](const Open& a, const Open& b) {
+    return std::tuple(a.thread, a.begin, -a.end) <
+           std::tuple(b.thread, b.begin, -b.end);
+  });
+  std::vector<Open> around;
+  for (const Open& event : events) {
+    while (!around.empty() && (around.back().thread != event.thread ||
+                               around.back().end <= event.begin)) {
+      around.pop_back();
+    }
+    if (!around.empty()) {
+      EXPECT_LE(event.end, around.back().end)
+          << event.name << " in " << around.back().name;
+    }
+    if (event.name != "step") {
+      EXPECT_FALSE(around.empty()) << event.name << " outside of a step";
+    }
+    around.push_back(event);
+  }
+}
+
+TEST_F(TrainTest, AProfileSaysWhereTheTimeOfAStepGoes) {
+  for (const int ranks : {1, 2}) {
+    SCOPED_TRACE(ranks);
+    const std::string run = Path("profile-" + std::to_string(ranks));
+    RunWell(LextraOn(
+        ranks, Train(run, {"logging.profile=true", "evaluation.every_steps=2",
+                           "--stop_at_step=6"})));
+    std::map<std::string, double> shares = SharesIn(ReadText(run + "/log.txt"));
+    EXPECT_EQ(shares["all"], 100);
+    double sum = 0;
+    for (const auto& [phase, share] : shares) sum += phase == "all" ? 0 : share;
+    EXPECT_NEAR(sum, 100, 0.05 * shares.size());  // rounded to 0.1 each
+    for (const char* phase :
+         {"gemm", "attention", "positions", "norm", "activation", "elementwise",
+          "loss", "optimizer", "data", "allocator", "other"}) {
+      EXPECT_TRUE(shares.contains(phase)) << phase;
+    }
+    EXPECT_EQ(shares.contains("communication"), ranks > 1);
+    for (int rank = 0; rank < ranks; ++rank) {
+      const std::string trace =
+          ReadText(run + "/profile-rank" + std::to_string(rank) + ".json");
+      ExpectNested(nlohmann::json::parse(trace).at("traceEvents"));
+      EXPECT_THAT(trace, HasSubstr("\"attention: AttendBackward\""));
     }
   }
 }
