@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "parallel/agreement.h"
 
 namespace lextra {
 
@@ -85,10 +86,11 @@ void ReportProfile(const StepProfile& profile, const std::string& run_folder,
   const auto path = [&](const auto& rank) {
     return absl::StrCat(run_folder, "/profile-rank", rank, ".json");
   };
-  const absl::Status written =
-      AtomicWrite(path(world.rank()), profile.Trace(world.rank()));
+  const absl::Status written = AgreeOnStatus(
+      world, AtomicWrite(path(world.rank()), profile.Trace(world.rank())));
   if (!written.ok()) {
     LogWarning("no trace of the profile: %s", written.message());
+    return;
   }
   LogInfo("  trace of the last steps, for chrome://tracing or Perfetto: %s",
           path(world.size() > 1 ? "<R>" : "0"));

@@ -215,6 +215,17 @@ TEST_F(TrainTest, AProfileSaysWhereTheTimeOfAStepGoes) {
   }
 }
 
+TEST_F(TrainTest, ATraceThatCannotBeWrittenIsAWarningThatNamesTheRank) {
+  const std::string run = Path("profile-blocked");
+  fs::create_directories(run + "/profile-rank1.json/in-the-way");
+  RunWell(
+      LextraOn(2, Train(run, {"logging.profile=true", "--stop_at_step=1"})));
+  const std::string warning =
+      LineWith("no trace of the profile", ReadText(run + "/log.txt"));
+  EXPECT_THAT(warning, HasSubstr("rank 1"));
+  EXPECT_THAT(warning, HasSubstr("profile-rank1.json"));
+}
+
 TEST_F(TrainTest, AnotherModelOrOptimizerIsRefusedByName) {
   const std::string run = Path("other-config");
   RunWell(Lextra(Train(run, {"--stop_at_step=2"})));
