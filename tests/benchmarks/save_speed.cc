@@ -22,7 +22,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -31,8 +30,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "checkpoint/checkpoint_saver.h"
-#include "launch/command_line.h"
-#include "parallel/mpi_session.h"
+#include "tests/benchmarks/benchmark_program.h"
 
 namespace lextra {
 namespace {
@@ -276,36 +274,29 @@ class SaveSpeed {
   std::map<std::string, std::vector<double>> figures_;
 };
 
-absl::Status Run(int argc, char** argv) {
-  LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<MpiSession> mpi,
-                          MpiSession::Start(&argc, &argv));
-  Options options;
-  CommandLine line("_save_speed", "Times saving beside training.");
-  line.AddFlag("megabytes", &options.megabytes, "10^6 bytes of tensors");
-  line.AddFlag("threads", &options.threads, "of the rank");
-  line.AddFlag("rounds", &options.rounds, "timed, after a warm-up");
-  line.AddFlag("steps", &options.steps, "timed without a save in a round");
-  line.AddFlag("folder", &options.folder, "on the file system to be timed");
-  LEXTRA_RETURN_IF_ERROR(
-      line.Parse(std::vector<std::string>(argv + 1, argv + argc)));
-
+absl::Status Run(const Options& options, MpiSession& mpi) {
   at::set_num_threads(static_cast<int>(options.threads));
-  const std::unique_ptr<Communicator> world = mpi->World();
+  const std::unique_ptr<Communicator> world = mpi.World();
   const std::string run_folder = (std::filesystem::path(options.folder) /
                                   absl::StrFormat("save_speed.%d", getpid()))
                                      .string();
   const absl::Status status = SaveSpeed(options, *world, run_folder).Run();
   LEXTRA_RETURN_IF_ERROR(RemoveTree(run_folder));
-  LEXTRA_RETURN_IF_ERROR(status);
-  mpi->Finalize();
-  return absl::OkStatus();
+  return status;
 }
 
 }  // namespace
 }  // namespace lextra
 
 int main(int argc, char** argv) {
-  const absl::Status status = lextra::Run(argc, argv);
-  if (!status.ok()) std::fprintf(stderr, "%s\n", status.ToString().c_str());
-  return static_cast<int>(lextra::ExitCodeOf(status));
+  lextra::Options options;
+  lextra::CommandLine line("_save_speed", "Times saving beside training.");
+  line.AddFlag("megabytes", &options.megabytes, "10^6 bytes of tensors");
+  line.AddFlag("threads", &options.threads, "of the rank");
+  line.AddFlag("rounds", &options.rounds, "timed, after a warm-up");
+  line.AddFlag("steps", &options.steps, "timed without a save in a round");
+  line.AddFlag("folder", &options.folder, "on the file system to be timed");
+  return lextra::BenchmarkMain(argc, argv, line, [&](lextra::MpiSession& mpi) {
+    return lextra::Run(options, mpi);
+  });
 }

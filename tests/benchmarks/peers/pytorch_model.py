@@ -57,10 +57,10 @@ class FeedForward(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, width, heads, kv_heads, ffn_width):
+    def __init__(self, attention, width, ffn_width):
         super().__init__()
         self.self_attn_layer_norm = nn.LayerNorm(width)
-        self.self_attn = Attention(width, heads, kv_heads)
+        self.self_attn = attention
         self.final_layer_norm = nn.LayerNorm(width)
         self.ffn = FeedForward(width, ffn_width)
 
@@ -72,12 +72,13 @@ class Layer(nn.Module):
 class Decoder(nn.Module):
     """Pre-norm decoder with tied output and xPos positions."""
 
-    def __init__(self, layers, width, heads, vocabulary, length, kv_heads=None, xpos=True):
+    def __init__(self, layers, width, heads, vocabulary, length, kv_heads=None, xpos=True,
+                 attention=Attention):
         super().__init__()
         kv_heads = kv_heads or heads
         self.embed_tokens = nn.Embedding(vocabulary, width)
         self.layers = nn.ModuleList(
-            Layer(width, heads, kv_heads, 4 * width) for _ in range(layers))
+            Layer(attention(width, heads, kv_heads), width, 4 * width) for _ in range(layers))
         self.layer_norm = nn.LayerNorm(width)
         self.head_size, self.length, self.xpos = width // heads, length, xpos
         self.tables = None
@@ -88,14 +89,14 @@ class Decoder(nn.Module):
                 residual = "out_proj" in name or "fc2" in name
                 nn.init.normal_(parameter, std=0.02 / (math.sqrt(2 * layers) if residual else 1))
 
-    def forward(self, tokens, targets):
+    def forward(self, tokens, targets, reduction="mean"):
         x = self.embed_tokens(tokens)
         if self.xpos and (self.tables is None or self.tables[0].dtype != x.dtype):
             self.tables = xpos_tables(self.length, self.head_size, x.dtype)
         for layer in self.layers:
             x = layer(x, self.tables)
         logits = F.linear(self.layer_norm(x), self.embed_tokens.weight)
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction=reduction)
 
     def groups(self, weight_decay):
         """Parameter groups of AdamW: matrices decay, norms and biases do not."""
@@ -103,16 +104,17 @@ class Decoder(nn.Module):
         return [{"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
                 {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0}]
 
-    def lextra_weights(self):
-        """The parameters under Lextra's names: q, k and v apart."""
-        weights = {}
-        for name, parameter in self.state_dict().items():
+    def pieces(self):
+        """Views of the parameters under Lextra's names: q, k and v apart."""
+        for name, parameter in self.named_parameters():
             if "qkv_proj" not in name:
-                weights[name] = parameter.clone()
+                yield name, parameter
                 continue
             attention = self.layers[0].self_attn
             rows = [attention.heads, attention.kv_heads, attention.kv_heads]
             parts = parameter.split([r * attention.head_size for r in rows])
             for letter, part in zip("qkv", parts):
-                weights[name.replace("qkv_proj", letter + "_proj")] = part.clone()
-        return weights
+                yield name.replace("qkv_proj", letter + "_proj"), part
+
+    def lextra_weights(self):
+        return {name: piece.detach().clone() for name, piece in self.pieces()}

@@ -1,44 +1,39 @@
-"""Times training steps of PyTorch in the same program pattern as
-`lextra_train_speed`: prints one line `step_ms <median> <min> <max>` after
---steps timed steps. tests/benchmarks/compare.sh runs both interleaved.
-
-    python training_speed.py --layers 6 --width 192 --heads 6 --length 256 --batch 16 \\
-        --vocabulary 320 --threads 2 --steps 20 [--compile]"""
-
-import argparse
-import statistics
-import time
+"""A contender of compare.py: training steps of the same model in PyTorch, with SDPA
+and fused AdamW, eager or by torch.compile."""
 
 import torch
 
+from contender import fill_weights, parse_options, take_turns, tokens_from
 from pytorch_model import Decoder
+
+NUM_BATCHES = 8
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    for name in ("layers", "width", "heads", "length", "batch", "vocabulary", "threads", "steps"):
-        parser.add_argument("--" + name, type=int, required=True)
-    parser.add_argument("--compile", action="store_true")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(1)
+    options = parse_options(__doc__)
     model = Decoder(options.layers, options.width, options.heads, options.vocabulary,
                     options.length)
+    fill_weights(model)
     step_model = torch.compile(model) if options.compile else model
-    optimizer = torch.optim.AdamW(model.groups(0.1), lr=1e-3, fused=True)
-    times = []
-    for step in range(options.steps + 3):
-        tokens = torch.randint(options.vocabulary, (options.batch, options.length + 1))
-        begin = time.perf_counter()
+    optimizer = torch.optim.AdamW(model.groups(0.1), lr=1e-3, betas=(0.9, 0.95), fused=True)
+    shape = (options.batch, options.length + 1)
+    size = shape[0] * shape[1]
+    batches = [tokens_from(i * size, size, options.vocabulary).view(shape)
+               for i in range(NUM_BATCHES)]
+    num_steps = 0
+
+    def step():
+        nonlocal num_steps
+        tokens = batches[num_steps % NUM_BATCHES]
+        num_steps += 1
         loss = step_model(tokens[:, :-1], tokens[:, 1:])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        optimizer.zero_grad()
-        loss.item()
-        times.append(1e3 * (time.perf_counter() - begin))
-    times = times[3:]  # warm-up and compilation
-    print(f"step_ms {statistics.median(times):.3f} {min(times):.3f} {max(times):.3f}")
+        optimizer.zero_grad(set_to_none=True)
+        return loss.item()
+
+    take_turns(step)
 
 
 if __name__ == "__main__":
