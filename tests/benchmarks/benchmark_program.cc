@@ -44,7 +44,7 @@ at::Tensor Scrambled(const at::Tensor& index) {
 int64_t ReadTurn() {
   std::string word;
   int64_t count = 0;
-  return std::cin >> word >> count && word == "run" ? count : 0;
+  return std::cin >> word && word == "run" && std::cin >> count ? count : 0;
 }
 
 // The same on all ranks. MPI's own waiting would keep a processor busy.

@@ -1,10 +1,11 @@
 """The cases of compare.py: who takes turns at what work, and what must come out."""
 
 import dataclasses
+import os
 
 MPIRUN = ("mpirun --oversubscribe --bind-to none --mca btl self,vader "
           "--mca oob_tcp_if_include lo -np").split()
-PROGRAMS = "build/tests/benchmarks/lextra_"
+PROGRAMS = os.environ.get("LEXTRA_BUILD_DIR", "build") + "/tests/benchmarks/lextra_"
 PEERS = "tests/benchmarks/peers/"
 PYTHON = "PYTHON"  # stands for the interpreter that has PyTorch
 

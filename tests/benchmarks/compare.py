@@ -100,11 +100,12 @@ class Running:
 
     def end(self):
         self.say("quit")
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        for give_up in (self.process.terminate, self.process.kill):
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                give_up()
+        self.process.wait()
 
 
 def take_turns(case, contenders, rounds, steps):
