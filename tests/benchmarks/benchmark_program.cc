@@ -108,7 +108,7 @@ void FillWeights(Transformer& model, Communicator& tensor_axis) {
       };
       const at::Tensor index = range(0).unsqueeze(1) * shard.global_shape[1] +
                                range(1) + sum_of_letters;
-      shard.tensor.copy_((Scrambled(index).to(at::kDouble) / 10007 - 0.5) / 10);
+      shard.tensor.copy_((Scrambled(index).to(at::kDouble) / 10007 - 0.5) / 5);
     }
   }
 }

@@ -14,7 +14,7 @@ import tempfile
 from cases import PYTHON, all_cases
 from report import Table, write_markdown
 
-SAME_RESULT = 1e-3  # relative, of losses after the same steps in fp32
+SAME_RESULT = 1e-4  # relative, of losses after the same steps in fp32
 TICKS = os.sysconf("SC_CLK_TCK")
 COMPARISONS = {">=": operator.ge, "<=": operator.le, "==": operator.eq}
 
@@ -136,16 +136,21 @@ def take_turns(case, contenders, rounds, steps):
             one.end()
 
 
-def check_results(case, running):
+def compared_results(running):
+    """A line for each kind of work that several did, and whether they came to the same."""
     results = {}
     for name, one in running.items():
         if "result" in one.figures:
             results.setdefault(one.contender.work, {})[name] = one.figures["result"]
-    for work in results.values():
-        low, high = min(work.values()), max(work.values())
-        if not high - low <= SAME_RESULT * abs(low):
-            sys.exit(f"compare: {case.name}: contenders do different work: results {work}")
-    return results
+    lines, same = [], True
+    for work, values in results.items():
+        low, high = min(values.values()), max(values.values())
+        agree = high - low <= SAME_RESULT * abs(low)  # not for NaN
+        same &= agree
+        if len(values) > 1:
+            lines.append(f"{'same result' if agree else 'DIFFERENT WORK'} ({work}): " + ", ".join(
+                f"{name} {value:.7g}" for name, value in values.items()))
+    return lines, same
 
 
 def evaluated(ratio, running):
@@ -253,19 +258,19 @@ def main():
     report = {"cases": [], "machine": machine(), "commit": commit(),
               "command": " ".join(["tests/benchmarks/compare.sh", *sys.argv[1:]])}
     print(f"{report['machine']}; commit {report['commit']}")
-    sections = []
+    sections, differing = [], []
     for name in names:
         case = cases[name]
         running, idle = take_turns(case, chosen(case, options.contenders),
                                    options.rounds or case.rounds, options.steps)
-        results = check_results(case, running)
+        lines, same = compared_results(running)
+        if not same:
+            differing.append(name)
         ratios = [entry for ratio in case.ratios if (entry := evaluated(ratio, running))]
         tables = tables_of(case, running, ratios)
         notes = [f"{len(next(iter(running.values())).rounds)} rounds; while one worked, the "
                  f"others used {100 * idle:.1f} % of a core"]
-        notes += [f"same result ({work}): " + ", ".join(
-            f"{contender} {value:.6g}" for contender, value in same.items())
-                  for work, same in results.items() if len(same) > 1]
+        notes += lines
         print(f"\n{case.name}: {case.about}")
         print("\n\n".join(str(table) for table in tables), *notes, sep="\n", flush=True)
         sections.append((case, tables, notes))
@@ -275,6 +280,8 @@ def main():
             pathlib.Path(options.json).write_text(json.dumps(report, indent=2) + "\n")
         if options.markdown:
             write_markdown(options.markdown, report, sections)
+    if differing:
+        sys.exit(f"compare: contenders did different work in {', '.join(differing)}")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def fill_weights(model):
         for name, matrix in model.pieces():
             if matrix.dim() == 2:
                 index = torch.arange(matrix.numel()) + sum(name.encode())
-                values = (scrambled(index).double() / 10007 - 0.5) / 10
+                values = (scrambled(index).double() / 10007 - 0.5) / 5
                 matrix.copy_(values.view_as(matrix))
 
 
