@@ -37,10 +37,14 @@ class Running:
         self.contender = contender
         command = [peer_python() if word == PYTHON else word for word in contender.command]
         self.errors = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
-            start_new_session=True,
-            env=os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"})
+        environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1",
+                                    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        try:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
+                text=True, start_new_session=True, env=environment)
+        except FileNotFoundError as error:
+            sys.exit(f"compare: {error.filename} is missing: run deploy/build.sh")
         self.rounds = []  # mean ms of the steps of each turn
         self.figures = {}
 
