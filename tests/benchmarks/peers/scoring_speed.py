@@ -2,9 +2,10 @@
 whose blockwise causal attention is one call with a mask, or step by step."""
 
 import torch
+import torch._inductor.config as inductor
 
 from blockwise_attention import OneCallAttention, StepwiseAttention
-from contender import fill_weights, parse_options, take_turns, tokens_from
+from contender import compiled, fill_weights, parse_options, take_turns, tokens_from
 from pytorch_model import Decoder
 
 ATTENTIONS = {"one_call": OneCallAttention, "stepwise": StepwiseAttention}
@@ -15,7 +16,8 @@ def main():
     model = Decoder(options.layers, options.width, options.heads, options.vocabulary,
                     options.length, attention=ATTENTIONS[options.attention]).eval()
     fill_weights(model)
-    score = torch.compile(model) if options.compile else model
+    inductor.freezing = True  # weights may be packed
+    score = compiled(model) if options.compile else model
 
     @torch.inference_mode()
     def nll():

@@ -3,7 +3,7 @@ and fused AdamW, eager or by torch.compile."""
 
 import torch
 
-from contender import fill_weights, parse_options, take_turns, tokens_from
+from contender import compiled, fill_weights, parse_options, take_turns, tokens_from
 from pytorch_model import Decoder
 
 NUM_BATCHES = 8
@@ -14,7 +14,7 @@ def main():
     model = Decoder(options.layers, options.width, options.heads, options.vocabulary,
                     options.length)
     fill_weights(model)
-    step_model = torch.compile(model) if options.compile else model
+    step_model = compiled(model) if options.compile else model
     optimizer = torch.optim.AdamW(model.groups(0.1), lr=1e-3, betas=(0.9, 0.95), fused=True)
     shape = (options.batch, options.length + 1)
     size = shape[0] * shape[1]
