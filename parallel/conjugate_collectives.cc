@@ -23,10 +23,48 @@ class Reduce : public torch::autograd::Function<Reduce> {
   }
 };
 
+class ReduceScatter : public torch::autograd::Function<ReduceScatter> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
+                            Communicator* axis) {
+    // Autograd's notebook takes numbers; the axis outlives every graph.
+    context->saved_data["axis"] = reinterpret_cast<int64_t>(axis);
+    context->saved_data["shape"] = x.sizes();
+    return StartReduceScatter(x.flatten(0, -2), *axis).Wait();
+  }
+  static variable_list backward(AutogradContext* context,
+                                variable_list gradients) {
+    auto* axis =
+        reinterpret_cast<Communicator*>(context->saved_data["axis"].toInt());
+    return {StartGather(gradients[0], *axis)
+                .Wait()
+                .view(context->saved_data["shape"].toIntVector()),
+            at::Tensor()};
+  }
+};
+
 }  // namespace
 
-at::Tensor ReduceFromAxis(const at::Tensor& x, Communicator& axis) {
-  return axis.size() == 1 ? x : Reduce::apply(x, &axis);
+at::Tensor ReduceFromAxis(const at::Tensor& x, Communicator& axis,
+                          Tokens tokens) {
+  const bool split = tokens == Tokens::kSplit;
+  if (axis.size() == 1) return split ? x.flatten(0, -2) : x;
+  return split ? ReduceScatter::apply(x, &axis) : Reduce::apply(x, &axis);
+}
+
+PendingTensor StartGather(const at::Tensor& part, Communicator& axis) {
+  const at::Tensor whole =
+      at::empty({part.size(0) * axis.size(), part.size(1)}, part.options());
+  return PendingTensor(whole, axis.AllGatherAsync(whole, part.contiguous()));
+}
+
+PendingTensor StartReduceScatter(const at::Tensor& whole, Communicator& axis) {
+  TORCH_CHECK(whole.size(0) % axis.size() == 0, whole.size(0),
+              " tokens do not divide among ", axis.size(), " tensor ranks");
+  const at::Tensor part =
+      at::empty({whole.size(0) / axis.size(), whole.size(1)}, whole.options());
+  return PendingTensor(
+      part, axis.ReduceScatterAsync(part, whole.contiguous(), ReduceOp::kSum));
 }
 
 }  // namespace lextra

@@ -100,6 +100,26 @@ void FlatParameters::FindPieces() {
   }
 }
 
+std::vector<FlatParameters::Run> FlatParameters::OwnRuns() const {
+  std::vector<Run> runs;
+  const auto is_sharded = [&](size_t slot) {
+    return slots_[slot].parameter->tensor_sharded;
+  };
+  for (const Piece& piece : pieces_) {
+    for (size_t first = 0, next = 0; first < slots_.size(); first = next) {
+      while (next < slots_.size() && is_sharded(next) == is_sharded(first)) {
+        ++next;
+      }
+      const int64_t begin = std::max(piece.begin, slots_[first].begin);
+      const int64_t end =
+          std::min(piece.begin + piece.size,
+                   slots_[next - 1].begin + slots_[next - 1].size);
+      if (begin < end) runs.push_back({begin, end - begin, is_sharded(first)});
+    }
+  }
+  return runs;
+}
+
 at::Tensor FlatParameters::OwnPart(const at::Tensor& flat,
                                    const Bucket& bucket) const {
   const int64_t size = bucket.size / options_.num_owners;

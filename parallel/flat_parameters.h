@@ -53,6 +53,12 @@ class FlatParameters {
     int64_t place;
     bool weight_decay;
   };
+  // Elements that this rank owns, of neighbouring parameters of one kind.
+  struct Run {
+    int64_t begin;
+    int64_t size;
+    bool tensor_sharded;
+  };
 
   // Moves the leaves into the flat buffer (they become views of it) and gives
   // each a gradient that is a view of the flat gradient. The parameters outlive
@@ -72,6 +78,8 @@ class FlatParameters {
   const std::vector<Bucket>& buckets() const { return buckets_; }
   // In no order; one for each half where this rank owns everything.
   const std::vector<Piece>& pieces() const { return pieces_; }
+  // The longest ones: nothing but padding is left out.
+  std::vector<Run> OwnRuns() const;
   int num_owners() const { return options_.num_owners; }
   int64_t num_owned() const { return num_owned_; }
   bool has_masters() const { return masters_.defined(); }

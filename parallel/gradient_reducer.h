@@ -34,6 +34,11 @@ class GradientReducer {
   std::unique_ptr<Impl> impl_;
 };
 
+// For layers that ran on split tokens (sharded_layers.h), once a step, after
+// Finish(): sums the gradients of parameters that every rank of the tensor axis
+// holds over it, where this rank owns them.
+void SumReplicated(FlatParameters& parameters, Communicator& tensor_axis);
+
 }  // namespace lextra
 
 #endif  // LEXTRA_PARALLEL_GRADIENT_REDUCER_H_

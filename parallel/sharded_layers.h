@@ -3,6 +3,11 @@
 // "sharded" ones are this rank's part. All are exact: they equal the dense
 // layer up to the order of additions.
 //
+// With Tokens::kSplit, what is said to be replicated is split by tokens between
+// the layers: this rank has [N/P, ..] of it (conjugate_collectives.h). A
+// replicated parameter's gradient is then that of this rank's tokens, to be
+// summed over the axis (SumReplicated in gradient_reducer.h).
+//
 // Shapes: N tokens (any leading dimensions), C width, V padded vocabulary,
 // P ranks of the tensor axis.
 // Source: Shoeybi et al. 2019, "Megatron-LM", section 3.
@@ -16,6 +21,7 @@
 #include <vector>
 
 #include "parallel/communicator.h"
+#include "parallel/conjugate_collectives.h"
 #include "parallel/parameter.h"
 
 namespace lextra {
@@ -36,13 +42,18 @@ class ColumnParallelLinear {
                        int64_t in_features, bool bias,
                        const Initializer& initialize);
 
-  at::Tensor operator()(const at::Tensor& x) { return Apply(x, false); }
+  at::Tensor operator()(const at::Tensor& x,
+                        Tokens tokens = Tokens::kReplicated) {
+    return Apply(x, tokens, /*gelu=*/false);
+  }
   // gelu(y), in the erf form.
-  at::Tensor Gelu(const at::Tensor& x) { return Apply(x, true); }
+  at::Tensor Gelu(const at::Tensor& x, Tokens tokens = Tokens::kReplicated) {
+    return Apply(x, tokens, /*gelu=*/true);
+  }
   std::vector<Parameter*> parameters();
 
  private:
-  at::Tensor Apply(const at::Tensor& x, bool gelu);
+  at::Tensor Apply(const at::Tensor& x, Tokens tokens, bool gelu);
 
   Communicator& tensor_axis_;
   Parameter weight_;
@@ -58,7 +69,8 @@ class RowParallelLinear {
                     int64_t out_features, int64_t in_features, bool bias,
                     const Initializer& initialize);
 
-  at::Tensor operator()(const at::Tensor& x);
+  at::Tensor operator()(const at::Tensor& x,
+                        Tokens tokens = Tokens::kReplicated);
   std::vector<Parameter*> parameters();
 
  private:
@@ -75,8 +87,9 @@ class VocabParallelEmbedding {
                          int64_t padded_vocab, int64_t width,
                          const Initializer& initialize);
 
-  // tokens (int64, [..], each below V) -> x [.., C] replicated.
-  at::Tensor operator()(const at::Tensor& tokens);
+  // ids (int64, [..], each below V) -> x [.., C] replicated.
+  at::Tensor operator()(const at::Tensor& ids,
+                        Tokens tokens = Tokens::kReplicated);
   // This rank's rows [V / P, C] and the first of them.
   const at::Tensor& rows() const { return weight_.leaf; }
   int64_t first_row() const { return weight_.pieces[0].box.offset[0]; }
@@ -99,11 +112,12 @@ class VocabParallelCrossEntropy {
                             VocabParallelEmbedding& output, int64_t vocab_size,
                             int64_t tokens_per_chunk = 1024);
 
-  // x [N, C] replicated, targets int64 [N] -> scale * sum of the N losses, a
-  // scalar that autograd knows. The gradients are made in the same pass as the
-  // loss (no logits are kept or made again), in proportion to `scale`.
-  at::Tensor Loss(const at::Tensor& x_NC, const at::Tensor& targets_N,
-                  double scale);
+  // x [N, C] replicated, targets int64 [N] (all of them on every rank) -> scale
+  // * sum of the N losses, a scalar that autograd knows. The gradients are made
+  // in the same pass as the loss (no logits are kept or made again), in
+  // proportion to `scale`.
+  at::Tensor Loss(const at::Tensor& x, const at::Tensor& targets_N,
+                  double scale, Tokens tokens = Tokens::kReplicated);
 
   // The N losses in nats, without gradient.
   at::Tensor Nll(const at::Tensor& x_NC, const at::Tensor& targets_N);

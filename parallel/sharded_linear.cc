@@ -15,13 +15,24 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+// The sum of the ranks' dx [N, C], under way, or of this rank's tokens of it.
+PendingTensor StartSum(const at::Tensor& dx, Communicator* axis,
+                       Tokens tokens) {
+  if (axis == nullptr) return PendingTensor(dx);
+  if (tokens == Tokens::kSplit) return StartReduceScatter(dx, *axis);
+  return PendingTensor(dx, axis->AllReduceAsync(dx, ReduceOp::kSum));
+}
+
 // y = x W^T + b on this rank alone, or its GELU. The weight's and bias's
 // gradients go straight into GradientOf(leaf). The input's is summed over the
-// ranks of `axis`, if there is one, while the weight's is computed.
+// ranks of `axis`, if there is one, while the weight's is computed. Of split
+// tokens each rank of the axis gives and keeps its part: the whole x is
+// gathered, and again for the weight's gradient while the input's is computed.
 class Linear : public torch::autograd::Function<Linear> {
  public:
   struct Options {
     Communicator* axis = nullptr;  // outlives every graph
+    Tokens tokens = Tokens::kReplicated;
     bool gelu = false;
   };
 
@@ -31,15 +42,19 @@ class Linear : public torch::autograd::Function<Linear> {
     // inside forward.
     return apply(x, weight.leaf,
                  bias.leaf.defined() ? std::optional(bias.leaf) : std::nullopt,
-                 options.axis, options.gelu, at::GradMode::is_enabled());
+                 options.axis, options.tokens, options.gelu,
+                 at::GradMode::is_enabled());
   }
 
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
                             const at::Tensor& weight,
                             const std::optional<at::Tensor>& optional_bias,
-                            Communicator* axis, bool gelu, bool with_gradient) {
+                            Communicator* axis, Tokens tokens, bool gelu,
+                            bool with_gradient) {
     const at::Tensor bias = optional_bias.value_or(at::Tensor());
-    const at::Tensor x_NC = x.reshape({-1, weight.size(1)});
+    const at::Tensor kept = x.reshape({-1, weight.size(1)});
+    const bool is_split = axis != nullptr && tokens == Tokens::kSplit;
+    const at::Tensor x_NC = is_split ? StartGather(kept, *axis).Wait() : kept;
     GeluProduct product;
     if (gelu) {
       product = GeluOfProduct(x_NC, weight.t(), bias, with_gradient);
@@ -47,9 +62,12 @@ class Linear : public torch::autograd::Function<Linear> {
       product.y = at::empty({x_NC.size(0), weight.size(0)}, x.options());
       SetProduct(product.y, x_NC, weight.t(), bias);
     }
-    context->save_for_backward({x_NC, weight, bias, product.saved});
+    context->save_for_backward({kept, weight, bias, product.saved});
     // Autograd's notebook takes numbers.
     context->saved_data["axis"] = reinterpret_cast<int64_t>(axis);
+    context->saved_data["is_split"] = is_split;
+    context->saved_data["shape"] = x.sizes();
+    if (is_split) return product.y;
     std::vector<int64_t> shape = x.sizes().vec();
     shape.back() = weight.size(0);
     return product.y.view(shape);
@@ -58,7 +76,6 @@ class Linear : public torch::autograd::Function<Linear> {
   static variable_list backward(AutogradContext* context,
                                 variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    const at::Tensor& x_NC = saved[0];
     const at::Tensor& weight = saved[1];
     const at::Tensor& before_gelu = saved[3];
     auto* axis =
@@ -66,27 +83,31 @@ class Linear : public torch::autograd::Function<Linear> {
     const at::Tensor dbias = saved[2].defined() && context->needs_input_grad(2)
                                  ? GradientOf(saved[2])
                                  : at::Tensor();
+    const Tokens tokens = context->saved_data["is_split"].toBool()
+                              ? Tokens::kSplit
+                              : Tokens::kReplicated;
+    PendingTensor x_NC = tokens == Tokens::kSplit ? StartGather(saved[0], *axis)
+                                                  : PendingTensor(saved[0]);
     at::Tensor dy = gradients[0].reshape({-1, weight.size(0)});
     if (before_gelu.defined()) {
       dy = GeluGradient(dy, before_gelu, dbias);
     } else if (dbias.defined()) {
       AddColumnSums(dbias, dy);
     }
-    at::Tensor dx;
-    PendingCollective sum_of_dx;
+    PendingTensor dx;
     if (context->needs_input_grad(0)) {
-      std::vector<int64_t> shape = gradients[0].sizes().vec();
-      shape.back() = weight.size(1);
-      dx = at::empty(shape, dy.options());
-      SetProduct(dx.view({-1, weight.size(1)}), dy, weight);
-      if (axis != nullptr) sum_of_dx = axis->AllReduceAsync(dx, ReduceOp::kSum);
+      const at::Tensor own =
+          at::empty({dy.size(0), weight.size(1)}, dy.options());
+      SetProduct(own, dy, weight);
+      dx = StartSum(own, axis, tokens);
     }
-    if (context->needs_input_grad(1)) {
-      AddProduct(GradientOf(weight), dy.t(), x_NC);
+    const at::Tensor x = x_NC.Wait();
+    if (context->needs_input_grad(1)) AddProduct(GradientOf(weight), dy.t(), x);
+    variable_list of_arguments(7);
+    if (context->needs_input_grad(0)) {
+      of_arguments[0] =
+          dx.Wait().view(context->saved_data["shape"].toIntVector());
     }
-    sum_of_dx.Wait();
-    variable_list of_arguments(6);
-    of_arguments[0] = dx;
     return of_arguments;
   }
 };
@@ -155,11 +176,13 @@ ColumnParallelLinear::ColumnParallelLinear(Communicator& tensor_axis,
   }
 }
 
-at::Tensor ColumnParallelLinear::Apply(const at::Tensor& x, bool gelu) {
+at::Tensor ColumnParallelLinear::Apply(const at::Tensor& x, Tokens tokens,
+                                       bool gelu) {
   CheckInput(x, weight_);
   return Linear::Apply(
       x, weight_, bias_,
       {.axis = tensor_axis_.size() > 1 ? &tensor_axis_ : nullptr,
+       .tokens = tokens,
        .gelu = gelu});
 }
 
@@ -189,14 +212,14 @@ RowParallelLinear::RowParallelLinear(Communicator& tensor_axis,
   }
 }
 
-at::Tensor RowParallelLinear::operator()(const at::Tensor& x) {
+at::Tensor RowParallelLinear::operator()(const at::Tensor& x, Tokens tokens) {
   CheckInput(x, weight_);
-  if (tensor_axis_.size() == 1) {
-    return Linear::Apply(x, weight_, bias_, {});
-  }
+  // On one rank the bias goes into the product; otherwise it follows the sum.
+  const bool is_alone = tensor_axis_.size() == 1;
   const at::Tensor y = ReduceFromAxis(
-      Linear::Apply(x, weight_, /*bias=*/Parameter(), {}), tensor_axis_);
-  return bias_.leaf.defined() ? AddBias::apply(y, bias_.leaf) : y;
+      Linear::Apply(x, weight_, is_alone ? bias_ : Parameter(), {}),
+      tensor_axis_, tokens);
+  return bias_.leaf.defined() && !is_alone ? AddBias::apply(y, bias_.leaf) : y;
 }
 
 std::vector<Parameter*> RowParallelLinear::parameters() {

@@ -113,12 +113,13 @@ VocabParallelEmbedding::VocabParallelEmbedding(Communicator& tensor_axis,
                     /*weight_decay=*/true, /*tensor_sharded=*/true, initialize);
 }
 
-at::Tensor VocabParallelEmbedding::operator()(const at::Tensor& tokens) {
-  CheckIds(tokens, weight_.pieces[0].global_shape[0], "tokens");
+at::Tensor VocabParallelEmbedding::operator()(const at::Tensor& ids,
+                                              Tokens tokens) {
+  CheckIds(ids, weight_.pieces[0].global_shape[0], "tokens");
   return ReduceFromAxis(
-      Embedding::apply(tokens, weight_.leaf, first_row(),
+      Embedding::apply(ids, weight_.leaf, first_row(),
                        /*has_all_rows=*/tensor_axis_.size() == 1),
-      tensor_axis_);
+      tensor_axis_, tokens);
 }
 
 std::vector<Parameter*> VocabParallelEmbedding::parameters() {
@@ -136,25 +137,28 @@ VocabParallelCrossEntropy::VocabParallelCrossEntropy(
               vocab_size, ", chunks of ", tokens_per_chunk, " tokens");
 }
 
-at::Tensor VocabParallelCrossEntropy::Loss(const at::Tensor& x_NC,
+at::Tensor VocabParallelCrossEntropy::Loss(const at::Tensor& x,
                                            const at::Tensor& targets_N,
-                                           double scale) {
+                                           double scale, Tokens tokens) {
   RECORD_USER_SCOPE("loss: cross entropy");
   const at::Tensor& weight = output_.rows();
-  CheckHidden(x_NC, weight);
+  CheckHidden(x, weight);
+  const at::Tensor x_NC = tokens == Tokens::kSplit
+                              ? StartGather(x.detach(), tensor_axis_).Wait()
+                              : x;
   if (!at::GradMode::is_enabled() ||
-      !(x_NC.requires_grad() || weight.requires_grad())) {
+      !(x.requires_grad() || weight.requires_grad())) {
     return Sum(Nll(x_NC, targets_N), scale);
   }
   at::Tensor loss;
-  at::Tensor dx_NC;
+  at::Tensor dx;
   at::Tensor dweight_vC;
   {
     const at::NoGradGuard by_hand;
     ChunkedSoftmax softmax(tensor_axis_, output_, vocab_size_,
                            std::min(tokens_per_chunk_, x_NC.size(0)),
                            /*by_kernels=*/x_NC.is_cuda());
-    dx_NC = at::empty_like(x_NC, at::MemoryFormat::Contiguous);
+    const at::Tensor dx_NC = at::empty_like(x_NC, at::MemoryFormat::Contiguous);
     const at::Tensor& rows_vC = softmax.rows_vC();
     dweight_vC =
         at::zeros(rows_vC.sizes(),
@@ -170,10 +174,15 @@ at::Tensor VocabParallelCrossEntropy::Loss(const at::Tensor& x_NC,
           }
           AddProduct(dweight_vC, dscores_nv.t(), x_nC);
         });
-    tensor_axis_.AllReduce(dx_NC, ReduceOp::kSum);
+    if (tokens == Tokens::kSplit) {
+      dx = StartReduceScatter(dx_NC, tensor_axis_).Wait();
+    } else {
+      tensor_axis_.AllReduce(dx_NC, ReduceOp::kSum);
+      dx = dx_NC;
+    }
     loss = Sum(nll_N, scale);
   }
-  return MadeLoss::apply(x_NC, weight, loss, dx_NC, dweight_vC);
+  return MadeLoss::apply(x, weight, loss, dx, dweight_vC);
 }
 
 at::Tensor VocabParallelCrossEntropy::Nll(const at::Tensor& x_NC,

@@ -12,10 +12,10 @@ namespace {
 class ConjugateCollectives : public ::testing::Test {
  protected:
   // y = f(x) with x = rank + 1, and dx for dy = 10 * (rank + 1) in all places.
-  void Run(at::Tensor (*f)(const at::Tensor&, Communicator&)) {
+  void Run(at::Tensor (*f)(const at::Tensor&, Communicator&, Tokens)) {
     const double mine = axis_->rank() + 1;
     at::Tensor x = at::full({2, 3}, mine, at::kDouble).requires_grad_(true);
-    const at::Tensor y = f(x, *axis_);
+    const at::Tensor y = f(x, *axis_, Tokens::kReplicated);
     // From sum(), dy arrives expanded.
     (y * (10 * mine)).sum().backward();
     y_ = y[0][0].item<double>();
@@ -33,6 +33,21 @@ TEST_F(ConjugateCollectives, ReduceFromAxisSumsTheValueOnly) {
   Run(ReduceFromAxis);
   EXPECT_EQ(y_, total_);
   EXPECT_EQ(dx_, 10 * mine_);
+}
+
+// Token n of rank r is 100 r + n, so that a part out of order is seen.
+TEST_F(ConjugateCollectives, ReduceFromAxisSumsThisRanksTokensAndGathersBack) {
+  const int64_t size = axis_->size();
+  const at::Tensor places =
+      at::arange(2 * 3 * size, at::kDouble).view({2, 3 * size, 1});
+  at::Tensor x = (places + 100 * axis_->rank()).requires_grad_(true);
+  const at::Tensor y = ReduceFromAxis(x, *axis_, Tokens::kSplit);
+  const auto mine = [&](const at::Tensor& whole) {
+    return whole.flatten(0, 1).narrow(0, 6 * axis_->rank(), 6);
+  };
+  EXPECT_TRUE(y.equal(mine(places * size + 100 * (total_ - size))));
+  y.backward(mine(places * 7));
+  EXPECT_TRUE(x.grad().equal(places * 7));
 }
 
 TEST_F(ConjugateCollectives, LeaveTheArgumentAndASharedGradientAlone) {

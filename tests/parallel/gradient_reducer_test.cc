@@ -5,54 +5,10 @@
 #include <gtest/gtest.h>
 
 #include "tests/testing/mpi_world.h"
+#include "tests/testing/noting_communicator.h"
 
 namespace lextra {
 namespace {
-
-// Passes all-reduces on and notes them.
-class NotingCommunicator : public Communicator {
- public:
-  explicit NotingCommunicator(Communicator& inner)
-      : Communicator(inner.rank(), inner.size(), inner.axis(), at::kCPU,
-                     inner.NextChild(0)),
-        inner_(inner) {}
-
-  const std::vector<int64_t>& sizes() const { return sizes_; }
-  absl::Status Finalize() override { return absl::OkStatus(); }
-
- protected:
-  PendingCollective StartAllReduce(const at::Tensor& tensor,
-                                   ReduceOp op) override {
-    sizes_.push_back(tensor.numel());
-    return inner_.AllReduceAsync(tensor, op);
-  }
-  PendingCollective StartAllGather(const at::Tensor& out,
-                                   const at::Tensor& in) override {
-    return inner_.AllGatherAsync(out, in);
-  }
-  PendingCollective StartReduceScatter(const at::Tensor& out,
-                                       const at::Tensor& in,
-                                       ReduceOp op) override {
-    return inner_.ReduceScatterAsync(out, in, op);
-  }
-  PendingCollective StartSendReceive(const at::Tensor& send, int to,
-                                     const at::Tensor& receive,
-                                     int from) override {
-    return inner_.SendReceiveAsync(send, to, receive, from);
-  }
-  void RunBroadcast(const at::Tensor& tensor, int root) override {
-    inner_.Broadcast(tensor, root);
-  }
-  void RunBarrier() override { inner_.Barrier(); }
-  std::unique_ptr<Communicator> RunSplit(int color, int key, std::string axis,
-                                         GroupIdentity) override {
-    return inner_.Split(color, key, std::move(axis));
-  }
-
- private:
-  Communicator& inner_;
-  std::vector<int64_t> sizes_;
-};
 
 class Reducer : public ::testing::Test {
  protected:
@@ -138,7 +94,7 @@ TEST_F(Reducer, GivesEachOwnerTheSumsOfItsPart) {
 TEST_F(Reducer, WithoutOverlapReducesNothingDuringTheBackwardPass) {
   FlatParameters flat(Pointers());
   const at::Tensor sum = PlainSum(flat);
-  NotingCommunicator noting(*world_);
+  testing::NotingCommunicator noting(*world_);
   GradientReducer reducer(flat, noting, /*overlap=*/false);
   reducer.Start();
   Loss().backward();
@@ -150,7 +106,7 @@ TEST_F(Reducer, WithoutOverlapReducesNothingDuringTheBackwardPass) {
 TEST_F(Reducer, EarlierPassesOnlyAccumulate) {
   FlatParameters flat(Pointers());
   const at::Tensor sum = PlainSum(flat);
-  NotingCommunicator noting(*world_);
+  testing::NotingCommunicator noting(*world_);
   GradientReducer reducer(flat, noting);
   Loss().backward();
   EXPECT_TRUE(noting.sizes().empty());
@@ -163,7 +119,7 @@ TEST_F(Reducer, EarlierPassesOnlyAccumulate) {
 TEST_F(Reducer, ReducesFullBucketsDuringTheBackwardPass) {
   if (world_->size() == 1) GTEST_SKIP() << "one rank has nothing to reduce";
   FlatParameters flat(Pointers(), {.bucket_bytes = 5 * 8});
-  NotingCommunicator noting(*world_);
+  testing::NotingCommunicator noting(*world_);
   GradientReducer reducer(flat, noting);
   reducer.Start();
   Loss().backward();

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/seeds.h"
+#include "parallel/conjugate_collectives.h"
 #include "parallel/parameter.h"
 #include "tests/testing/golden.h"
 #include "tests/testing/mpi_world.h"
@@ -62,8 +63,13 @@ class ShardedLayers : public ::testing::TestWithParam<at::ScalarType> {
   }
 
   // Values and gradients of all pieces of `parameter` are this rank's boxes of
-  // the dense ones.
-  void ExpectShardsOfDense(const Parameter& parameter) {
+  // the dense ones; gradients of a replicated one that has seen split tokens
+  // add up to it over the ranks.
+  void ExpectShardsOfDense(const Parameter& parameter,
+                           Tokens tokens = Tokens::kReplicated) {
+    if (tokens == Tokens::kSplit && !parameter.tensor_sharded) {
+      axis().AllReduce(GradientOf(parameter.leaf), ReduceOp::kSum);
+    }
     const auto values = parameter.Shards(parameter.leaf, "", 0, 1,
                                          axis().rank(), axis().size());
     const auto gradients = parameter.Shards(GradientOf(parameter.leaf), "", 0,
@@ -88,6 +94,12 @@ class ShardedLayers : public ::testing::TestWithParam<at::ScalarType> {
   // This rank's part of the last dimension.
   at::Tensor PartOf(const at::Tensor& whole) {
     return whole.chunk(axis().size(), -1)[axis().rank()];
+  }
+
+  // This rank's tokens of [.., C] as it has them between the layers.
+  at::Tensor TokensOf(const at::Tensor& whole, Tokens tokens) {
+    if (tokens == Tokens::kReplicated) return whole;
+    return whole.flatten(0, -2).chunk(axis().size())[axis().rank()];
   }
 
   Communicator& axis() { return mesh_->tensor(); }

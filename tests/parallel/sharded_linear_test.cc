@@ -33,19 +33,20 @@ class ShardedLinear : public testing::ShardedLayers {
 
   // The sum over the ranks of what they make of their own outputs, which is a
   // loss of the whole layer.
-  void ExpectColumnMatchesDense(const std::vector<int64_t>& leading,
-                                bool bias) {
+  void ExpectColumnMatchesDense(const std::vector<int64_t>& leading, bool bias,
+                                Tokens tokens = Tokens::kReplicated) {
     dense_.clear();
     std::vector<int64_t> shape = leading;
     shape.push_back(18);
-    const at::Tensor x = Random("x", shape).requires_grad_(true);
+    const at::Tensor whole_x = Random("x", shape);
+    const at::Tensor x = TokensOf(whole_x, tokens).clone().requires_grad_(true);
     ColumnParallelLinear layer = Column(bias);
-    const at::Tensor y = layer(x);
+    const at::Tensor y = layer(x, tokens);
     const at::Tensor dy =
         Random("dy" + std::to_string(axis().rank()), y.sizes().vec());
     y.backward(dy);
 
-    const at::Tensor dense_x = x.detach().clone().requires_grad_(true);
+    const at::Tensor dense_x = whole_x.clone().requires_grad_(true);
     const at::Tensor dense_y = DenseColumn(dense_x, bias);
     ExpectClose(y, dense_y, "output");
     dense_y.backward(dy);
@@ -53,7 +54,7 @@ class ShardedLinear : public testing::ShardedLayers {
     // sum over the ranks' columns.
     const at::Tensor dense_dx = dense_x.grad();
     axis().AllReduce(dense_dx, ReduceOp::kSum);
-    ExpectClose(x.grad(), dense_dx, "gradient of x");
+    ExpectClose(x.grad(), TokensOf(dense_dx, tokens), "gradient of x");
     EXPECT_EQ(layer.parameters().size(), bias ? 2u : 1u);
     for (const Parameter* parameter : layer.parameters()) {
       ExpectShardsOfDense(*parameter);
@@ -68,6 +69,11 @@ TEST_P(ShardedLinear, ColumnParallelMatchesDenseForwardAndBackward) {
 TEST_P(ShardedLinear, ColumnParallelTakesAnyLeadingDimensions) {
   ExpectColumnMatchesDense({}, /*bias=*/true);
   ExpectColumnMatchesDense({2, 3, 5}, /*bias=*/false);
+}
+
+TEST_P(ShardedLinear, ColumnParallelTakesSplitTokens) {
+  ExpectColumnMatchesDense({12}, /*bias=*/true, Tokens::kSplit);
+  ExpectColumnMatchesDense({12}, /*bias=*/false, Tokens::kSplit);
 }
 
 TEST_P(ShardedLinear, ColumnParallelTakesAnInputWithoutGradient) {
@@ -92,47 +98,54 @@ TEST_P(ShardedLinear, GradientsOfTwoPassesAddUp) {
 }
 
 TEST_P(ShardedLinear, RowParallelMatchesDenseForwardAndBackward) {
-  for (const bool bias : {true, false}) {
-    dense_.clear();
-    RowParallelLinear layer(axis(), "out", 10, 24, bias, initializer());
-    const at::Tensor whole_x = Random("x", {2, 5, 24}).requires_grad_(true);
-    const at::Tensor dense_y =
-        at::linear(whole_x, Dense("out.weight", {10, 24}),
-                   bias ? Dense("out.bias", {10}) : at::Tensor());
-    const at::Tensor dy = Random("dy", {2, 5, 10});
-    dense_y.backward(dy);
+  for (const Tokens tokens : {Tokens::kReplicated, Tokens::kSplit}) {
+    for (const bool bias : {true, false}) {
+      dense_.clear();
+      RowParallelLinear layer(axis(), "out", 10, 24, bias, initializer());
+      const at::Tensor whole_x = Random("x", {2, 6, 24}).requires_grad_(true);
+      const at::Tensor dense_y =
+          at::linear(whole_x, Dense("out.weight", {10, 24}),
+                     bias ? Dense("out.bias", {10}) : at::Tensor());
+      const at::Tensor dy = Random("dy", {2, 6, 10});
+      dense_y.backward(dy);
 
-    const at::Tensor x = PartOf(whole_x.detach()).clone().requires_grad_(true);
-    const at::Tensor y = layer(x);
-    ExpectClose(y, dense_y, "output");
-    y.backward(dy);
-    ExpectClose(x.grad(), PartOf(whole_x.grad()), "gradient of x");
-    for (const Parameter* parameter : layer.parameters()) {
-      ExpectShardsOfDense(*parameter);
+      const at::Tensor x =
+          PartOf(whole_x.detach()).clone().requires_grad_(true);
+      const at::Tensor y = layer(x, tokens);
+      ExpectClose(y, TokensOf(dense_y, tokens), "output");
+      y.backward(TokensOf(dy, tokens));
+      ExpectClose(x.grad(), PartOf(whole_x.grad()), "gradient of x");
+      for (const Parameter* parameter : layer.parameters()) {
+        ExpectShardsOfDense(*parameter, tokens);
+      }
     }
   }
 }
 
 TEST_P(ShardedLinear, ColumnWithGeluThenRowIsADenseFeedForward) {
-  ColumnParallelLinear up(axis(), {{"up", 36}}, 18, true, initializer());
-  RowParallelLinear down(axis(), "down", 18, 36, true, initializer());
-  const at::Tensor x = Random("x", {9, 18}).requires_grad_(true);
-  const at::Tensor y = down(up.Gelu(x));
-  const at::Tensor dense_x = x.detach().clone().requires_grad_(true);
-  const at::Tensor dense_y =
-      at::linear(at::gelu(at::linear(dense_x, Dense("up.weight", {36, 18}),
-                                     Dense("up.bias", {36}))),
-                 Dense("down.weight", {18, 36}), Dense("down.bias", {18}));
-  ExpectClose(y, dense_y, "output");
-  const at::Tensor dy = Random("dy", {9, 18});
-  y.backward(dy);
-  dense_y.backward(dy);
-  ExpectClose(x.grad(), dense_x.grad(), "gradient of x");
-  for (Parameter* parameter : up.parameters()) {
-    ExpectShardsOfDense(*parameter);
-  }
-  for (Parameter* parameter : down.parameters()) {
-    ExpectShardsOfDense(*parameter);
+  for (const Tokens tokens : {Tokens::kReplicated, Tokens::kSplit}) {
+    dense_.clear();
+    ColumnParallelLinear up(axis(), {{"up", 36}}, 18, true, initializer());
+    RowParallelLinear down(axis(), "down", 18, 36, true, initializer());
+    const at::Tensor dense_x = Random("x", {12, 18}).requires_grad_(true);
+    const at::Tensor x =
+        TokensOf(dense_x.detach(), tokens).clone().requires_grad_(true);
+    const at::Tensor y = down(up.Gelu(x, tokens), tokens);
+    const at::Tensor dense_y =
+        at::linear(at::gelu(at::linear(dense_x, Dense("up.weight", {36, 18}),
+                                       Dense("up.bias", {36}))),
+                   Dense("down.weight", {18, 36}), Dense("down.bias", {18}));
+    ExpectClose(y, TokensOf(dense_y, tokens), "output");
+    const at::Tensor dy = Random("dy", {12, 18});
+    y.backward(TokensOf(dy, tokens));
+    dense_y.backward(dy);
+    ExpectClose(x.grad(), TokensOf(dense_x.grad(), tokens), "gradient of x");
+    for (Parameter* parameter : up.parameters()) {
+      ExpectShardsOfDense(*parameter, tokens);
+    }
+    for (Parameter* parameter : down.parameters()) {
+      ExpectShardsOfDense(*parameter, tokens);
+    }
   }
 }
 

@@ -17,7 +17,7 @@ using testing::RelativeDifference;
 constexpr int64_t kVocab = 17;
 constexpr int64_t kPaddedVocab = 24;
 constexpr int64_t kWidth = 6;
-constexpr int64_t kTokens = 23;
+constexpr int64_t kTokens = 24;
 
 class VocabParallel : public testing::ShardedLayers {
  protected:
@@ -46,15 +46,18 @@ class VocabParallel : public testing::ShardedLayers {
 };
 
 TEST_P(VocabParallel, EmbeddingMatchesDenseForwardAndBackward) {
-  VocabParallelEmbedding embedding = MakeEmbedding();
-  const at::Tensor tokens = Ids(0).slice(0, 0, 20).view({4, 5});
-  const at::Tensor x = embedding(tokens);
-  const at::Tensor dense = at::embedding(DenseRows(), tokens);
-  EXPECT_TRUE(x.equal(dense));
-  const at::Tensor dx = Random("dx", {4, 5, kWidth});
-  x.backward(dx);
-  dense.backward(dx);
-  ExpectShardsOfDense(*embedding.parameters()[0]);
+  for (const Tokens tokens : {Tokens::kReplicated, Tokens::kSplit}) {
+    dense_.clear();
+    VocabParallelEmbedding embedding = MakeEmbedding();
+    const at::Tensor ids = Ids(0).view({4, 6});
+    const at::Tensor x = embedding(ids, tokens);
+    const at::Tensor dense = at::embedding(DenseRows(), ids);
+    EXPECT_TRUE(x.equal(TokensOf(dense, tokens)));
+    const at::Tensor dx = Random("dx", {4, 6, kWidth});
+    x.backward(TokensOf(dx, tokens));
+    dense.backward(dx);
+    ExpectShardsOfDense(*embedding.parameters()[0]);
+  }
 }
 
 TEST_P(VocabParallel, EmbeddingRefusesIdsOutsideTheVocabulary) {
@@ -64,34 +67,42 @@ TEST_P(VocabParallel, EmbeddingRefusesIdsOutsideTheVocabulary) {
 }
 
 TEST_P(VocabParallel, LossAndItsGradientsMatchDenseForAnyChunkSize) {
-  for (const int64_t chunk : {1, 7, 23, 64}) {
-    dense_.clear();
-    VocabParallelEmbedding output = MakeEmbedding();
-    VocabParallelCrossEntropy cross_entropy(axis(), output, kVocab, chunk);
-    const at::Tensor x = Random("x", {kTokens, kWidth}).requires_grad_(true);
-    const at::Tensor loss = cross_entropy.Loss(x, Ids(3), 0.25);
-    // The loss is part of something larger, so that its gradient is 3.
-    (loss * 3).backward();
+  for (const Tokens tokens : {Tokens::kReplicated, Tokens::kSplit}) {
+    for (const int64_t chunk : {1, 7, 24, 64}) {
+      dense_.clear();
+      VocabParallelEmbedding output = MakeEmbedding();
+      VocabParallelCrossEntropy cross_entropy(axis(), output, kVocab, chunk);
+      const at::Tensor dense_x =
+          Random("x", {kTokens, kWidth}).requires_grad_(true);
+      const at::Tensor x =
+          TokensOf(dense_x.detach(), tokens).clone().requires_grad_(true);
+      const at::Tensor loss = cross_entropy.Loss(x, Ids(3), 0.25, tokens);
+      // The loss is part of something larger, so that its gradient is 3.
+      (loss * 3).backward();
 
-    const at::Tensor dense_x = x.detach().clone().requires_grad_(true);
-    const at::Tensor dense = DenseLoss(dense_x, DenseRows(), Ids(3)) * 0.25;
-    (dense * 3).backward();
-    ExpectClose(loss, dense, "loss");
-    ExpectClose(x.grad(), dense_x.grad(), "gradient of x");
-    ExpectShardsOfDense(*output.parameters()[0]);
+      const at::Tensor dense = DenseLoss(dense_x, DenseRows(), Ids(3)) * 0.25;
+      (dense * 3).backward();
+      ExpectClose(loss, dense, "loss");
+      ExpectClose(x.grad(), TokensOf(dense_x.grad(), tokens), "gradient of x");
+      ExpectShardsOfDense(*output.parameters()[0]);
+    }
   }
 }
 
 TEST_P(VocabParallel, LossWithoutGradientsIsTheSameAndLeavesNone) {
-  VocabParallelEmbedding output = MakeEmbedding();
-  VocabParallelCrossEntropy cross_entropy(axis(), output, kVocab, 7);
-  const at::Tensor x = Random("x", {kTokens, kWidth}).requires_grad_(true);
-  const at::Tensor loss = cross_entropy.Loss(x, Ids(3), 0.25);
-  const at::NoGradGuard no_gradients;
-  const at::Tensor same = cross_entropy.Loss(x, Ids(3), 0.25);
-  EXPECT_FALSE(same.requires_grad());
-  EXPECT_TRUE(same.equal(loss));
-  EXPECT_FALSE(output.rows().grad().defined());
+  for (const Tokens tokens : {Tokens::kReplicated, Tokens::kSplit}) {
+    VocabParallelEmbedding output = MakeEmbedding();
+    VocabParallelCrossEntropy cross_entropy(axis(), output, kVocab, 7);
+    const at::Tensor x = TokensOf(Random("x", {kTokens, kWidth}), tokens)
+                             .clone()
+                             .requires_grad_(true);
+    const at::Tensor loss = cross_entropy.Loss(x, Ids(3), 0.25, tokens);
+    const at::NoGradGuard no_gradients;
+    const at::Tensor same = cross_entropy.Loss(x, Ids(3), 0.25, tokens);
+    EXPECT_FALSE(same.requires_grad());
+    EXPECT_TRUE(same.equal(loss));
+    EXPECT_FALSE(output.rows().grad().defined());
+  }
 }
 
 TEST_P(VocabParallel, NllAndLogitsMatchDense) {
