@@ -322,6 +322,10 @@ void Resolution::ResolveTraining() {
   Require(skip_z_score == 0 || skip_z_score >= 1, "optimizer.skip_z_score",
           "0 (no step is skipped for it) or at least 1 (smaller ones would "
           "skip ordinary steps)");
+  if (config_.parallel().sequence_regions()) {
+    RequireMultiple("model.training_length", "parallel.tensor",
+                    "or set parallel.sequence_regions=false");
+  }
   ResolveBatch();
 }
 

@@ -106,10 +106,11 @@ FeedForward::FeedForward(const ModelConfig& model, const std::string& name,
   }
 }
 
-at::Tensor FeedForward::operator()(const at::Tensor& x) {
-  at::Tensor y = activation_ == SWIGLU ? SwiGlu::apply(in_(x)) : in_.Gelu(x);
+at::Tensor FeedForward::operator()(const at::Tensor& x, Tokens tokens) {
+  at::Tensor y = activation_ == SWIGLU ? SwiGlu::apply(in_(x, tokens))
+                                       : in_.Gelu(x, tokens);
   if (norm_) y = (*norm_)(y);
-  return fc2_(y);
+  return fc2_(y, tokens);
 }
 
 std::vector<Parameter*> FeedForward::parameters() {

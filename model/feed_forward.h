@@ -25,8 +25,9 @@ class FeedForward {
   FeedForward(const ModelConfig& model, const std::string& name,
               Communicator& tensor_axis, const Initializer& initialize);
 
-  // x [.., C] -> [.., C], both replicated.
-  at::Tensor operator()(const at::Tensor& x);
+  // x [.., C] -> [.., C], both replicated, or split by tokens.
+  at::Tensor operator()(const at::Tensor& x,
+                        Tokens tokens = Tokens::kReplicated);
   std::vector<Parameter*> parameters();
 
  private:

@@ -23,14 +23,14 @@ SelfAttention::SelfAttention(const ModelConfig& model, int64_t layer,
   }
 }
 
-at::Tensor SelfAttention::operator()(const at::Tensor& x_BTC,
-                                     Attention& attention) {
-  const at::Tensor qkv = qkv_proj_(x_BTC);
-  const at::Tensor qkv_BTED = qkv.view(
-      {qkv.size(0), qkv.size(1), qkv.size(2) / head_size_, head_size_});
+at::Tensor SelfAttention::operator()(const at::Tensor& x, int64_t length,
+                                     Attention& attention, Tokens tokens) {
+  const at::Tensor qkv = qkv_proj_(x, tokens);
+  const at::Tensor qkv_BTED =
+      qkv.view({-1, length, qkv.size(-1) / head_size_, head_size_});
   at::Tensor out = attention(layer_, qkv_BTED).flatten(2);
   if (norm_) out = (*norm_)(out);
-  return out_proj_(out);
+  return out_proj_(out, tokens);
 }
 
 std::vector<Parameter*> SelfAttention::parameters() {

@@ -30,8 +30,10 @@ class SelfAttention {
                 const std::string& name, Communicator& tensor_axis,
                 const Initializer& initialize);
 
-  // x [B, T, C] -> [B, T, C], both replicated.
-  at::Tensor operator()(const at::Tensor& x_BTC, Attention& attention);
+  // x [B, T, C] -> [B, T, C], both replicated, or split by tokens: [B T / P,
+  // C]. `length`: T.
+  at::Tensor operator()(const at::Tensor& x, int64_t length,
+                        Attention& attention, Tokens tokens);
   std::vector<Parameter*> parameters();
 
  private:

@@ -34,14 +34,19 @@ const ModelConfig& Checked(const ModelConfig& model, int num_ranks) {
 }
 
 // The residual stream is x + branch: norms add the branch, in the pass in which
-// they read x.
+// they read x. [B, T, C], or split by tokens.
 struct ResidualStream {
-  at::Tensor x_BTC;
-  at::Tensor branch_BTC;  // undefined before the first layer
+  at::Tensor x;
+  at::Tensor branch;  // undefined before the first layer
 
-  at::Tensor Sum() const {
-    return branch_BTC.defined() ? x_BTC + branch_BTC : x_BTC;
-  }
+  at::Tensor Sum() const { return branch.defined() ? x + branch : x; }
+};
+
+// How all layers run this time.
+struct Pass {
+  Attention& attention;
+  int64_t length;  // T
+  Tokens tokens;
 };
 
 }  // namespace
@@ -53,24 +58,23 @@ class Transformer::Layer {
       : Layer(model, index, "layers." + std::to_string(index) + ".",
               tensor_axis, initialize) {}
 
-  ResidualStream operator()(const ResidualStream& in, Attention& attention,
+  ResidualStream operator()(const ResidualStream& in, const Pass& pass,
                             Recomputation recomputation) {
     if (recomputation == FULL) {
-      const auto layer = [this, &attention](const at::Tensor& x_BTC) {
-        return (*this)({.x_BTC = x_BTC, .branch_BTC = {}}, attention, OFF)
-            .Sum();
+      const auto layer = [this, pass](const at::Tensor& x) {
+        return (*this)({.x = x, .branch = {}}, pass, OFF).Sum();
       };
-      return {.x_BTC = Recomputed(layer, in.Sum()), .branch_BTC = {}};
+      return {.x = Recomputed(layer, in.Sum()), .branch = {}};
     }
-    const auto [x_BTC, attention_in] = attention_norm_(in.x_BTC, in.branch_BTC);
-    const at::Tensor attended_BTC = self_attention_(attention_in, attention);
-    const auto [y_BTC, feed_forward_in] =
-        feed_forward_norm_(x_BTC, attended_BTC);
-    if (recomputation == OFF) return {y_BTC, feed_forward_(feed_forward_in)};
-    const auto inside = [this](const at::Tensor& x_BTC) {
-      return feed_forward_(x_BTC);
+    const auto [x, attention_in] = attention_norm_(in.x, in.branch);
+    const at::Tensor attended =
+        self_attention_(attention_in, pass.length, pass.attention, pass.tokens);
+    const auto [y, feed_forward_in] = feed_forward_norm_(x, attended);
+    const auto inside = [this, tokens = pass.tokens](const at::Tensor& in) {
+      return feed_forward_(in, tokens);
     };
-    return {y_BTC, Recomputed(inside, feed_forward_in)};
+    return {y, recomputation == OFF ? inside(feed_forward_in)
+                                    : Recomputed(inside, feed_forward_in)};
   }
 
   void AppendParameters(std::vector<Parameter*>* all) {
@@ -141,18 +145,19 @@ at::Tensor Transformer::operator()(const at::Tensor& tokens_BT,
   const auto note = [&](const ResidualStream& stream) {
     if (states != nullptr) states->push_back(stream.Sum());
   };
-  at::Tensor x_BTC = parts_->embedding(tokens_BT);
-  if (config_.embedding_scale() != 1) {
-    x_BTC = x_BTC * config_.embedding_scale();
-  }
-  x_BTC = parts_->positions->AddToEmbedding(x_BTC, positions_BT);
-  ResidualStream stream = {.x_BTC = x_BTC, .branch_BTC = {}};
+  at::Tensor x = parts_->embedding(tokens_BT, tokens_);
+  if (config_.embedding_scale() != 1) x = x * config_.embedding_scale();
+  TORCH_CHECK(tokens_ == Tokens::kReplicated || !positions_BT.defined(),
+              "positions are not split as the tokens are");
+  x = parts_->positions->AddToEmbedding(x, positions_BT);
+  ResidualStream stream = {.x = x, .branch = {}};
+  const Pass pass = {attention, tokens_BT.size(1), tokens_};
   note(stream);
   for (const std::unique_ptr<Layer>& layer : parts_->layers) {
-    stream = (*layer)(stream, attention, recomputation_);
+    stream = (*layer)(stream, pass, recomputation_);
     note(stream);
   }
-  return parts_->norm(stream.x_BTC, stream.branch_BTC).normalised;
+  return parts_->norm(stream.x, stream.branch).normalised;
 }
 
 VocabParallelCrossEntropy& Transformer::cross_entropy() {

@@ -32,9 +32,10 @@ class Transformer {
   ~Transformer();
 
   // tokens int64 [B, T] -> hidden states after the last norm [B, T, C],
-  // replicated over the tensor axis. positions int64 [B, T]: only for methods
-  // that add to the embedding; may be undefined otherwise. With `states`, the
-  // residual stream after the embedding and after each layer is appended to it.
+  // replicated over the tensor axis, or split by tokens. positions int64 [B,
+  // T]: only for methods that add to the embedding; may be undefined otherwise.
+  // With `states`, the residual stream after the embedding and after each layer
+  // is appended to it.
   at::Tensor operator()(const at::Tensor& tokens_BT, Attention& attention,
                         const at::Tensor& positions_BT = {},
                         std::vector<at::Tensor>* states = nullptr);
@@ -46,6 +47,12 @@ class Transformer {
   void set_recomputation(Recomputation recomputation) {
     recomputation_ = recomputation;
   }
+
+  // How the residual stream, states and hidden states included, lies on the
+  // tensor axis: replicated to begin with. Split by tokens, hidden states are
+  // [B T / P, C] (sharded_layers.h says what becomes of gradients).
+  void set_tokens(Tokens tokens) { tokens_ = tokens; }
+  Tokens tokens() const { return tokens_; }
 
   std::vector<Parameter*> parameters();
   // Key/value heads on this rank, and layers: what attentions and halos need.
@@ -59,6 +66,7 @@ class Transformer {
   ModelConfig config_;
   int64_t num_kv_heads_;
   Recomputation recomputation_ = OFF;
+  Tokens tokens_ = Tokens::kReplicated;
   std::unique_ptr<Parts> parts_;
 };
 

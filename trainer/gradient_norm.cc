@@ -48,30 +48,6 @@ double Sum(const T* values, int64_t size) {
   return total;
 }
 
-// Calls visit(gradients, tensor_sharded) for the longest runs of gradients that
-// this rank owns of parameters of one kind.
-template <typename Visit>
-void ForEachOwnRun(const FlatParameters& parameters, Visit visit) {
-  const std::vector<FlatParameters::Slot>& slots = parameters.slots();
-  const auto is_sharded = [&](size_t slot) {
-    return slots[slot].parameter->tensor_sharded;
-  };
-  for (const FlatParameters::Piece& piece : parameters.pieces()) {
-    for (size_t first = 0, next = 0; first < slots.size(); first = next) {
-      while (next < slots.size() && is_sharded(next) == is_sharded(first)) {
-        ++next;
-      }
-      const int64_t begin = std::max(piece.begin, slots[first].begin);
-      const int64_t end =
-          std::min(piece.begin + piece.size,
-                   slots[next - 1].begin + slots[next - 1].size);
-      if (begin >= end) continue;
-      visit(parameters.gradients().narrow(0, begin, end - begin),
-            is_sharded(first));
-    }
-  }
-}
-
 }  // namespace
 
 at::Tensor SumOfSquares(const at::Tensor& vector) {
@@ -92,9 +68,10 @@ at::Tensor GlobalGradientNorm(const FlatParameters& parameters,
   // Of parameters that the tensor axis shards, and of the others.
   const at::Tensor sums =
       at::zeros({2}, parameters.gradients().options().dtype(at::kDouble));
-  ForEachOwnRun(parameters, [&](const at::Tensor& run, bool tensor_sharded) {
-    sums[tensor_sharded ? 0 : 1] += SumOfSquares(run);
-  });
+  for (const FlatParameters::Run& run : parameters.OwnRuns()) {
+    sums[run.tensor_sharded ? 0 : 1] +=
+        SumOfSquares(parameters.gradients().narrow(0, run.begin, run.size));
+  }
   if (parameters.num_owners() > 1) data_axis.AllReduce(sums, ReduceOp::kSum);
   tensor_axis.AllReduce(sums.narrow(0, 0, 1), ReduceOp::kSum);
   return sums.sum().sqrt_();

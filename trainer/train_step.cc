@@ -52,6 +52,8 @@ TrainStep::TrainStep(const RunConfig& config, DeviceMesh& mesh,
       optimizer_(parameters_, config.optimizer()),
       spikes_(config.optimizer().skip_z_score()) {
   model.set_recomputation(config.parallel().recompute());
+  model.set_tokens(config.parallel().sequence_regions() ? Tokens::kSplit
+                                                        : Tokens::kReplicated);
 }
 
 double TrainStep::HashOf(const at::Tensor& tokens_BT1) const {
@@ -70,9 +72,10 @@ at::Tensor TrainStep::Loss(const at::Tensor& tokens_BT1, double scale) {
   const int64_t length = tokens_BT1.size(1) - 1;
   const at::Tensor inputs_BT = tokens_BT1.narrow(1, 0, length);
   const at::Tensor targets_BT = tokens_BT1.narrow(1, 1, length);
-  const at::Tensor hidden_BTC = model_(inputs_BT, attention_);
-  return model_.cross_entropy().Loss(hidden_BTC.flatten(0, 1),
-                                     targets_BT.reshape(-1), scale);
+  // [B, T, C], or split by tokens.
+  const at::Tensor hidden = model_(inputs_BT, attention_);
+  return model_.cross_entropy().Loss(
+      hidden.flatten(0, -2), targets_BT.reshape(-1), scale, model_.tokens());
 }
 
 at::Tensor TrainStep::ForwardAndBackward(const at::Tensor& tokens_BT1) {
@@ -100,6 +103,9 @@ at::Tensor TrainStep::ForwardAndBackward(const at::Tensor& tokens_BT1) {
     loss_and_hash[0] += part.detach();
   }
   reducer_.Finish();
+  if (model_.tokens() == Tokens::kSplit) {
+    SumReplicated(parameters_, mesh_.tensor());
+  }
   mesh_.data().AllReduce(loss_and_hash, ReduceOp::kSum);
   return loss_and_hash;
 }

@@ -292,6 +292,23 @@ TEST(Resolve, OnlyTheEvaluatorSpreadsADocumentOverRanks) {
   EXPECT_TRUE(EvaluateStatus({"parallel.sequence=2"}, 2).ok());
 }
 
+TEST(Resolve, SequenceRegionsSplitTheTrainingLength) {
+  const char* odd = "model.training_length=257";
+  EXPECT_TRUE(
+      TrainStatus({odd, "evaluation.masks=[CAUSAL]", "parallel.tensor=2"}, 2)
+          .ok());
+  EXPECT_THAT(
+      UsageMessage(
+          TrainStatus({odd, "evaluation.masks=[CAUSAL]", "parallel.tensor=2",
+                       "parallel.sequence_regions=true"},
+                      2)),
+      StartsWith("model.training_length = 257: a multiple of parallel.tensor "
+                 "= 2 (or set parallel.sequence_regions=false)"));
+  EXPECT_TRUE(
+      TrainStatus({"parallel.tensor=2", "parallel.sequence_regions=true"}, 2)
+          .ok());
+}
+
 TEST(Resolve, EveryDataRankTakesAsManySamples) {
   EXPECT_THAT(UsageMessage(TrainStatus({}, 3)),
               StartsWith("data.global_batch = 16: a multiple of parallel.data "

@@ -10,6 +10,7 @@
 #include "tests/model/reference.h"
 #include "tests/testing/golden.h"
 #include "tests/testing/mpi_world.h"
+#include "tests/testing/noting_communicator.h"
 
 namespace lextra {
 namespace {
@@ -59,7 +60,9 @@ struct Step {
   std::vector<ShardedTensor> shards;
 };
 
-Step RunStep(Transformer& model) {
+// `tensor_axis` is wanted where tokens are split: it sums the gradients of
+// replicated parameters.
+Step RunStep(Transformer& model, Communicator* tensor_axis = nullptr) {
   const ModelConfig& config = model.config();
   const int64_t length = config.training_length();
   const at::Tensor tokens = (testing::Random({3, length + 1}, 7).abs() * 1e6)
@@ -69,9 +72,14 @@ Step RunStep(Transformer& model) {
   CausalAttention attention(*positions, model.num_kv_heads());
   const at::Tensor hidden = model(tokens.narrow(1, 0, length), attention);
   const at::Tensor loss = model.cross_entropy().Loss(
-      hidden.flatten(0, 1), tokens.narrow(1, 1, length).flatten(),
-      1.0 / static_cast<double>(3 * length));
+      hidden.flatten(0, -2), tokens.narrow(1, 1, length).flatten(),
+      1.0 / static_cast<double>(3 * length), model.tokens());
   loss.backward();
+  for (const Parameter* parameter : model.parameters()) {
+    if (model.tokens() == Tokens::kReplicated) break;
+    if (parameter->tensor_sharded) continue;
+    tensor_axis->AllReduce(parameter->leaf.grad(), ReduceOp::kSum);
+  }
   Step step = {.loss = loss.item<double>(), .gradients = {}, .shards = {}};
   for (const Parameter* parameter : model.parameters()) {
     for (ShardedTensor& shard :
@@ -86,16 +94,20 @@ Step RunStep(Transformer& model) {
 TEST(Transformer, RecomputationChangesNoBitOfLossAndGradients) {
   const auto mesh = MakeMesh({.tensor = Session().size()});
   for (const ModelConfig& config : Configs()) {
-    Transformer plain(config, mesh->tensor());
-    const Step expected = RunStep(plain);
-    for (const Recomputation recomputation : {SELECTIVE, FULL}) {
-      Transformer model(config, mesh->tensor());
-      model.set_recomputation(recomputation);
-      const Step step = RunStep(model);
-      EXPECT_EQ(step.loss, expected.loss);
-      for (const auto& [name, gradient] : expected.gradients) {
-        EXPECT_TRUE(at::equal(step.gradients.at(name), gradient))
-            << name << " " << Recomputation_Name(recomputation);
+    for (const Tokens tokens : {Tokens::kReplicated, Tokens::kSplit}) {
+      Transformer plain(config, mesh->tensor());
+      plain.set_tokens(tokens);
+      const Step expected = RunStep(plain, &mesh->tensor());
+      for (const Recomputation recomputation : {SELECTIVE, FULL}) {
+        Transformer model(config, mesh->tensor());
+        model.set_tokens(tokens);
+        model.set_recomputation(recomputation);
+        const Step step = RunStep(model, &mesh->tensor());
+        EXPECT_EQ(step.loss, expected.loss);
+        for (const auto& [name, gradient] : expected.gradients) {
+          EXPECT_TRUE(at::equal(step.gradients.at(name), gradient))
+              << name << " " << Recomputation_Name(recomputation);
+        }
       }
     }
   }
@@ -112,21 +124,47 @@ TEST(Transformer, LossAndEveryGradientAreThoseOfOneRank) {
       SCOPED_TRACE(config.ShortDebugString());
       const double tolerance = precision == FP64 ? 1e-11 : 2e-5;
       Transformer dense(config, one->tensor());
-      Transformer sharded(config, all->tensor());
       const Step expected = RunStep(dense);
-      const Step got = RunStep(sharded);
-      EXPECT_NEAR(got.loss, expected.loss, tolerance * expected.loss);
-      EXPECT_EQ(got.shards.size(), expected.shards.size());
-      for (const ShardedTensor& shard : got.shards) {
-        const at::Tensor& whole = expected.gradients.at(shard.name);
-        EXPECT_LE(testing::MaxDifference(shard.tensor, BoxOf(whole, shard)),
-                  tolerance * whole.abs().max().item<double>())
-            << shard.name;
+      for (const Tokens tokens : {Tokens::kReplicated, Tokens::kSplit}) {
+        Transformer sharded(config, all->tensor());
+        sharded.set_tokens(tokens);
+        const Step got = RunStep(sharded, &all->tensor());
+        EXPECT_NEAR(got.loss, expected.loss, tolerance * expected.loss);
+        EXPECT_EQ(got.shards.size(), expected.shards.size());
+        for (const ShardedTensor& shard : got.shards) {
+          const at::Tensor& whole = expected.gradients.at(shard.name);
+          EXPECT_LE(testing::MaxDifference(shard.tensor, BoxOf(whole, shard)),
+                    tolerance * whole.abs().max().item<double>())
+              << shard.name;
+        }
       }
     }
   }
   EXPECT_TRUE(all->Finalize().ok());
   EXPECT_TRUE(one->Finalize().ok());
+}
+
+// A layer's four all-reduces of the residual stream become as many gathers and
+// reduce-scatters, which cost half. What is kept split is gathered again for
+// two weights' gradients, beside the input's: 10 parts in place of 8.
+TEST(Transformer, SplitTokensCostTwoMoreGathersALayer) {
+  const auto mesh = MakeMesh({.tensor = Session().size()});
+  const ModelConfig config = SmallConfig();
+  // Forward and backward, without the sum of replicated gradients.
+  const auto bytes_of_a_step = [&](Tokens tokens) {
+    testing::NotingCommunicator axis(mesh->tensor());
+    Transformer model(config, axis);
+    model.set_tokens(tokens);
+    RunStep(model, &mesh->tensor());
+    return axis.ring_bytes();
+  };
+  const int64_t ranks = Session().size();
+  const int64_t stream_bytes = 3 * config.training_length() * config.width() *
+                               static_cast<int64_t>(sizeof(double));
+  EXPECT_EQ(bytes_of_a_step(Tokens::kSplit),
+            bytes_of_a_step(Tokens::kReplicated) +
+                2 * config.num_layers() * stream_bytes * (ranks - 1) / ranks);
+  EXPECT_TRUE(mesh->Finalize().ok());
 }
 
 TEST(Transformer, InitialWeightsAreBitEqualAtEveryTensorDegree) {

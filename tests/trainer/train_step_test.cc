@@ -137,15 +137,50 @@ TEST(TrainStep, TwentyStepsEqualPyTorch) {
   }
 }
 
-// Runs ten steps of `layout` beside ten steps of this rank alone and compares
+// How a run of this test's ranks differs from one rank's.
+struct Variant {
+  MeshShape layout;
+  bool accumulate = false;
+  bool sequence_regions = false;
+  int zero_stage = 0;
+  Recomputation recompute = OFF;
+};
+
+// The variant's settings, in `config`, which is one rank's.
+RunConfig ConfigOf(const Variant& variant, RunConfig config) {
+  if (variant.accumulate) config.mutable_data()->set_micro_batch(1);
+  ParallelConfig& parallel = *config.mutable_parallel();
+  parallel.set_sequence_regions(variant.sequence_regions);
+  parallel.set_zero_stage(variant.zero_stage);
+  parallel.set_recompute(variant.recompute);
+  return config;
+}
+
+void ExpectSameValues(Transformer& model, Transformer& whole_model,
+                      double tolerance) {
+  NamedTensors wholes;
+  for (const ShardedTensor& shard : Values(whole_model)) {
+    wholes[shard.name] = shard.tensor;
+  }
+  for (const ShardedTensor& shard : Values(model)) {
+    EXPECT_LT(MaxDifference(shard.tensor,
+                            testing::BoxOf(wholes.at(shard.name), shard)),
+              tolerance)
+        << shard.name;
+  }
+}
+
+// Runs ten steps of `variant` beside ten steps of this rank alone and compares
 // losses, norms and every gradient, each gradient relative to its largest
-// element.
-void ExpectTenStepsEqualOneRank(MeshShape layout, Precision precision,
-                                bool accumulate, double loss_tolerance,
+// element, and the values.
+void ExpectTenStepsEqualOneRank(const Variant& variant, Precision precision,
+                                double loss_tolerance,
                                 double gradient_tolerance) {
-  SCOPED_TRACE(absl::StrFormat("data %d tensor %d %s accumulate %d",
-                               layout.data, layout.tensor,
-                               Precision_Name(precision), accumulate));
+  SCOPED_TRACE(absl::StrFormat(
+      "data %d tensor %d %s accumulate %d regions %d zero %d recompute %s",
+      variant.layout.data, variant.layout.tensor, Precision_Name(precision),
+      variant.accumulate, variant.sequence_regions, variant.zero_stage,
+      Recomputation_Name(variant.recompute)));
   RunConfig config = ParityConfig(precision, {});
   config.mutable_model()->set_num_kv_heads(4);
   config.mutable_model()->set_sub_ln(true);
@@ -156,9 +191,8 @@ void ExpectTenStepsEqualOneRank(MeshShape layout, Precision precision,
   Transformer reference(config.model(), alone->tensor());
   TrainStep reference_step(config, *alone, reference);
 
-  RunConfig split = config;
-  if (accumulate) split.mutable_data()->set_micro_batch(1);
-  const std::unique_ptr<DeviceMesh> mesh = MakeMesh(layout);
+  const RunConfig split = ConfigOf(variant, config);
+  const std::unique_ptr<DeviceMesh> mesh = MakeMesh(variant.layout);
   Transformer model(split.model(), mesh->tensor());
   TrainStep step(split, *mesh, model);
 
@@ -176,11 +210,14 @@ void ExpectTenStepsEqualOneRank(MeshShape layout, Precision precision,
       wholes[shard.name] = shard.tensor;
     }
     for (const ShardedTensor& shard : Gradients(model)) {
+      // ZeRO leaves the sums with their owners alone.
+      if (variant.zero_stage == 1) break;
       const at::Tensor& whole = wholes.at(shard.name);
       EXPECT_LT(MaxDifference(shard.tensor, testing::BoxOf(whole, shard)),
                 gradient_tolerance * whole.abs().max().item<double>())
           << shard.name << " step " << i;
     }
+    ExpectSameValues(model, reference, precision == FP64 ? 1e-10 : 1e-4);
   }
 }
 
@@ -191,8 +228,25 @@ void ExpectTenStepsEqualOneRank(MeshShape layout, Precision precision,
 TEST(TrainStep, TenStepsOfEveryLayoutEqualOneRank) {
   for (const MeshShape layout : Layouts(/*max_tensor=*/4)) {
     for (const bool accumulate : {false, true}) {
-      ExpectTenStepsEqualOneRank(layout, FP64, accumulate, 1e-12, 1e-9);
-      ExpectTenStepsEqualOneRank(layout, FP32, accumulate, 1e-6, 2e-4);
+      const Variant variant = {.layout = layout, .accumulate = accumulate};
+      ExpectTenStepsEqualOneRank(variant, FP64, 1e-12, 1e-9);
+      ExpectTenStepsEqualOneRank(variant, FP32, 1e-6, 2e-4);
+    }
+  }
+}
+
+TEST(TrainStep, TenStepsWithSequenceRegionsEqualOneRank) {
+  for (const MeshShape layout : Layouts(/*max_tensor=*/4)) {
+    for (const int zero_stage : {0, 1}) {
+      for (const Recomputation recompute : {OFF, SELECTIVE, FULL}) {
+        const Variant variant = {.layout = layout,
+                                 .accumulate = recompute == OFF,
+                                 .sequence_regions = true,
+                                 .zero_stage = zero_stage,
+                                 .recompute = recompute};
+        ExpectTenStepsEqualOneRank(variant, FP64, 1e-12, 1e-9);
+        ExpectTenStepsEqualOneRank(variant, FP32, 1e-6, 2e-4);
+      }
     }
   }
 }

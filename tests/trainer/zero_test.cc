@@ -93,13 +93,16 @@ double LossTolerance(Precision precision) {
 
 TEST(ZeroStage1, EqualsPlainDataParallelism) {
   for (const MeshShape layout : Layouts()) {
-    for (const bool overlap : {true, false}) {
+    // Overlap, and sequence regions.
+    for (const auto& [overlap, regions] : std::vector<std::pair<bool, bool>>{
+             {true, false}, {false, false}, {true, true}}) {
       for (const Precision precision : {FP64, FP32, BF16}) {
-        SCOPED_TRACE(absl::StrFormat("data %d tensor %d %s overlap %d",
-                                     layout.data, layout.tensor,
-                                     Precision_Name(precision), overlap));
+        SCOPED_TRACE(absl::StrFormat(
+            "data %d tensor %d %s overlap %d regions %d", layout.data,
+            layout.tensor, Precision_Name(precision), overlap, regions));
         RunConfig sharded = Config(layout, precision, 1);
         sharded.mutable_parallel()->set_overlap_gradients(overlap);
+        sharded.mutable_parallel()->set_sequence_regions(regions);
         Training plain(layout, Config(layout, precision, 0));
         Training zero(layout, sharded);
         const double tolerance = LossTolerance(precision);
@@ -191,8 +194,8 @@ class ZeroCheckpoint : public ::testing::Test {
   std::string run_folder_;
 };
 
-// What one layout and stage saves, another loads bit for bit: saved again it is
-// the same, and it trains on.
+// What one layout and stage saves, with sequence regions, another loads bit for
+// bit without: saved again it is the same, and it trains on.
 TEST_F(ZeroCheckpoint, LoadsAtAnyStageAndLayout) {
   int64_t step = 0;
   for (const MeshShape from : Layouts()) {
@@ -204,7 +207,9 @@ TEST_F(ZeroCheckpoint, LoadsAtAnyStageAndLayout) {
             absl::StrFormat("%s, stage %d, data %d x tensor %d to %d x %d",
                             Precision_Name(precision), stage, from.data,
                             from.tensor, to.data, to.tensor));
-        Training saved(from, Config(from, precision, stage));
+        RunConfig with_regions = Config(from, precision, stage);
+        with_regions.mutable_parallel()->set_sequence_regions(true);
+        Training saved(from, with_regions);
         saved.Run(0);
         saved.Run(1);
         Save(++step, saved.step());
