@@ -245,6 +245,8 @@ TEST(TrainStep, TenStepsWithSequenceRegionsEqualOneRank) {
                                  .zero_stage = zero_stage,
                                  .recompute = recompute};
         ExpectTenStepsEqualOneRank(variant, FP64, 1e-12, 1e-9);
+        // Recomputation changes no bit, so fp32's rounding is seen once.
+        if (recompute != OFF) continue;
         ExpectTenStepsEqualOneRank(variant, FP32, 1e-6, 2e-4);
       }
     }
