@@ -44,7 +44,7 @@ template <typename Scalar>
 class RightOperand {
  public:
   explicit RightOperand(
-      const MatrixTiles<Scalar>& tiles = SupportedMatrixTiles<Scalar>()[0])
+      const MatrixTiles<Scalar>& tiles = ChosenMatrixTiles<Scalar>())
       : tiles_(&tiles) {}
 
   // Copies factor * b. A second call reuses the memory of the first.
@@ -87,7 +87,7 @@ void MultiplyOnCpu(
     MatrixView<Scalar> a, MatrixView<Scalar> b, int64_t rows, int64_t columns,
     int64_t inner, const ProductResult<Scalar>& c,
     const FinishRows& finish_rows = nullptr,
-    const MatrixTiles<Scalar>& tiles = SupportedMatrixTiles<Scalar>()[0]);
+    const MatrixTiles<Scalar>& tiles = ChosenMatrixTiles<Scalar>());
 
 }  // namespace lextra
 

@@ -1,5 +1,9 @@
 #include "parallel/kernels/matrix_tiles.h"
 
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <string_view>
 #include <utility>
 
 namespace lextra {
@@ -53,7 +57,28 @@ const std::vector<MatrixTiles<Scalar>>& SupportedMatrixTiles() {
   return supported;
 }
 
+template <typename Scalar>
+const MatrixTiles<Scalar>& ChosenMatrixTiles() {
+  static const MatrixTiles<Scalar>& chosen = []() -> auto& {
+    const std::vector<MatrixTiles<Scalar>>& all =
+        SupportedMatrixTiles<Scalar>();
+    const char* name = std::getenv("LEXTRA_INSTRUCTION_SET");
+    if (name == nullptr) return all[0];
+    std::string supported;
+    for (const MatrixTiles<Scalar>& tiles : all) {
+      if (std::string_view(name) == tiles.instruction_set) return tiles;
+      supported += std::string(" ") + tiles.instruction_set;
+    }
+    throw std::invalid_argument(std::string("LEXTRA_INSTRUCTION_SET=") + name +
+                                ": this machine runs" + supported);
+  }
+  ();
+  return chosen;
+}
+
 template const std::vector<MatrixTiles<float>>& SupportedMatrixTiles();
 template const std::vector<MatrixTiles<double>>& SupportedMatrixTiles();
+template const MatrixTiles<float>& ChosenMatrixTiles();
+template const MatrixTiles<double>& ChosenMatrixTiles();
 
 }  // namespace lextra

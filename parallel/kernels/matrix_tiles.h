@@ -46,10 +46,15 @@ struct MatrixTiles {
   TransposeFunction transpose;
 };
 
-// Those that this machine runs, the fastest first. Instances for float and
-// double.
+// Those that this machine runs, the fastest first: avx512, avx2, baseline.
 template <typename Scalar>
 const std::vector<MatrixTiles<Scalar>>& SupportedMatrixTiles();
+
+// The one that the environment variable LEXTRA_INSTRUCTION_SET names, for
+// tests, otherwise the fastest. Throws std::invalid_argument where this machine
+// does not run the one that is named. Instances of both for float and double.
+template <typename Scalar>
+const MatrixTiles<Scalar>& ChosenMatrixTiles();
 
 }  // namespace lextra
 
