@@ -56,6 +56,8 @@ class StepProfile {
   double StepMilliseconds() const;
   double Milliseconds(std::string_view phase) const;
   double Calls(std::string_view phase) const;  // entered from another phase
+  // Most that tensors made in a step took at once.
+  int64_t peak_bytes() const { return totals_.peak_bytes; }
 
   // Phases by their share, then what allocations and the kernel did.
   std::vector<std::string> Table() const;

@@ -16,6 +16,7 @@
 #include "parallel/agreement.h"
 #include "parallel/device_copy.h"
 #include "trainer/lr_schedule.h"
+#include "trainer/memory_plan.h"
 #include "trainer/recorded_step.h"
 #include "trainer/replica_check.h"
 
@@ -265,6 +266,8 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(
     if (opened.ok()) trainer->metrics_ = *std::move(metrics);
   }
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh.world(), opened));
+  LogInfo("a rank plans with %s",
+          PlanMemory(config, trainer->step_.parameters()).Text());
   return trainer;
 }
 

@@ -1,7 +1,7 @@
 // Matrix products on CPUs by our own tiles (matrix_tiles.h). BLAS copies both
-// operands at every call and starts its threads anew; for the narrow products
-// of a small model that is up to a third of the time. Here only the right
-// operand is copied, and only if its rows are not contiguous.
+// operands at every call, which narrow products of small models feel
+// (docs/results/cpu.md). Here only the right operand is copied, and only if its
+// rows are not contiguous.
 //
 // The order of additions depends on nothing but the sizes: results are the same
 // for any number of threads.

@@ -19,6 +19,7 @@
 #include "model/norm.h"
 #include "model/position_encoding.h"
 #include "parallel/flat_parameters.h"
+#include "parallel/mixed_precision.h"
 #include "tests/benchmarks/benchmark_program.h"
 #include "tests/testing/temporary_folder.h"
 #include "trainer/adamw.h"
@@ -72,15 +73,20 @@ absl::StatusOr<Size> MakeSize(const std::string& name, int64_t batch,
 void AddProducts(const Size& size) {
   const auto add = [&](const std::string& name, int64_t m, int64_t k, int64_t n,
                        bool a_transposed, bool b_transposed) {
-    Add(absl::StrFormat("gemm %s/%d x %d x %d", name, m, k, n), kFlop,
-        2.0 * m * k * n, [=]() -> Work {
-          const at::Tensor a =
-              a_transposed ? at::randn({k, m}).t() : at::randn({m, k});
-          const at::Tensor b =
-              b_transposed ? at::randn({n, k}).t() : at::randn({k, n});
-          at::Tensor out = at::empty({m, n});
-          return [=]() mutable { at::mm_out(out, a, b); };
-        });
+    // LibTorch's BLAS, and ours.
+    for (const bool own : {false, true}) {
+      Add(absl::StrFormat("%s %s/%d x %d x %d", own ? "product" : "gemm", name,
+                          m, k, n),
+          kFlop, 2.0 * m * k * n, [=]() -> Work {
+            const at::Tensor a =
+                a_transposed ? at::randn({k, m}).t() : at::randn({m, k});
+            const at::Tensor b =
+                b_transposed ? at::randn({n, k}).t() : at::randn({k, n});
+            at::Tensor out = at::empty({m, n});
+            if (own) return [=] { SetProduct(out, a, b); };
+            return [=]() mutable { at::mm_out(out, a, b); };
+          });
+    }
   };
   const int64_t c = size.width();
   const std::pair<int64_t, int64_t> shapes[] = {
