@@ -2,10 +2,12 @@
 #include "trainer/train_step.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/files.h"
@@ -251,6 +253,42 @@ TEST(TrainStep, TenStepsWithSequenceRegionsEqualOneRank) {
       }
     }
   }
+}
+
+// Losses and weights after five steps of the parity model.
+std::pair<std::vector<double>, at::Tensor> FiveSteps(DeviceMesh& mesh,
+                                                     MeshShape layout) {
+  const NamedTensors golden = testing::Golden("training_parity");
+  const RunConfig config = ParityConfig(FP32, layout);
+  Transformer model(config.model(), mesh.tensor());
+  testing::LoadWeights(WithPrefix(golden, "initial."), model);
+  TrainStep step(config, mesh, model);
+  std::vector<double> losses;
+  for (int64_t i = 0; i < 5; ++i) {
+    losses.push_back(
+        step.Run(RankRows(golden.at("tokens")[i], mesh), 1e-3).loss);
+  }
+  return {losses, step.parameters().values().clone()};
+}
+
+// At the same ranks and threads: one, or two where this rank is alone (more
+// threads than cores take minutes).
+TEST(TrainStep, RunsRepeatToTheLastBit) {
+  const int threads_before = at::get_num_threads();
+  for (const MeshShape layout : Layouts(/*max_tensor=*/2)) {
+    const std::unique_ptr<DeviceMesh> mesh = MakeMesh(layout);
+    for (int threads = 1; threads <= (Session().size() == 1 ? 2 : 1);
+         ++threads) {
+      at::set_num_threads(threads);
+      const auto [losses, weights] = FiveSteps(*mesh, layout);
+      for (int again = 0; again < 3; ++again) {
+        const auto [same_losses, same_weights] = FiveSteps(*mesh, layout);
+        EXPECT_EQ(losses, same_losses) << threads << " threads";
+        EXPECT_TRUE(at::equal(weights, same_weights)) << threads << " threads";
+      }
+    }
+  }
+  at::set_num_threads(threads_before);
 }
 
 TEST(TrainStep, ANonFiniteStepIsSkippedByAllRanksAndChangesNothing) {
