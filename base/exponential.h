@@ -1,7 +1,7 @@
 // e^x for loops that shall be vectorised: no branches, no calls. x = n ln 2 + r
 // with |r| <= ln 2 / 2, e^r by its Taylor series, 2^n by its bits. Relative
-// error below 2e-7 (float) and 4e-16 (double) for what attention needs, x
-// around 0 and below. Below kLowest the result stays at e^kLowest (about the
+// error below 2e-7 (float) and 4e-16 (double) for what its callers need,
+// x around 0 and below. Below kLowest the result stays at e^kLowest (about the
 // smallest normal number); a NaN stays a NaN.
 #ifndef LEXTRA_BASE_EXPONENTIAL_H_
 #define LEXTRA_BASE_EXPONENTIAL_H_

@@ -59,6 +59,11 @@ function(project_library name)
   endif()
 endfunction()
 
+# What every test finds in its environment.
+set(project_test_environment
+  LEXTRA_SOURCE_DIR=${CMAKE_SOURCE_DIR} LEXTRA_BUILD_DIR=${CMAKE_BINARY_DIR} GTEST_COLOR=no
+  OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1)
+
 function(project_test name)
   cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPENDS;RANKS;LABELS" ${ARGN})
   if((ARG_TORCH OR ARG_RANKS) AND NOT LEXTRA_TORCH)
@@ -67,7 +72,6 @@ function(project_test name)
   add_executable(${name} ${ARG_SOURCES})
   _project_target(${name} "${ARG_TORCH}")
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS})
-  set(environment "LEXTRA_SOURCE_DIR=${CMAKE_SOURCE_DIR};LEXTRA_BUILD_DIR=${CMAKE_BINARY_DIR};GTEST_COLOR=no;OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
   if(ARG_RANKS)
     target_link_libraries(${name} PRIVATE lextra::testing_mpi_main)
     foreach(ranks ${ARG_RANKS})
@@ -77,7 +81,7 @@ function(project_test name)
         --mca oob_tcp_if_include lo --mca btl_vader_single_copy_mechanism none
         $<TARGET_FILE:${name}>)
       set_tests_properties(${name}_np${ranks} PROPERTIES LABELS "mpi;${ARG_LABELS}"
-        ENVIRONMENT "${environment}" TIMEOUT 300 PROCESSORS 2)
+        ENVIRONMENT "${project_test_environment}" TIMEOUT 300 PROCESSORS 2)
     endforeach()
   else()
     target_link_libraries(${name} PRIVATE GTest::gtest GTest::gmock GTest::gtest_main)
@@ -86,6 +90,6 @@ function(project_test name)
     endif()
     add_test(NAME ${name} COMMAND ${name})
     set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}"
-      ENVIRONMENT "${environment}" TIMEOUT 600)
+      ENVIRONMENT "${project_test_environment}" TIMEOUT 600)
   endif()
 endfunction()

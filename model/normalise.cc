@@ -2,7 +2,6 @@
 
 #include <ATen/Dispatch.h>
 #include <ATen/OpMathType.h>
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/record_function.h>
@@ -13,16 +12,11 @@
 #include <vector>
 
 #include "model/kernels/normalise_rows.h"
+#include "parallel/row_blocks.h"
 
 // Legend: N rows, C columns on this rank.
 namespace lextra {
 namespace {
-
-// Rows whose weight gradients are added one after the other; the sums of such
-// blocks are added in their order, whatever thread made them.
-constexpr int64_t kBlockRows = 64;
-
-int64_t NumBlocks(int64_t rows) { return (rows + kBlockRows - 1) / kBlockRows; }
 
 // A pass over rows begin .. end - 1, and the tensor, if any, whose sum over the
 // ranks the next stage needs.
@@ -35,21 +29,14 @@ struct Stage {
 // the cache.
 void RunStages(int64_t rows, Communicator* split_over,
                const std::vector<Stage>& stages) {
-  const auto for_each_block = [&](const auto& visit) {
-    at::parallel_for(0, NumBlocks(rows), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t block = begin; block < end; ++block) {
-        visit(block * kBlockRows, std::min(rows, (block + 1) * kBlockRows));
-      }
-    });
-  };
   if (split_over == nullptr) {
-    for_each_block([&](int64_t begin, int64_t end) {
+    ForEachRowBlock(rows, [&](int64_t begin, int64_t end) {
       for (const Stage& stage : stages) stage.run(begin, end);
     });
     return;
   }
   for (const Stage& stage : stages) {
-    for_each_block(stage.run);
+    ForEachRowBlock(rows, stage.run);
     if (stage.sums.defined()) {
       split_over->AllReduce(stage.sums, ReduceOp::kSum);
     }

@@ -1,20 +1,14 @@
 #include "parallel/gelu_product.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <ATen/record_function.h>
-
-#include <algorithm>
 
 #include "parallel/kernels/gelu.h"
 #include "parallel/mixed_precision.h"
+#include "parallel/row_blocks.h"
 
 namespace lextra {
 namespace {
-
-// Rows whose column sums are added one after the other; the sums of such blocks
-// are added in their order, whatever thread made them.
-constexpr int64_t kBlockRows = 64;
 
 bool ByKernels(const at::Tensor& x) {
   return x.is_cpu() && x.scalar_type() != at::kBFloat16;
@@ -48,19 +42,17 @@ at::Tensor GradientByKernels(const at::Tensor& dy, const at::Tensor& derivative,
                              const at::Tensor& dbias) {
   const int64_t rows = dy.size(0);
   const int64_t columns = dy.size(1);
-  const int64_t num_blocks = (rows + kBlockRows - 1) / kBlockRows;
   const at::Tensor dh = at::empty_like(dy);
-  const at::Tensor sums = at::zeros({num_blocks, columns}, dy.options());
+  const at::Tensor sums = at::zeros({NumBlocks(rows), columns}, dy.options());
   AT_DISPATCH_FLOATING_TYPES(dy.scalar_type(), "GeluGradient", [&] {
     const auto* from = dy.const_data_ptr<scalar_t>();
     const auto* factor = derivative.const_data_ptr<scalar_t>();
     auto* to = dh.mutable_data_ptr<scalar_t>();
     auto* sum = sums.mutable_data_ptr<scalar_t>();
-    at::parallel_for(0, num_blocks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t n = begin * kBlockRows; n < std::min(rows, end * kBlockRows);
-           ++n) {
+    ForEachRowBlock(rows, [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end; ++n) {
         GeluGradientRow(from + n * columns, factor + n * columns, columns,
-                        to + n * columns, sum + n / kBlockRows * columns);
+                        to + n * columns, sum + begin / kBlockRows * columns);
       }
     });
   });

@@ -22,6 +22,10 @@ int64_t RoundUp(int64_t x, int64_t multiple) {
   return (x + multiple - 1) / multiple * multiple;
 }
 
+// Copying a number takes as long as this many multiplications.
+constexpr int64_t kCopyCost = 16;
+constexpr int64_t kCacheLine = 64;  // bytes
+
 // Rows this far apart would share few sets of a cache.
 bool Collides(int64_t bytes) { return bytes % 2048 == 0; }
 
@@ -39,7 +43,7 @@ void RightOperand<Scalar>::Pack(MatrixView<Scalar> b, int64_t inner,
     capacity_ = size;
   }
   const int64_t num_panels = (columns + panel_columns() - 1) / panel_columns();
-  const int64_t grain = 1 + kGrain / 16 / (inner * panel_columns() + 1);
+  const int64_t grain = 1 + kGrain / kCopyCost / (inner * panel_columns() + 1);
   at::parallel_for(0, num_panels, grain, [&](int64_t begin, int64_t end) {
     for (int64_t panel = begin; panel < end; ++panel) {
       const int64_t first = panel * panel_columns();
@@ -86,8 +90,10 @@ void RightOperand<Scalar>::PackPanel(MatrixView<Scalar> b, int64_t inner,
 template <typename Scalar>
 void RightOperand<Scalar>::Take(MatrixView<Scalar> b, int64_t inner,
                                 int64_t columns) {
-  if (tiles_->vector_size * sizeof(Scalar) < 64 || b.column_step != 1 ||
-      columns % tiles_->vector_size != 0 ||
+  // Vectors narrower than a line would use parts of lines that are far apart.
+  const bool is_narrow =
+      tiles_->vector_size * static_cast<int64_t>(sizeof(Scalar)) < kCacheLine;
+  if (is_narrow || b.column_step != 1 || columns % tiles_->vector_size != 0 ||
       Collides(b.row_step * sizeof(Scalar))) {
     Pack(b, inner, columns);
     return;

@@ -33,8 +33,7 @@ struct Case {
 template <typename Scalar>
 struct Stored {
   Stored(int64_t rows, int64_t columns, bool transposed, int64_t padding,
-         int seed)
-      : numbers(rows * columns == 0 ? 1 : (rows + columns) * 2048) {
+         int seed) {
     const int64_t outer = transposed ? columns : rows;
     const int64_t contiguous = transposed ? rows : columns;
     const int64_t step = contiguous + padding;
