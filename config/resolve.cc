@@ -53,8 +53,11 @@ constexpr Range kAlways[] = {
     {"parallel.bucket_bytes", 1},
     {"parallel.timeout_seconds", 0, 1e9},
     {"evaluation.block_size", 0},
-    {"evaluation.window_size", 0},
+    {"evaluation.window_size", 0, 1 << 30},
+    {"evaluation.num_sinks", 1, 1 << 20},
+    {"evaluation.stride", 0},
     {"evaluation.max_tokens", 0},
+    {"evaluation.resolution_documents", 1, 1 << 20},
     {"evaluation.segment_tokens", 1, 1 << 30},
 };
 
@@ -80,6 +83,7 @@ constexpr Range kInTraining[] = {
     {"checkpoint.every_seconds", 0},
     {"evaluation.every_steps", 0},
     {"evaluation.validation_samples", 1},
+    {"evaluation.validation_tokens", 0},
     {"logging.every_steps", 1},
 };
 
@@ -228,11 +232,13 @@ void Resolution::ResolveModel() {
   }
   RequireMultiple("model.num_heads", "model.num_kv_heads",
                   "each key/value head serves as many query heads");
-  Require(model.position() == NONE || model.head_size() % 2 == 0,
+  Require(!IsRotary(model.position()) || model.head_size() % 2 == 0,
           "model.head_size",
           absl::StrCat("even, because ", PositionMethod_Name(model.position()),
                        " rotates pairs"),
           {"model.width", "model.num_heads"});
+  Require(model.position() != SINUSOIDAL || model.width() % 2 == 0,
+          "model.width", "even, because SINUSOIDAL has pairs of columns");
   const std::string hint = "choose another tensor degree or size";
   RequireMultiple("model.num_heads", "parallel.tensor", hint);
   RequireMultiple("model.num_kv_heads", "parallel.tensor", hint);
@@ -267,23 +273,61 @@ void Resolution::ResolveEvaluation() {
   if (evaluation.protocols().empty()) {
     evaluation.add_protocols(NON_OVERLAPPING);
   }
+  if (evaluation.extensions().empty()) evaluation.add_extensions(UNCHANGED);
   // An odd training length has no half; training itself needs none.
   if (evaluation.block_size() == 0 && training_length % 2 == 0) {
     evaluation.set_block_size(training_length / 2);
   }
-  Require(std::ranges::all_of(evaluation.lengths(),
-                              [](int64_t length) {
-                                return length >= 1 && length <= kMaxLength;
-                              }),
-          "evaluation.lengths",
-          absl::StrCat("each at least 1 and at most ", kMaxLength));
+  if (evaluation.window_size() == 0)
+    evaluation.set_window_size(training_length);
+  const auto in_range = [](int64_t length) {
+    return length >= 1 && length <= kMaxLength;
+  };
+  const std::string range =
+      absl::StrCat("each at least 1 and at most ", kMaxLength);
+  Require(std::ranges::all_of(evaluation.lengths(), in_range),
+          "evaluation.lengths", range);
+  Require(std::ranges::all_of(evaluation.resolution_lengths(), in_range),
+          "evaluation.resolution_lengths", range);
+  const int64_t shortest = *std::ranges::min_element(evaluation.lengths());
   const std::string once = "no value twice";
+  Require(!HasRepeats(evaluation.extensions()), "evaluation.extensions", once);
+  Require(!HasRepeats(evaluation.resolution_lengths()),
+          "evaluation.resolution_lengths", once);
   Require(!HasRepeats(evaluation.masks()), "evaluation.masks", once);
   Require(!HasRepeats(evaluation.lengths()), "evaluation.lengths", once);
   Require(!HasRepeats(evaluation.protocols()), "evaluation.protocols", once);
-  bool blockwise = false;
-  for (const int mask : evaluation.masks()) blockwise |= mask == BCA;
-  if (purpose_ == Purpose::kEvaluate && blockwise) CheckBlockwiseEvaluation();
+  const auto has = [](const auto& list, int wanted) {
+    return std::ranges::find(list, wanted) != list.end();
+  };
+  if (purpose_ != Purpose::kEvaluate) return;
+  // Not stored with a checkpoint: an evaluation may choose other lengths.
+  if (evaluation.stride() == 0) {
+    evaluation.set_stride(std::max<int64_t>(1, shortest / 2));
+  }
+  if (has(evaluation.masks(), BCA)) CheckBlockwiseEvaluation();
+  if (has(evaluation.masks(), SINKS)) {
+    Require(evaluation.num_sinks() <= evaluation.window_size(),
+            "evaluation.num_sinks",
+            absl::StrCat("at most evaluation.window_size = ",
+                         evaluation.window_size()),
+            {"evaluation.window_size"});
+  }
+  if (has(evaluation.protocols(), SLIDING) ||
+      has(evaluation.protocols(), SAME_TARGETS)) {
+    Require(evaluation.stride() <= shortest, "evaluation.stride",
+            absl::StrCat("at most the shortest of evaluation.lengths, ",
+                         shortest, " (a piece counts its last targets)"),
+            {"evaluation.lengths"});
+  }
+  const auto changed = std::ranges::find_if(
+      evaluation.extensions(), [](int value) { return value != UNCHANGED; });
+  if (changed != evaluation.extensions().end()) {
+    Require(IsRotary(config_.model().position()), "evaluation.extensions",
+            absl::StrCat("[UNCHANGED], because ",
+                         PositionMethod_Name(config_.model().position()),
+                         " has no angles to change (XPOS and ROPE have)"));
+  }
 }
 
 void Resolution::CheckBlockwiseEvaluation() {
@@ -351,6 +395,10 @@ absl::Status Resolve(RunConfig* config, Purpose purpose, int world_size) {
   LEXTRA_RETURN_IF_ERROR(Resolution(&resolved, purpose, world_size).Run());
   *config = std::move(resolved);
   return absl::OkStatus();
+}
+
+bool IsRotary(PositionMethod method) {
+  return method == XPOS || method == ROPE;
 }
 
 int64_t PaddedVocab(const ModelConfig& model) {

@@ -38,6 +38,14 @@ std::string ProtocolNote(Protocol protocol) {
       return "- prefix: the first tokens of each document, one piece.\n";
     case STREAMING:
       return "- streaming: whole documents; the length is the longest one's.\n";
+    case SLIDING:
+      return "- sliding: windows of that length, of which the last `stride` "
+             "targets count (all of\n  the first); the same targets at every "
+             "length.\n";
+    case SAME_TARGETS:
+      return "- same_targets: the same targets at every length, the last "
+             "`stride` of a piece of that\n  length: what more context is "
+             "worth.\n";
   }
   return "";
 }
