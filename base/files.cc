@@ -255,6 +255,18 @@ absl::Status AtomicWrite(const std::string& path, std::string_view bytes) {
   return SyncFolder(ParentFolder(path));
 }
 
+absl::Status AppendToFile(const std::string& path, std::string_view bytes) {
+  const Descriptor file(
+      sys::Open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
+  if (file.get() < 0) return StorageSystemError("open", path, errno);
+  const ssize_t written = sys::Write(file.get(), bytes.data(), bytes.size());
+  if (written < 0) return StorageSystemError("append to", path, errno);
+  if (written < static_cast<ssize_t>(bytes.size())) {
+    return StorageSystemError("append to", path, ENOSPC);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
   int64_t size = 0;
   LEXTRA_ASSIGN_OR_RETURN(const int raw, OpenRegular(path, 0, &size));

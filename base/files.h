@@ -28,6 +28,10 @@ absl::StatusOr<std::string> ReadFile(const std::string& path,
 // was the folder that could not be made durable.
 absl::Status AtomicWrite(const std::string& path, std::string_view bytes);
 
+// Adds `bytes` to the end of `path`, which is made (mode 0600) if it is not
+// there, by one write: after a crash of the process they are there or not.
+absl::Status AppendToFile(const std::string& path, std::string_view bytes);
+
 // fsync of a folder: makes the names in it durable.
 absl::Status SyncFolder(const std::string& path);
 

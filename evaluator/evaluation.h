@@ -1,39 +1,36 @@
-// The rows of an evaluation: every mask x protocol x length of a configuration.
-//
-// The pieces of a row are put side by side until they fill the ranks
-// (LongDocumentScorer::DocumentsAtOnce), such batches are dealt in turn to the
-// coordinates of the data axis, and the sums are added at the end.
+// The rows of an evaluation: every mask x extension x protocol x length of a
+// configuration. An extension changes the angles of a rotary model where a mask
+// shows queries more positions than the training length; elsewhere it would be
+// the same row again, and there is none.
 #ifndef LEXTRA_EVALUATOR_EVALUATION_H_
 #define LEXTRA_EVALUATOR_EVALUATION_H_
 
-#include <ATen/core/Tensor.h>
-
-#include <cstdint>
-#include <functional>
 #include <vector>
 
 #include "base/status.h"
 #include "config/run.pb.h"
+#include "evaluator/document_journal.h"
 #include "evaluator/documents.h"
 #include "evaluator/results.h"
+#include "evaluator/row_scorer.h"
 #include "model/transformer.h"
 #include "parallel/device_mesh.h"
 
 namespace lextra {
 
-// NLL fp64 [n] of targets first + 1 .. first + n of a document, as it comes.
-using DocumentNll = std::function<void(int64_t document, int64_t first,
-                                       const at::Tensor& nll_T)>;
+// What may watch an evaluation.
+struct EvaluationHooks {
+  DocumentJournal* journal = nullptr;  // takes what is scored, gives what was
+  TakeDocumentNll take = {};
+};
 
-// Collective over the mesh; rows and status are the same on all ranks. Every
-// token is read and checked before the first is scored. `config` is resolved.
-// `take`, if given, is called on all ranks of the data coordinate that scored a
-// piece.
-absl::StatusOr<std::vector<ResultRow>> Evaluate(Transformer& model,
-                                                DeviceMesh& mesh,
-                                                const Documents& documents,
-                                                const EvaluationConfig& config,
-                                                const DocumentNll& take = {});
+// Collective over the mesh; rows and status are the same on all ranks. Whatever
+// can be refused is, before the first token is scored: every token is read and
+// checked, and so are the memory that a rank needs and the places that a method
+// has. `config` is resolved.
+absl::StatusOr<std::vector<ResultRow>> Evaluate(
+    Transformer& model, DeviceMesh& mesh, const Documents& documents,
+    const EvaluationConfig& config, const EvaluationHooks& hooks = {});
 
 }  // namespace lextra
 

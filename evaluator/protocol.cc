@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 
@@ -18,70 +19,116 @@ int64_t LongestOf(const EvaluationConfig& config) {
   return *std::max_element(config.lengths().begin(), config.lengths().end());
 }
 
-// Of each document that all lengths score: the targets that they share, as one
-// range from its begin, a multiple of the longest length. A budget is dealt in
-// turns of that length, so that it covers many documents rather than few long
-// ones.
-absl::StatusOr<std::vector<Piece>> CommonRanges(const Documents& documents,
-                                                const EvaluationConfig& config,
-                                                int64_t most_of_a_document) {
+// How a protocol deals the documents that all lengths can score: the first turn
+// needs `first_turn` targets, each further one `turn` more, and a turn counts
+// `turn` targets.
+struct Deal {
+  int64_t first_turn = 0;
+  int64_t turn = 0;
+  int64_t most_turns = kUnbounded;  // of a document
+};
+
+Deal DealOf(Protocol protocol, const EvaluationConfig& config) {
   const int64_t longest = LongestOf(config);
-  int64_t turns = BudgetOf(config) / longest;
-  if (turns == 0) {
-    return UsageError(
-        absl::StrFormat("evaluation.max_tokens = %d: at least the longest of "
-                        "evaluation.lengths, %d, or 0 for all",
-                        config.max_tokens(), longest));
+  switch (protocol) {
+    case PREFIX:
+      return {.first_turn = longest, .turn = longest, .most_turns = 1};
+    case SAME_TARGETS:
+      return {.first_turn = longest, .turn = config.stride()};
+    default:
+      return {.first_turn = longest, .turn = longest};
   }
-  std::vector<Piece> ranges;
-  std::vector<int64_t> most_targets;  // by range
+}
+
+struct DealtDocument {
+  int64_t document = 0;
+  int64_t turns = 0;
+  int64_t most_turns = 0;
+};
+
+// A budget is dealt in turns, so that it covers many documents rather than few
+// long ones.
+absl::StatusOr<std::vector<DealtDocument>> DealDocuments(
+    const Documents& documents, const EvaluationConfig& config,
+    const Deal& deal) {
+  int64_t turns = BudgetOf(config) / deal.turn;
+  if (turns == 0) {
+    return UsageError(absl::StrFormat(
+        "evaluation.max_tokens = %d: at least %d, the targets of a document's "
+        "first piece, or 0 for all",
+        config.max_tokens(), deal.turn));
+  }
+  std::vector<DealtDocument> dealt;
   int64_t longest_document = 0;
   for (int64_t d = 0; d < documents.num_documents() && turns > 0; ++d) {
-    const int64_t targets = std::max<int64_t>(0, documents.size(d) - 1);
     longest_document = std::max(longest_document, documents.size(d));
-    if (targets < longest) continue;
-    ranges.push_back({.document = d, .begin = 0, .num_targets = longest});
-    most_targets.push_back(
-        std::min(targets / longest * longest, most_of_a_document));
+    const int64_t spare = documents.size(d) - 1 - deal.first_turn;
+    if (spare < 0) continue;
+    const int64_t most = std::min(deal.most_turns, 1 + spare / deal.turn);
+    dealt.push_back({.document = d, .turns = 1, .most_turns = most});
     --turns;
   }
-  if (ranges.empty()) {
+  if (dealt.empty()) {
     return InputError(absl::StrFormat(
         "no document has more than %d tokens, the longest of "
         "evaluation.lengths; the longest of %d documents has %d; choose "
         "shorter evaluation.lengths",
-        longest, documents.num_documents(), longest_document));
+        deal.first_turn, documents.num_documents(), longest_document));
   }
-  for (bool dealt = true; dealt;) {
-    dealt = false;
-    for (size_t i = 0; i < ranges.size() && turns > 0; ++i) {
-      if (ranges[i].num_targets >= most_targets[i]) continue;
-      ranges[i].num_targets += longest;
+  for (bool more = true; more;) {
+    more = false;
+    for (DealtDocument& document : dealt) {
+      if (turns == 0 || document.turns == document.most_turns) continue;
+      ++document.turns;
       --turns;
-      dealt = true;
+      more = true;
     }
   }
-  return ranges;
+  return dealt;
 }
 
-std::vector<Piece> NonOverlapping(const std::vector<Piece>& ranges,
-                                  int64_t length) {
-  std::vector<Piece> pieces;
-  for (const Piece& range : ranges) {
-    for (int64_t begin = 0; begin < range.num_targets; begin += length) {
-      pieces.push_back(
-          {.document = range.document,
-           .begin = begin,
-           .num_targets = std::min(length, range.num_targets - begin)});
-    }
+void AppendNonOverlapping(int64_t document, int64_t num_targets, int64_t length,
+                          std::vector<Piece>* pieces) {
+  for (int64_t begin = 0; begin < num_targets; begin += length) {
+    pieces->push_back({.document = document,
+                       .begin = begin,
+                       .num_targets = std::min(length, num_targets - begin)});
   }
-  return pieces;
 }
 
-std::vector<Piece> Prefixes(const std::vector<Piece>& ranges, int64_t length) {
-  std::vector<Piece> pieces = ranges;
-  for (Piece& piece : pieces) piece.num_targets = length;
-  return pieces;
+// Windows of `length` that count targets [first, last), at most `stride` each.
+// The first target has `length` targets up to it or is the document's first
+// `length`.
+void AppendWindows(int64_t document, int64_t first, int64_t last,
+                   int64_t length, int64_t stride, std::vector<Piece>* pieces) {
+  for (int64_t counted = first; counted < last; counted += stride) {
+    const int64_t end = std::min(counted + stride, last);
+    pieces->push_back({.document = document,
+                       .begin = end - length,
+                       .num_targets = length,
+                       .num_context = length - (end - counted)});
+  }
+}
+
+void AppendPieces(Protocol protocol, const DealtDocument& dealt,
+                  const Deal& deal, int64_t length, int64_t stride,
+                  std::vector<Piece>* pieces) {
+  const int64_t d = dealt.document;
+  const int64_t end = deal.first_turn + (dealt.turns - 1) * deal.turn;
+  switch (protocol) {
+    case PREFIX:
+      pieces->push_back({.document = d, .begin = 0, .num_targets = length});
+      break;
+    case SLIDING:
+      pieces->push_back({.document = d, .begin = 0, .num_targets = length});
+      AppendWindows(d, length, end, length, stride, pieces);
+      break;
+    case SAME_TARGETS:
+      AppendWindows(d, deal.first_turn - stride, end, length, stride, pieces);
+      break;
+    default:
+      AppendNonOverlapping(d, end, length, pieces);
+  }
 }
 
 PieceRow Streaming(const Documents& documents, int64_t budget) {
@@ -106,16 +153,17 @@ absl::StatusOr<std::vector<PieceRow>> PlanRows(const Documents& documents,
       rows.push_back(Streaming(documents, BudgetOf(config)));
       continue;
     }
-    LEXTRA_ASSIGN_OR_RETURN(
-        const std::vector<Piece> ranges,
-        CommonRanges(documents, config,
-                     protocol == PREFIX ? LongestOf(config) : kUnbounded));
+    const auto named = static_cast<Protocol>(protocol);
+    const Deal deal = DealOf(named, config);
+    LEXTRA_ASSIGN_OR_RETURN(const std::vector<DealtDocument> dealt,
+                            DealDocuments(documents, config, deal));
     for (const int64_t length : config.lengths()) {
-      rows.push_back({.protocol = static_cast<Protocol>(protocol),
-                      .length = length,
-                      .pieces = protocol == PREFIX
-                                    ? Prefixes(ranges, length)
-                                    : NonOverlapping(ranges, length)});
+      PieceRow row = {.protocol = named, .length = length};
+      for (const DealtDocument& document : dealt) {
+        AppendPieces(named, document, deal, length, config.stride(),
+                     &row.pieces);
+      }
+      rows.push_back(std::move(row));
     }
   }
   return rows;
@@ -127,6 +175,10 @@ std::string ProtocolName(Protocol protocol) {
 
 std::string MaskName(Mask mask) {
   return absl::AsciiStrToLower(Mask_Name(mask));
+}
+
+std::string ExtensionName(Extension extension) {
+  return absl::AsciiStrToLower(Extension_Name(extension));
 }
 
 }  // namespace lextra

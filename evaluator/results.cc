@@ -77,13 +77,27 @@ Json RowJson(const ResultRow& row) {
                {"standard_error", Number(row.standard_error)},
                {"keys_per_token", Number(row.keys_per_token)},
                {"tokens_per_second", Number(row.tokens_per_second)}};
-  if (row.block) json["block"] = *row.block;
+  const auto optional = [&](const char* name, std::optional<int64_t> value) {
+    if (value) json[name] = *value;
+  };
+  optional("block", row.block);
+  optional("window", row.window);
+  optional("sinks", row.sinks);
+  optional("stride", row.stride);
+  if (row.extension != UNCHANGED) {
+    json["extension"] = ExtensionName(row.extension);
+    json["extension_factor"] = row.extension_factor;
+    json["exponent_extended"] = row.exponent_extended;
+  }
   json["peak_memory_bytes"] = row.peak_memory_bytes;
   for (const PlaceBin& bin : row.by_place) {
+    const NllStatistics& of = bin.of_targets;
     json["by_place"].push_back({{"first", bin.first},
                                 {"last", bin.last},
-                                {"tokens", bin.tokens},
-                                {"nll", Number(bin.nll)}});
+                                {"tokens", of.tokens},
+                                {"documents", of.documents},
+                                {"nll", Number(of.nll)},
+                                {"standard_error", Number(of.standard_error)}});
   }
   return json;
 }
@@ -117,12 +131,22 @@ Json ConfigJson(const RunConfig& config) {
   return json;
 }
 
+// "xpos", "rope+yarn".
+std::string MethodOf(const ResultRow& row, const ModelConfig& model) {
+  std::string method =
+      absl::AsciiStrToLower(PositionMethod_Name(model.position()));
+  if (row.extension != UNCHANGED) {
+    absl::StrAppend(&method, "+", ExtensionName(row.extension));
+  }
+  return method;
+}
+
 using Cells = std::vector<std::string>;
 
 Cells RowCells(const ResultRow& row) {
   return {
       ProtocolName(row.protocol),
-      MaskName(row.mask),
+      MaskText(row),
       absl::StrCat(row.length),
       absl::StrFormat("%.4f", row.nll),
       absl::StrFormat(row.perplexity < 1e6 ? "%.3f" : "%.3e", row.perplexity),
@@ -164,12 +188,32 @@ std::string MarkdownTable(const std::vector<Cells>& lines) {
 
 }  // namespace
 
+std::string MaskText(const ResultRow& row) {
+  std::string text = MaskName(row.mask);
+  if (row.block) absl::StrAppend(&text, " ", *row.block);
+  if (row.window) {
+    absl::StrAppend(&text, " ", row.sinks ? absl::StrCat(*row.sinks, "+") : "",
+                    *row.window);
+  }
+  if (row.extension != UNCHANGED) {
+    absl::StrAppend(&text, " + ", ExtensionName(row.extension),
+                    row.exponent_extended ? " with exponent" : "");
+  }
+  return text;
+}
+
+std::string RowName(const ResultRow& row) {
+  return absl::StrCat(ProtocolName(row.protocol), " ", MaskText(row), " at ",
+                      row.length,
+                      row.stride ? absl::StrCat(" stride ", *row.stride) : "");
+}
+
 std::string ResultLine(const ResultRow& row) {
   return absl::StrFormat(
-      "%s %s at %d: NLL %.4f, perplexity %.3f, %d tokens of %d documents, "
-      "%.0f tokens/s",
-      ProtocolName(row.protocol), MaskName(row.mask), row.length, row.nll,
-      row.perplexity, row.tokens, row.documents, row.tokens_per_second);
+      "%s: NLL %.4f, perplexity %.3f, %d tokens of %d documents, %.0f "
+      "tokens/s",
+      RowName(row), row.nll, row.perplexity, row.tokens, row.documents,
+      row.tokens_per_second);
 }
 
 std::string ResultsJson(const std::vector<ResultRow>& rows,
@@ -194,13 +238,11 @@ std::string ResultsJson(const std::vector<ResultRow>& rows,
 
 std::string ResultsCsv(const std::vector<ResultRow>& rows,
                        const ModelConfig& model) {
-  const std::string method =
-      absl::AsciiStrToLower(PositionMethod_Name(model.position()));
   std::string csv =
       "length,method,mask,protocol,ppl,nll,bpb,tokens,bytes,documents,stderr\n";
   for (const ResultRow& row : rows) {
     absl::StrAppendFormat(&csv, "%d,%s,%s,%s,%.9g,%.9g,%.9g,%d,%.15g,%d,%.9g\n",
-                          row.length, method, MaskName(row.mask),
+                          row.length, MethodOf(row, model), MaskName(row.mask),
                           ProtocolName(row.protocol), row.perplexity, row.nll,
                           row.bits_per_byte, row.tokens, row.bytes,
                           row.documents, row.standard_error);

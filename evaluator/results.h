@@ -15,9 +15,18 @@
 namespace lextra {
 
 struct ResultRow {
+  // What was scored, and what a query saw.
   Protocol protocol = NON_OVERLAPPING;
   Mask mask = CAUSAL;
   int64_t length = 0;
+  std::optional<int64_t> block = std::nullopt;   // of BCA
+  std::optional<int64_t> window = std::nullopt;  // of WINDOW and SINKS
+  std::optional<int64_t> sinks = std::nullopt;   // of SINKS
+  std::optional<int64_t> stride = std::nullopt;  // of windows of pieces
+  Extension extension = UNCHANGED;
+  double extension_factor = 1;
+  bool exponent_extended = false;  // of xPos
+  // What came out.
   double nll = 0;  // nats a token
   double perplexity = 0;
   double bits_per_byte = 0;
@@ -26,10 +35,9 @@ struct ResultRow {
   int64_t documents = 0;
   double standard_error = 0;  // of nll, over documents (position_nll.h)
   double keys_per_token = 0;
-  double tokens_per_second = 0;                 // of all ranks together
-  std::optional<int64_t> block = std::nullopt;  // of BCA
-  int64_t peak_memory_bytes = 0;        // of the rank that has used most so far
-  std::vector<PlaceBin> by_place = {};  // of streaming rows
+  double tokens_per_second = 0;   // of all ranks together, while they score
+  int64_t peak_memory_bytes = 0;  // of the rank that has used most so far
+  std::vector<PlaceBin> by_place = {};  // not of windows of pieces
 };
 
 // What the numbers are about.
@@ -48,6 +56,10 @@ struct ResultsContext {
   std::string date;  // UTC, ISO 8601
 };
 
+// "bca 64", "sinks 4+128", "causal + yarn".
+std::string MaskText(const ResultRow& row);
+// All that tells a row from others of the same model and data, in words.
+std::string RowName(const ResultRow& row);
 std::string ResultLine(const ResultRow& row);
 std::string ResultsJson(const std::vector<ResultRow>& rows,
                         const ResultsContext& context);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -19,6 +20,7 @@
 #include "config/difference.h"
 #include "config/load.h"
 #include "config/resolve.h"
+#include "evaluator/document_journal.h"
 #include "evaluator/evaluation.h"
 #include "evaluator/results.h"
 #include "launch/command_line.h"
@@ -297,10 +299,32 @@ struct Scores {
   at::Tensor nll_BT;
 };
 
+// What a journal's numbers are about. A file of token ids has none: it may
+// change between two evaluations.
+absl::StatusOr<std::optional<DocumentJournal>> OpenJournal(const Job& job,
+                                                           DeviceMesh& mesh) {
+  if (job.results_folder.empty() || !job.input->dataset) return std::nullopt;
+  const std::string subject =
+      absl::StrFormat("checkpoint %s step %d, %s; data %08x",
+                      job.manifest.save_id(), job.manifest.state().step(),
+                      Precision_Name(job.config.model().precision()),
+                      job.input->dataset->Fingerprint());
+  LEXTRA_ASSIGN_OR_RETURN(
+      DocumentJournal journal,
+      DocumentJournal::Open(job.results_folder, subject, mesh));
+  if (journal.size() > 0) {
+    LogInfo(
+        "%s/documents.jsonl has %d scored documents of this checkpoint and "
+        "data: they are not scored again (remove it to do so)",
+        job.results_folder, journal.size());
+  }
+  return journal;
+}
+
 absl::StatusOr<Scores> Score(const Job& job, Transformer& model,
                              DeviceMesh& mesh) {
   Scores scores;
-  DocumentNll take;
+  TakeDocumentNll take;
   // One rank of each data coordinate keeps what that coordinate scores.
   const bool keeps_nll = !job.nll_out.empty() && mesh.sequence().rank() == 0 &&
                          mesh.tensor().rank() == 0;
@@ -315,9 +339,13 @@ absl::StatusOr<Scores> Score(const Job& job, Transformer& model,
           .copy_(nll_T);
     };
   }
-  LEXTRA_ASSIGN_OR_RETURN(scores.rows,
-                          Evaluate(model, mesh, *job.input->documents,
-                                   job.config.evaluation(), take));
+  LEXTRA_ASSIGN_OR_RETURN(std::optional<DocumentJournal> journal,
+                          OpenJournal(job, mesh));
+  LEXTRA_ASSIGN_OR_RETURN(
+      scores.rows,
+      Evaluate(model, mesh, *job.input->documents, job.config.evaluation(),
+               {.journal = journal ? &*journal : nullptr, .take = take}));
+  if (journal) LEXTRA_RETURN_IF_ERROR(journal->Finish());
   if (keeps_nll) {
     AllReduceOnHost(scores.nll_BT, ReduceOp::kSum, mesh.data());
   }

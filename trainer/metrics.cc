@@ -1,11 +1,8 @@
 #include "trainer/metrics.h"
 
-#include <fcntl.h>
 #include <sys/resource.h>
 
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -14,7 +11,6 @@
 #include "absl/time/time.h"
 #include "base/files.h"
 #include "base/log.h"
-#include "base/system_calls.h"
 #include "model/transformer.h"
 #include "parallel/cuda_kernel.h"
 
@@ -93,14 +89,8 @@ absl::StatusOr<Metrics> Metrics::Open(const RunConfig& config,
 }
 
 void Metrics::AppendLine(const std::string& line) {
-  const int file = sys::Open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
-  const bool written =
-      file >= 0 && sys::Write(file, line.data(), line.size()) ==
-                       static_cast<ssize_t>(line.size());
-  const int error = errno;
-  if (file >= 0) sys::Close(file);
-  if (!written)
-    LogWarning("%s: a line is lost: %s", path_, std::strerror(error));
+  const absl::Status status = AppendToFile(path_, line);
+  if (!status.ok()) LogWarning("a line is lost: %s", status.message());
 }
 
 void Metrics::Record(const Step& step) {

@@ -21,21 +21,8 @@ using testing::MakeMesh;
 using testing::MeshOfThisRankAlone;
 using testing::RandomTokens;
 using testing::Session;
+using testing::SmallEvaluation;
 using testing::SmallModel;
-
-EvaluationConfig SmallEvaluation() {
-  EvaluationConfig config;
-  config.add_masks(CAUSAL);
-  config.add_masks(BCA);
-  config.add_protocols(NON_OVERLAPPING);
-  config.add_protocols(PREFIX);
-  config.add_protocols(STREAMING);
-  config.add_lengths(10);
-  config.add_lengths(4 * kBlock);
-  config.set_block_size(kBlock);
-  config.set_segment_tokens(3 * kBlock);
-  return config;
-}
 
 // The mean of the NLL of all targets, each piece scored by itself.
 double MeanByPieces(LongDocumentScorer& scorer, const at::Tensor& tokens,
@@ -140,10 +127,112 @@ TEST(Evaluate, HandsOutEveryTargetOfAPieceOnce) {
                           const at::Tensor& nll_T) {
       nll.select(0, document).narrow(0, first, nll_T.size(0)).add_(nll_T);
     };
-    ASSERT_TRUE(Evaluate(model, *mesh, documents, config, take).ok());
+    ASSERT_TRUE(Evaluate(model, *mesh, documents, config, {.take = take}).ok());
     mesh->data().AllReduce(nll, ReduceOp::kSum);
     EXPECT_LT(testing::MaxDifference(nll, expected), 1e-5);
   }
+}
+
+// A model that has learned how often each token comes and nothing else:
+// everything but the embedding is 0, so the last norm's bias is the hidden
+// state h at every place, and the NLL of target t is log sum_v exp(E_v h) - E_t
+// h. Returns it for every token id.
+at::Tensor MakeUnigramModel(Transformer* model) {
+  const at::NoGradGuard no_gradients;
+  for (Parameter* parameter : model->parameters()) {
+    const std::string& name = parameter->pieces[0].name;
+    if (name == "layer_norm.bias") {
+      parameter->leaf.fill_(0.25);
+    } else if (name != "embed_tokens.weight") {
+      parameter->leaf.zero_();
+    }
+  }
+  const std::unique_ptr<DeviceMesh> alone = MeshOfThisRankAlone();
+  Transformer whole(model->config(), alone->tensor());
+  const at::Tensor logits =
+      whole.parameters()[0]->leaf.narrow(0, 0, 50).sum(1) * 0.25;
+  return logits.logsumexp(0) - logits;
+}
+
+// Of the targets that a row counts, by definition: fp64 sums over documents.
+void ExpectClosedForm(const ResultRow& result, const PieceRow& row,
+                      const at::Tensor& tokens, const at::Tensor& nll_V) {
+  std::map<int64_t, std::pair<double, int64_t>> by_document;
+  double num_text = 0;
+  for (const Piece& piece : row.pieces) {
+    for (int64_t i = piece.num_context + 1; i <= piece.num_targets; ++i) {
+      const auto target =
+          tokens[piece.document][piece.begin + i].item<int64_t>();
+      auto& [sum, count] = by_document[piece.document];
+      sum += nll_V[target].item<double>();
+      ++count;
+      num_text += target != 7;
+    }
+  }
+  double sum = 0;
+  int64_t count = 0;
+  for (const auto& [document, sums] : by_document) {
+    sum += sums.first;
+    count += sums.second;
+  }
+  double squares = 0;
+  for (const auto& [document, sums] : by_document) {
+    squares += std::pow(sums.first - sum / count * sums.second, 2);
+  }
+  const double documents = by_document.size();
+  EXPECT_EQ(result.tokens, count);
+  EXPECT_EQ(result.documents, documents);
+  EXPECT_NEAR(result.nll, sum / count, 1e-12);
+  EXPECT_NEAR(result.perplexity, std::exp(sum / count), 1e-10);
+  EXPECT_NEAR(result.standard_error,
+              std::sqrt(documents / (documents - 1) * squares) / count, 1e-12);
+  EXPECT_NEAR(result.bits_per_byte, sum / std::log(2.0) / (2 * num_text),
+              1e-12);
+}
+
+TEST(Evaluate, CountsWeightsAndErrorsAreThoseOfAModelInClosedForm) {
+  const at::Tensor tokens = RandomTokens(4, 11 * kBlock + 3);
+  const TensorDocuments documents(tokens, 50,
+                                  {.eos_id = 7, .bytes_per_token = 2});
+  EvaluationConfig config = SmallEvaluation();
+  config.add_protocols(SLIDING);
+  config.add_protocols(SAME_TARGETS);
+  config.set_stride(6);
+  config.add_lengths(7);
+  const std::vector<PieceRow> rows = PlanRows(documents, config).value();
+  for (const MeshShape layout : Layouts()) {
+    SCOPED_TRACE(testing::Name(layout));
+    const std::unique_ptr<DeviceMesh> mesh = MakeMesh(layout);
+    Transformer model(SmallModel(FP64), mesh->tensor());
+    const at::Tensor nll_V = MakeUnigramModel(&model);
+    const std::vector<ResultRow> results =
+        Evaluate(model, *mesh, documents, config).value();
+    ASSERT_EQ(results.size(), 2 * rows.size());
+    for (size_t i = 0; i < results.size(); ++i) {
+      SCOPED_TRACE(ResultLine(results[i]));
+      ExpectClosedForm(results[i], rows[i % rows.size()], tokens, nll_V);
+    }
+    // No context helps this model: the same targets, the same numbers.
+    for (size_t i = 1; i < rows.size(); ++i) {
+      if (results[i].protocol != SAME_TARGETS) continue;
+      if (results[i - 1].protocol != SAME_TARGETS) continue;
+      EXPECT_NEAR(results[i].nll, results[i - 1].nll, 1e-13);
+    }
+  }
+}
+
+TEST(Evaluate, RefusesPlacesThatALearnedTableHasNot) {
+  const TensorDocuments documents(RandomTokens(2, 100), 50, {});
+  const std::unique_ptr<DeviceMesh> mesh = MakeMesh(Layouts().back());
+  ModelConfig learned = SmallModel(FP32);
+  learned.set_position(LEARNED);
+  Transformer model(learned, mesh->tensor());
+  const absl::Status status =
+      Evaluate(model, *mesh, documents, SmallEvaluation()).status();
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kUsage);
+  EXPECT_NE(status.message().find("model.position = LEARNED"),
+            std::string::npos)
+      << status;
 }
 
 TEST(Evaluate, RefusesAWrongIdOnAllRanksBeforeScoring) {

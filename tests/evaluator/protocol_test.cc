@@ -27,8 +27,9 @@ class SizesOnly : public Documents {
 };
 
 EvaluationConfig Config(Protocol protocol, std::vector<int64_t> lengths,
-                        int64_t max_tokens = 0) {
+                        int64_t max_tokens = 0, int64_t stride = 0) {
   EvaluationConfig config;
+  config.set_stride(stride);
   config.add_protocols(protocol);
   for (const int64_t length : lengths) config.add_lengths(length);
   config.set_max_tokens(max_tokens);
@@ -40,7 +41,7 @@ using Target = std::pair<int64_t, int64_t>;  // document, place
 std::multiset<Target> TargetsOf(const PieceRow& row) {
   std::multiset<Target> targets;
   for (const Piece& piece : row.pieces) {
-    for (int64_t i = 1; i <= piece.num_targets; ++i) {
+    for (int64_t i = piece.num_context + 1; i <= piece.num_targets; ++i) {
       targets.insert({piece.document, piece.begin + i});
     }
   }
@@ -69,6 +70,63 @@ TEST(PlanRows, NonOverlappingScoresTheSameTargetsOnceAtEveryLength) {
   EXPECT_THAT(rows[3].pieces,
               ElementsAre(Piece{1, 0, 12}, Piece{4, 0, 12}, Piece{4, 12, 12},
                           Piece{4, 24, 12}, Piece{6, 0, 12}, Piece{6, 12, 12}));
+}
+
+TEST(PlanRows, SlidingScoresTheTargetsOfNonOverlappingInWindowsOfTheLength) {
+  const SizesOnly documents({12, 13, 40});
+  const std::vector<int64_t> lengths = {3, 5, 12};
+  const std::vector<PieceRow> apart =
+      PlanRows(documents, Config(NON_OVERLAPPING, lengths)).value();
+  const std::vector<PieceRow> rows =
+      PlanRows(documents, Config(SLIDING, lengths, 0, 2)).value();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(TargetsOf(rows[i]), TargetsOf(apart[i])) << rows[i].length;
+    for (const Piece& piece : rows[i].pieces) {
+      EXPECT_EQ(piece.num_targets, rows[i].length);
+      EXPECT_TRUE(piece.begin == 0 || piece.num_counted() <= 2);
+    }
+  }
+  EXPECT_THAT(
+      std::vector(rows[1].pieces.begin(), rows[1].pieces.begin() + 5),
+      ElementsAre(Piece{1, 0, 5, 0}, Piece{1, 2, 5, 3}, Piece{1, 4, 5, 3},
+                  Piece{1, 6, 5, 3}, Piece{1, 7, 5, 4}));
+}
+
+TEST(PlanRows, SameTargetsScoresTheSameTargetsWithItsLengthOfContext) {
+  const SizesOnly documents({12, 13, 16, 40, 18});
+  const std::vector<int64_t> lengths = {3, 4, 12};
+  for (const int64_t stride : {1, 3}) {
+    const std::vector<PieceRow> rows =
+        PlanRows(documents, Config(SAME_TARGETS, lengths, 0, stride)).value();
+    for (const PieceRow& row : rows) {
+      EXPECT_EQ(TargetsOf(row), TargetsOf(rows[0])) << row.length;
+      for (const Piece& piece : row.pieces) {
+        EXPECT_EQ(piece.num_targets, row.length);
+        EXPECT_EQ(piece.num_counted(), stride);
+        EXPECT_GE(piece.begin, 0);
+        EXPECT_LT(piece.begin + piece.num_targets,
+                  documents.size(piece.document));
+      }
+    }
+    // From the first that the longest window can count to the document's end.
+    std::multiset<Target> expected;
+    for (const auto& [document, targets] :
+         {Target{1, 12}, Target{2, 15}, Target{3, 39}, Target{4, 17}}) {
+      const int64_t first = 12 - stride;
+      const int64_t last = first + (targets - first) / stride * stride;
+      for (int64_t i = first + 1; i <= last; ++i)
+        expected.insert({document, i});
+    }
+    EXPECT_EQ(TargetsOf(rows[0]), expected);
+  }
+}
+
+TEST(PlanRows, TheBudgetOfSameTargetsIsOfTargetsThatCount) {
+  const SizesOnly documents({40, 13});
+  const std::vector<PieceRow> rows =
+      PlanRows(documents, Config(SAME_TARGETS, {4, 12}, 10, 3)).value();
+  EXPECT_THAT(rows[0].pieces, ElementsAre(Piece{0, 8, 4, 1}, Piece{0, 11, 4, 1},
+                                          Piece{1, 8, 4, 1}));
 }
 
 TEST(PlanRows, PrefixTakesTheFirstTokensOfTheSameDocuments) {

@@ -33,9 +33,11 @@ std::vector<ResultRow> TwoRows() {
   bca.protocol = STREAMING;
   bca.mask = BCA;
   bca.block = 64;
+  bca.extension = YARN;
+  bca.extension_factor = 4;
   bca.standard_error = std::numeric_limits<double>::quiet_NaN();
   bca.perplexity = std::numeric_limits<double>::infinity();
-  bca.by_place = {{.first = 2, .last = 3, .tokens = 2, .nll = 1.5}};
+  bca.by_place = {{2, 3, {.tokens = 2, .documents = 1, .nll = 1.5}}};
   return {causal, bca};
 }
 
@@ -76,6 +78,9 @@ TEST(Results, JsonHasEveryFieldAndNonFiniteNumbersAsText) {
   EXPECT_EQ(bca["protocol"], "streaming");
   EXPECT_EQ(bca["mask"], "bca");
   EXPECT_EQ(bca["block"], 64);
+  EXPECT_EQ(bca["extension"], "yarn");
+  EXPECT_EQ(bca["extension_factor"], 4);
+  EXPECT_FALSE(causal.contains("extension"));
   EXPECT_EQ(bca["standard_error"], "nan");
   EXPECT_EQ(bca["perplexity"], "inf");
   EXPECT_EQ(bca["by_place"][0]["nll"], 1.5);
@@ -94,7 +99,7 @@ TEST(Results, CsvHasOneLineARowBelowItsHeader) {
             "length,method,mask,protocol,ppl,nll,bpb,tokens,bytes,documents,"
             "stderr\n"
             "128,rope,causal,non_overlapping,3.5,1.25,1.8,4096,4000,3,0.01\n"
-            "128,rope,bca,streaming,inf,1.25,1.8,4096,4000,3,nan\n");
+            "128,rope+yarn,bca,streaming,inf,1.25,1.8,4096,4000,3,nan\n");
 }
 
 TEST(Results, TableIsMarkdownWithAlignedColumns) {
@@ -107,8 +112,9 @@ TEST(Results, TableIsMarkdownWithAlignedColumns) {
     begin = end + 1;
   }
   EXPECT_THAT(widths, ElementsAre(widths[0], widths[0], widths[0], widths[0]));
-  EXPECT_THAT(table,
-              HasSubstr("| non_overlapping | causal |    128 | 1.2500 |"));
+  EXPECT_THAT(
+      table,
+      HasSubstr("| non_overlapping | causal        |    128 | 1.2500 |"));
 }
 
 TEST(Results, WritesThreeFiles) {

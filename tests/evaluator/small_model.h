@@ -40,6 +40,21 @@ inline at::Tensor RandomTokens(int64_t num_documents, int64_t num_tokens) {
   return at::randint(50, {num_documents, num_tokens}, at::kLong);
 }
 
+inline EvaluationConfig SmallEvaluation() {
+  EvaluationConfig config;
+  config.add_masks(CAUSAL);
+  config.add_masks(BCA);
+  config.add_protocols(NON_OVERLAPPING);
+  config.add_protocols(PREFIX);
+  config.add_protocols(STREAMING);
+  config.add_extensions(UNCHANGED);
+  config.add_lengths(10);
+  config.add_lengths(4 * kBlock);
+  config.set_block_size(kBlock);
+  config.set_segment_tokens(3 * kBlock);
+  return config;
+}
+
 // All data x sequence x tensor layouts of this test's ranks, tensor 1 or 2.
 inline std::vector<MeshShape> Layouts() {
   std::vector<MeshShape> layouts;

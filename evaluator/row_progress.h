@@ -1,0 +1,36 @@
+// Says now and then how far a row is: at a terminal by one line that is drawn
+// again and again, elsewhere by a line every half minute.
+#ifndef LEXTRA_EVALUATOR_ROW_PROGRESS_H_
+#define LEXTRA_EVALUATOR_ROW_PROGRESS_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+
+namespace lextra {
+
+class RowProgress {
+ public:
+  // `total`: targets of all data ranks.
+  RowProgress(std::string name, int64_t total, int num_data_ranks);
+  ~RowProgress();  // takes the drawn line away
+
+  // More targets have been scored here; as many, about, on each data rank.
+  void Add(int64_t num_targets);
+
+ private:
+  std::string name_;
+  int64_t total_;
+  int num_data_ranks_;
+  absl::Time start_ = absl::Now();
+  double next_seconds_;
+  int64_t done_ = 0;
+  bool on_terminal_;
+  bool drawn_ = false;
+};
+
+}  // namespace lextra
+
+#endif  // LEXTRA_EVALUATOR_ROW_PROGRESS_H_

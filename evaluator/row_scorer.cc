@@ -1,0 +1,237 @@
+#include "evaluator/row_scorer.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "base/crc32c.h"
+#include "evaluator/row_progress.h"
+#include "parallel/device_copy.h"
+
+namespace lextra {
+namespace {
+
+using Pieces = std::span<const Piece>;
+
+// The pieces of one document of the row.
+struct RowDocument {
+  int64_t index = 0;  // in the row
+  Pieces pieces;
+
+  int64_t document() const { return pieces[0].document; }
+  // Tells apart which targets are scored and what they see.
+  uint32_t Checksum() const {
+    uint32_t checksum = 0;
+    for (const Piece& piece : pieces) {
+      const int64_t numbers[] = {piece.begin, piece.num_targets,
+                                 piece.num_context};
+      checksum = Crc32c(std::as_bytes(std::span(numbers)), checksum);
+    }
+    return checksum;
+  }
+};
+
+std::vector<RowDocument> DocumentsOf(const PieceRow& row) {
+  const Pieces pieces = row.pieces;
+  std::vector<RowDocument> documents;
+  for (size_t begin = 0; begin < pieces.size();) {
+    size_t end = begin;
+    while (end < pieces.size() &&
+           pieces[end].document == pieces[begin].document) {
+      ++end;
+    }
+    documents.push_back({.index = std::ssize(documents),
+                         .pieces = pieces.subspan(begin, end - begin)});
+    begin = end;
+  }
+  return documents;
+}
+
+using Group = std::vector<RowDocument>;
+
+// Documents in their order, in groups of at least as many pieces as fill the
+// ranks.
+std::vector<Group> GroupsOf(const std::vector<RowDocument>& documents,
+                            const LongDocumentScorer& scorer) {
+  std::vector<Group> groups;
+  int64_t room = 0;
+  for (const RowDocument& document : documents) {
+    if (room <= 0) {
+      groups.emplace_back();
+      room = scorer.DocumentsAtOnce(document.pieces[0].num_targets + 1);
+    }
+    groups.back().push_back(document);
+    room -= std::ssize(document.pieces);
+  }
+  return groups;
+}
+
+// A piece, and its document's place in the row.
+struct RowPiece {
+  Piece piece;
+  int64_t index;
+};
+
+// Takes the NLL of a piece's targets first + 1 .. first + n.
+using TakePieceNll = std::function<void(const RowPiece& piece, int64_t first,
+                                        const at::Tensor& nll_T)>;
+
+// Pieces of equal length, side by side.
+void ScoreBatch(const Documents& documents, std::span<const RowPiece> batch,
+                LongDocumentScorer& scorer, const TakePieceNll& take) {
+  const auto read = [&](int64_t begin, const at::Tensor& tokens_BT) {
+    for (size_t b = 0; b < batch.size(); ++b) {
+      const at::Tensor row = tokens_BT.select(0, b);
+      const absl::Status status = documents.Read(
+          batch[b].piece.document, batch[b].piece.begin + begin,
+          {row.mutable_data_ptr<int64_t>(), static_cast<size_t>(row.size(0))});
+      TORCH_CHECK(status.ok(), std::string(status.message()));
+    }
+  };
+  scorer.Score(std::ssize(batch), batch[0].piece.num_targets + 1, read,
+               [&](int64_t first, const at::Tensor& nll_BT) {
+                 for (size_t b = 0; b < batch.size(); ++b) {
+                   const int64_t skipped = std::clamp<int64_t>(
+                       batch[b].piece.num_context - first, 0, nll_BT.size(1));
+                   take(batch[b], first + skipped,
+                        nll_BT[b].narrow(0, skipped, nll_BT.size(1) - skipped));
+                 }
+               });
+}
+
+void ScoreGroup(const Documents& documents, const Group& group,
+                LongDocumentScorer& scorer, const TakePieceNll& take) {
+  std::vector<RowPiece> pieces;
+  for (const RowDocument& document : group) {
+    for (const Piece& piece : document.pieces) {
+      pieces.push_back({piece, document.index});
+    }
+  }
+  for (size_t begin = 0; begin < pieces.size();) {
+    const int64_t targets = pieces[begin].piece.num_targets;
+    const size_t most = scorer.DocumentsAtOnce(targets + 1);
+    size_t end = begin;
+    while (end < pieces.size() && end - begin < most &&
+           pieces[end].piece.num_targets == targets) {
+      ++end;
+    }
+    ScoreBatch(documents, std::span(pieces).subspan(begin, end - begin), scorer,
+               take);
+    begin = end;
+  }
+}
+
+JournalEntry EntryOf(const RowDocument& document, const std::string& row,
+                     double seconds, const PositionNll& sums) {
+  JournalEntry entry = {.row = row,
+                        .document = document.document(),
+                        .pieces = document.Checksum(),
+                        .seconds = seconds};
+  const at::Tensor by_bin = sums.SumsOf(document.index);
+  const double* sum = by_bin.const_data_ptr<double>();
+  for (int64_t bin = 0; bin < by_bin.size(0); ++bin, sum += 2) {
+    if (sum[1] == 0) continue;
+    entry.sums.push_back(
+        {.bin = bin, .nll = sum[0], .tokens = static_cast<int64_t>(sum[1])});
+  }
+  return entry;
+}
+
+void Restore(const JournalEntry& entry, const RowDocument& document,
+             RowScores* scores) {
+  const at::Tensor by_bin = scores->sums.SumsOf(document.index);
+  for (const JournalEntry::PlaceSums& place : entry.sums) {
+    // A bin beyond the row's can't come from these pieces.
+    TORCH_CHECK(place.bin >= 0 && place.bin < by_bin.size(0), "bin ", place.bin,
+                " of document ", entry.document, " in the journal");
+    by_bin[place.bin][0] = place.nll;
+    by_bin[place.bin][1] = place.tokens;
+  }
+  scores->seconds += entry.seconds;
+}
+
+// Takes what the journal has into `scores` (on data coordinate 0, for all), and
+// leaves groups of what it has not.
+std::vector<Group> WithoutJournalled(std::vector<Group> groups,
+                                     const std::string& row,
+                                     const DocumentJournal* journal, bool takes,
+                                     RowScores* scores) {
+  if (journal == nullptr) return groups;
+  for (Group& group : groups) {
+    std::erase_if(group, [&](const RowDocument& document) {
+      const JournalEntry* entry =
+          journal->Find(row, document.document(), document.Checksum());
+      if (entry != nullptr && takes) Restore(*entry, document, scores);
+      return entry != nullptr;
+    });
+  }
+  std::erase_if(groups, [](const Group& group) { return group.empty(); });
+  return groups;
+}
+
+int64_t NumPlaces(const PieceRow& row) {
+  int64_t most = 0;
+  for (const Piece& piece : row.pieces) {
+    most = std::max(most, piece.num_targets);
+  }
+  return most;
+}
+
+int64_t NumCounted(const std::vector<Group>& groups) {
+  int64_t counted = 0;
+  for (const Group& group : groups) {
+    for (const RowDocument& document : group) {
+      for (const Piece& piece : document.pieces) {
+        counted += piece.num_counted();
+      }
+    }
+  }
+  return counted;
+}
+
+}  // namespace
+
+RowScores ScoreRow(const PieceRow& row, const std::string& name,
+                   const Documents& documents, LongDocumentScorer& scorer,
+                   DeviceMesh& mesh, DocumentJournal* journal,
+                   const TakeDocumentNll& take) {
+  const std::vector<RowDocument> row_documents = DocumentsOf(row);
+  RowScores scores = {PositionNll(std::ssize(row_documents), NumPlaces(row))};
+  Communicator& data_axis = mesh.data();
+  const std::vector<Group> groups =
+      WithoutJournalled(GroupsOf(row_documents, scorer), name, journal,
+                        data_axis.rank() == 0, &scores);
+  RowProgress progress(name, NumCounted(groups), data_axis.size());
+  const auto take_piece = [&](const RowPiece& piece, int64_t first,
+                              const at::Tensor& nll_T) {
+    scores.sums.Add(piece.index, first, nll_T);
+    if (take) take(piece.piece.document, piece.piece.begin + first, nll_T);
+    progress.Add(nll_T.size(0));
+    data_axis.activity().Tick();
+  };
+  for (size_t i = data_axis.rank(); i < groups.size(); i += data_axis.size()) {
+    const absl::Time start = absl::Now();
+    ScoreGroup(documents, groups[i], scorer, take_piece);
+    const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
+    scores.seconds += seconds;
+    if (journal == nullptr) continue;
+    std::vector<JournalEntry> entries;
+    for (const RowDocument& document : groups[i]) {
+      entries.push_back(EntryOf(document, name, seconds / std::ssize(groups[i]),
+                                scores.sums));
+    }
+    journal->Append(entries);
+  }
+  scores.sums.AllReduce(data_axis);
+  const at::Tensor seconds = at::full({1}, scores.seconds, at::kDouble);
+  AllReduceOnHost(seconds, ReduceOp::kSum, data_axis);
+  scores.seconds = seconds.item<double>();
+  return scores;
+}
+
+}  // namespace lextra
