@@ -2,14 +2,11 @@
 // save: the same command, started again without a person, brings the run to the
 // same end, bit for bit.
 #include <gmock/gmock.h>
-#include <signal.h>
 
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <random>
 #include <regex>
-#include <thread>
 
 #include "absl/strings/str_format.h"
 #include "tests/end_to_end/lextra_program.h"
@@ -18,14 +15,9 @@ namespace lextra::testing {
 namespace {
 
 namespace fs = std::filesystem;
-using std::chrono::duration;
-using std::chrono::milliseconds;
-using std::chrono::steady_clock;
-
 constexpr int kRanks = 4;
 constexpr int kSteps = 12;
 constexpr int kManySteps = 60;
-constexpr double kSecondsToDie = 5;
 
 // Where a save, or the deletion after it, can be cut off, in its order
 // (base/system_calls.h, KillPoint), and whether all ranks come there.
@@ -98,29 +90,11 @@ int StepIn(const std::string& pattern, const std::string& log) {
   return step;
 }
 
-// Kills a random rank after a random time, whatever the job does then. False
-// where the job ended first, or the rank had nothing left to do but to exit.
-// All ranks are gone soon. mpirun is as well, but for once in some hundred
-// times, when it hangs for ever: it is then ended as deploy/supervise.sh does,
-// and counted.
+// False where the job ended before its rank was killed; it is complete then.
 bool StartAndKill(const Arguments& command, double seconds, size_t rank,
                   int* num_launchers_hung) {
-  Process run(command);
-  const auto start = steady_clock::now();
-  std::vector<pid_t> ranks;
-  while (duration<double>(steady_clock::now() - start).count() < seconds ||
-         ranks.size() <= rank) {
-    if (run.HasEnded()) return false;
-    ranks = ChildrenOf(run.pid());
-    std::this_thread::sleep_for(milliseconds(1));
-  }
-  if (kill(ranks[rank], SIGKILL) != 0) return false;
-  EXPECT_TRUE(WaitUntilGone(ranks, kSecondsToDie));
-  if (!WaitUntilGone({run.pid()}, kSecondsToDie)) {
-    kill(run.pid(), SIGKILL);
-    ++*num_launchers_hung;
-  }
-  const ProcessResult result = run.Wait(kLimitSeconds);
+  const ProcessResult result =
+      KillARank(command, seconds, rank, num_launchers_hung);
   if (result.exit_code != 0) return true;
   EXPECT_EQ(StepIn(absl::StrFormat("step +([0-9]+)/%d . checkpoint saved",
                                    kManySteps),

@@ -1,10 +1,14 @@
 #include "tests/end_to_end/lextra_program.h"
 
+#include <signal.h>
+
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <thread>
 
 #include "checkpoint/checkpoint_copy.h"
 #include "checkpoint/shard_file.h"
@@ -83,6 +87,28 @@ ProcessResult RunWell(const Arguments& command) {
   EXPECT_EQ(result.exit_code, 0) << ::testing::PrintToString(command) << "\n"
                                  << result.output;
   return result;
+}
+
+ProcessResult KillARank(const Arguments& command, double seconds, size_t rank,
+                        int* num_launchers_hung) {
+  using std::chrono::steady_clock;
+  Process run(command);
+  const auto start = steady_clock::now();
+  std::vector<pid_t> ranks;
+  while (std::chrono::duration<double>(steady_clock::now() - start).count() <
+             seconds ||
+         ranks.size() <= rank) {
+    if (run.HasEnded()) return run.Wait(kLimitSeconds);
+    ranks = ChildrenOf(run.pid());
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  if (kill(ranks[rank], SIGKILL) != 0) return run.Wait(kLimitSeconds);
+  EXPECT_TRUE(WaitUntilGone(ranks, kSecondsToDie));
+  if (!WaitUntilGone({run.pid()}, kSecondsToDie)) {
+    kill(run.pid(), SIGKILL);
+    ++*num_launchers_hung;
+  }
+  return run.Wait(kLimitSeconds);
 }
 
 std::map<int64_t, double> LossesOf(const std::string& run_folder) {

@@ -22,6 +22,9 @@ Arguments operator+(Arguments left, const Arguments& right);
 // here.
 constexpr double kLimitSeconds = 120;
 
+// A job whose rank is lost has ended by then.
+constexpr double kSecondsToDie = 5;
+
 // Command lines of the program: one process without mpirun, and ranks of this
 // host that talk over the loopback.
 Arguments Lextra(const Arguments& arguments);
@@ -30,6 +33,13 @@ Arguments LextraOn(int num_ranks, const Arguments& arguments);
 
 // Runs the command and fails the test unless it ends with 0.
 ProcessResult RunWell(const Arguments& command);
+
+// Starts ranks and kills one by SIGKILL after some time, whatever the job does
+// then; how mpirun ended. It may end by itself before that, with 0. All ranks
+// are gone soon. mpirun is as well, but for once in some hundred times, when it
+// hangs for ever: it is then ended as deploy/supervise.sh does, and counted.
+ProcessResult KillARank(const Arguments& command, double seconds, size_t rank,
+                        int* num_launchers_hung);
 
 // metrics.jsonl of a run: the training loss and the validation loss by step, as
 // printed there (every digit of the double).

@@ -30,7 +30,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 constexpr int kRanks = 3;
-constexpr double kSecondsToDie = 5;
 constexpr double kTimeoutSeconds = 3;
 
 int DeathsPerKind() {
