@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/log.h"
+#include "evaluator/evaluated_mask.h"
 #include "evaluator/long_document_scorer.h"
 #include "evaluator/protocol.h"
 #include "parallel/agreement.h"
@@ -102,43 +103,14 @@ double KeysPerToken(const PieceRow& row, const LongDocumentScorer& scorer) {
   return keys / static_cast<double>(tokens);
 }
 
-// What one row of the results is about.
-ResultRow Heading(const PieceRow& row, Mask mask, Extension extension,
-                  const EvaluationConfig& config, const ModelConfig& model) {
-  ResultRow result = {
+ResultRow Heading(const PieceRow& row, const EvaluatedMask& mask,
+                  const EvaluationConfig& config) {
+  ResultRow heading = {
       .protocol = row.protocol, .mask = mask, .length = row.length};
-  int64_t positions = LongestPiece(row);  // that a query can see
-  if (mask == BCA) {
-    result.block = config.block_size();
-    positions = std::min(positions, 2 * config.block_size());
-  }
-  if (mask == WINDOW || mask == SINKS) {
-    result.window = config.window_size();
-    positions = std::min(positions, config.window_size());
-  }
-  if (mask == SINKS) result.sinks = config.num_sinks();
   if (row.protocol == SLIDING || row.protocol == SAME_TARGETS) {
-    result.stride = config.stride();
+    heading.stride = config.stride();
   }
-  if (extension != UNCHANGED) {
-    result.extension = extension;
-    result.extension_factor = static_cast<double>(positions) /
-                              static_cast<double>(model.training_length());
-    result.exponent_extended =
-        model.position() == XPOS && config.extend_xpos_exponent();
-  }
-  return result;
-}
-
-bool IsNamedByItself(const ResultRow& heading) {
-  return heading.extension == UNCHANGED || heading.extension_factor > 1;
-}
-
-LongDocumentScorer::Options ScorerOptions(const ResultRow& heading,
-                                          const EvaluationConfig& config) {
-  return {.mask = heading.mask,
-          .block_size = config.block_size(),
-          .segment_tokens = config.segment_tokens()};
+  return heading;
 }
 
 ResultRow Filled(ResultRow result, const PieceRow& row, const RowScores& scores,
@@ -177,15 +149,16 @@ absl::StatusOr<std::vector<ResultRow>> Evaluate(Transformer& model,
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh.world(), bytes.status()));
 
   std::vector<ResultRow> results;
-  for (const int mask : config.masks()) {
+  for (const int kind : config.masks()) {
     for (const int extension : config.extensions()) {
       for (size_t i = 0; i < rows->size(); ++i) {
         const PieceRow& row = (*rows)[i];
-        const ResultRow heading =
-            Heading(row, static_cast<Mask>(mask),
-                    static_cast<Extension>(extension), config, model.config());
-        if (!IsNamedByItself(heading)) continue;
-        LongDocumentScorer scorer(model, mesh, ScorerOptions(heading, config));
+        const EvaluatedMask mask =
+            MakeMask(static_cast<Mask>(kind), static_cast<Extension>(extension),
+                     config, model.config(), LongestPiece(row));
+        if (!mask.is_distinct()) continue;
+        LongDocumentScorer scorer(model, mesh, ScorerOptions(mask, config));
+        const ResultRow heading = Heading(row, mask, config);
         const RowScores scores =
             ScoreRow(row, RowName(heading), documents, scorer, mesh,
                      hooks.journal, hooks.take);

@@ -20,12 +20,36 @@ int64_t CentreOf(const LongDocumentScorer::Options& options,
 
 }  // namespace
 
-// Inputs and targets int64 [B, count] of places begin, begin + 1, ...; id 0
-// stands where the document has ended.
+// Inputs and targets int64 [B, count] of places begin, begin + 1, ..., and
+// these places; id 0 stands where the document has ended.
 struct LongDocumentScorer::Places {
   at::Tensor inputs_BT;
   at::Tensor targets_BT;
+  at::Tensor positions_BT;
 };
+
+namespace {
+
+// Shows queries and keys to an observer on their way.
+class ObservedAttention : public Attention {
+ public:
+  ObservedAttention(Attention& inner,
+                    const LongDocumentScorer::ObserveHeads& observe,
+                    const at::Tensor& positions_BT)
+      : inner_(inner), observe_(observe), positions_BT_(positions_BT) {}
+
+  at::Tensor operator()(int64_t layer, const at::Tensor& qkv_BTED) override {
+    if (observe_) observe_(layer, qkv_BTED, positions_BT_);
+    return inner_(layer, qkv_BTED);
+  }
+
+ private:
+  Attention& inner_;
+  const LongDocumentScorer::ObserveHeads& observe_;
+  const at::Tensor& positions_BT_;
+};
+
+}  // namespace
 
 LongDocumentScorer::LongDocumentScorer(Transformer& model, DeviceMesh& mesh,
                                        Options options)
@@ -33,7 +57,8 @@ LongDocumentScorer::LongDocumentScorer(Transformer& model, DeviceMesh& mesh,
       mesh_(mesh),
       options_(options),
       positions_(MakePositionEncoding(model.config(),
-                                      CentreOf(options, model.config()))),
+                                      CentreOf(options, model.config()),
+                                      &mesh.tensor(), options.extension)),
       halo_(mesh.sequence(), model.num_layers()) {
   TORCH_CHECK(options.mask == CAUSAL || options.block_size > 0,
               "BCA needs a block size, not ", options.block_size);
@@ -111,7 +136,8 @@ at::Tensor LongDocumentScorer::SegmentNll(const Job& job, int64_t begin,
   const Places places = ReadPlaces(job, begin, num_blocks * h);
   BlockwiseCausalAttention attention(*positions_, model_.num_kv_heads(),
                                      job.num_documents, &halo_);
-  return Nll(block_major(places.inputs_BT), block_major(places.targets_BT),
+  return Nll(job, {block_major(places.inputs_BT), block_major(places.targets_BT),
+              block_major(places.positions_BT)},
              attention)
       .view({num_blocks, job.num_documents, h})
       .transpose(0, 1)
@@ -128,8 +154,10 @@ void LongDocumentScorer::ScoreCausal(const Job& job) {
   RingCausalAttention attention(*positions_, model_.num_kv_heads(),
                                 mesh_.sequence());
   const at::Tensor mine_BT =
-      Nll(at::cat({early.inputs_BT, late.inputs_BT}, 1),
-          at::cat({early.targets_BT, late.targets_BT}, 1), attention);
+      Nll(job, {at::cat({early.inputs_BT, late.inputs_BT}, 1),
+           at::cat({early.targets_BT, late.targets_BT}, 1),
+           at::cat({early.positions_BT, late.positions_BT}, 1)},
+          attention);
   // [P, B, 2 chunks]: the early chunks in rank order, then the late ones
   // backwards.
   const at::Tensor all_PBT = GatherOverSequence(mine_BT);
@@ -149,7 +177,9 @@ LongDocumentScorer::Places LongDocumentScorer::ReadPlaces(const Job& job,
       std::clamp<int64_t>(job.num_tokens - begin, 0, count + 1);
   if (num_read > 0) job.read(begin, tokens_BT.narrow(1, 0, num_read));
   const at::Tensor on_device = CopyToDevice(tokens_BT, mesh_.device());
-  return {on_device.narrow(1, 0, count), on_device.narrow(1, 1, count)};
+  return {on_device.narrow(1, 0, count), on_device.narrow(1, 1, count),
+          at::arange(begin, begin + count, on_device.options())
+              .expand({job.num_documents, count})};
 }
 
 // [P, B, T] of all ranks, on the host.
@@ -161,14 +191,17 @@ at::Tensor LongDocumentScorer::GatherOverSequence(const at::Tensor& nll_BT) {
   return all_PBT.cpu();
 }
 
-at::Tensor LongDocumentScorer::Nll(const at::Tensor& inputs_BT,
-                                   const at::Tensor& targets_BT,
+at::Tensor LongDocumentScorer::Nll(const Job& job, const Places& places,
                                    Attention& attention) {
-  const at::Tensor hidden_BTC = model_(inputs_BT, attention);
+  ObservedAttention observed(attention, observe_, places.positions_BT);
+  // What padding is called matters to nobody, but a method may have no more.
+  const at::Tensor hidden_BTC =
+      model_(places.inputs_BT, observed,
+             places.positions_BT.clamp_max(job.num_tokens - 2));
   return model_.cross_entropy()
-      .Nll(hidden_BTC.flatten(0, 1), targets_BT.reshape(-1))
+      .Nll(hidden_BTC.flatten(0, 1), places.targets_BT.reshape(-1))
       .to(at::kDouble)
-      .view(inputs_BT.sizes());
+      .view(places.inputs_BT.sizes());
 }
 
 // As few rounds as segment_tokens allows, and among the ranks of these rounds

@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <utility>
 
 #include "config/run.pb.h"
 #include "model/position_encoding.h"
@@ -35,8 +36,11 @@ class LongDocumentScorer {
   struct Options {
     Mask mask = BCA;
     int64_t block_size = 0;      // of BCA
+    int64_t window_size = 0;     // of WINDOW and SINKS
+    int64_t num_sinks = 0;       // of SINKS
     int64_t segment_tokens = 0;  // that a rank holds at once, at the least one
                                  // block of each document scored together
+    AngleExtension extension = {};
   };
 
   // Fills tokens [B, n] (each row contiguous) with ids begin .. begin + n - 1
@@ -46,6 +50,12 @@ class LongDocumentScorer {
   // Takes nll fp64 [B, n] of targets first + 1 .. first + n: called in order,
   // and every target comes once.
   using TakeNll = std::function<void(int64_t first, const at::Tensor& nll_BT)>;
+
+  // Sees raw queries and keys of a layer, and the places that they stand at,
+  // int64 [B, T]; those beyond the document's end are padding.
+  using ObserveHeads =
+      std::function<void(int64_t layer, const at::Tensor& qkv_BTED,
+                         const at::Tensor& positions_BT)>;
 
   // `model` and `mesh` outlive this.
   LongDocumentScorer(Transformer& model, DeviceMesh& mesh, Options options);
@@ -58,6 +68,10 @@ class LongDocumentScorer {
 
   // The same for tokens int64 [B, T] at hand: nll fp64 [B, max(T - 1, 0)].
   at::Tensor Score(const at::Tensor& tokens_BT);
+
+  // From now on every layer's heads are shown to `observe`, on the rank that
+  // has them.
+  void Observe(ObserveHeads observe) { observe_ = std::move(observe); }
 
   // How many documents of that size fill a rank's segment_tokens; at least 1.
   int64_t DocumentsAtOnce(int64_t num_tokens) const;
@@ -84,7 +98,7 @@ class LongDocumentScorer {
   at::Tensor SegmentNll(const Job& job, int64_t begin, int64_t num_blocks);
   Places ReadPlaces(const Job& job, int64_t begin, int64_t count);
   at::Tensor GatherOverSequence(const at::Tensor& nll);
-  at::Tensor Nll(const at::Tensor& inputs_BT, const at::Tensor& targets_BT,
+  at::Tensor Nll(const Job& job, const Places& places,
                  Attention& attention);
   // Blocks that a rank takes at once, and places of a chunk.
   int64_t BlocksPerSegment(int64_t num_documents, int64_t num_blocks) const;
@@ -95,6 +109,7 @@ class LongDocumentScorer {
   Options options_;
   std::unique_ptr<PositionEncoding> positions_;
   HaloExchange halo_;
+  ObserveHeads observe_;
 };
 
 }  // namespace lextra

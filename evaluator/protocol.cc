@@ -4,7 +4,7 @@
 #include <limits>
 #include <utility>
 
-#include "absl/strings/ascii.h"
+#include "absl/strings/str_format.h"
 
 namespace lextra {
 namespace {
@@ -167,18 +167,6 @@ absl::StatusOr<std::vector<PieceRow>> PlanRows(const Documents& documents,
     }
   }
   return rows;
-}
-
-std::string ProtocolName(Protocol protocol) {
-  return absl::AsciiStrToLower(Protocol_Name(protocol));
-}
-
-std::string MaskName(Mask mask) {
-  return absl::AsciiStrToLower(Mask_Name(mask));
-}
-
-std::string ExtensionName(Extension extension) {
-  return absl::AsciiStrToLower(Extension_Name(extension));
 }
 
 }  // namespace lextra

@@ -29,7 +29,6 @@
 #define LEXTRA_EVALUATOR_PROTOCOL_H_
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "base/status.h"
@@ -62,11 +61,6 @@ struct PieceRow {
 // than one turn.
 absl::StatusOr<std::vector<PieceRow>> PlanRows(const Documents& documents,
                                                const EvaluationConfig& config);
-
-// "non_overlapping", "causal", "yarn", ..: how results name them.
-std::string ProtocolName(Protocol protocol);
-std::string MaskName(Mask mask);
-std::string ExtensionName(Extension extension);
 
 }  // namespace lextra
 

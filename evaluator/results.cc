@@ -5,15 +5,16 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "base/files.h"
 #include "config/fields.h"
 #include "config/load.h"
-#include "evaluator/protocol.h"
 
 namespace lextra {
 namespace {
@@ -65,9 +66,22 @@ Json Number(double value) {
   return value;
 }
 
+void AddMask(const EvaluatedMask& mask, Json* json) {
+  (*json)["mask"] = MaskName(mask.kind);
+  const auto optional = [&](const char* name, std::optional<int64_t> value) {
+    if (value) (*json)[name] = *value;
+  };
+  optional("block", mask.block);
+  optional("window", mask.window);
+  optional("sinks", mask.sinks);
+  if (mask.extension == UNCHANGED) return;
+  (*json)["extension"] = ExtensionName(mask.extension);
+  (*json)["extension_factor"] = mask.extension_factor;
+  (*json)["exponent_extended"] = mask.exponent_extended;
+}
+
 Json RowJson(const ResultRow& row) {
   Json json = {{"protocol", ProtocolName(row.protocol)},
-               {"mask", MaskName(row.mask)},
                {"length", row.length},
                {"nll", Number(row.nll)},
                {"perplexity", Number(row.perplexity)},
@@ -77,18 +91,8 @@ Json RowJson(const ResultRow& row) {
                {"standard_error", Number(row.standard_error)},
                {"keys_per_token", Number(row.keys_per_token)},
                {"tokens_per_second", Number(row.tokens_per_second)}};
-  const auto optional = [&](const char* name, std::optional<int64_t> value) {
-    if (value) json[name] = *value;
-  };
-  optional("block", row.block);
-  optional("window", row.window);
-  optional("sinks", row.sinks);
-  optional("stride", row.stride);
-  if (row.extension != UNCHANGED) {
-    json["extension"] = ExtensionName(row.extension);
-    json["extension_factor"] = row.extension_factor;
-    json["exponent_extended"] = row.exponent_extended;
-  }
+  AddMask(row.mask, &json);
+  if (row.stride) json["stride"] = *row.stride;
   json["peak_memory_bytes"] = row.peak_memory_bytes;
   for (const PlaceBin& bin : row.by_place) {
     const NllStatistics& of = bin.of_targets;
@@ -98,6 +102,29 @@ Json RowJson(const ResultRow& row) {
                                 {"documents", of.documents},
                                 {"nll", Number(of.nll)},
                                 {"standard_error", Number(of.standard_error)}});
+  }
+  return json;
+}
+
+Json ListOf(const at::Tensor& numbers) {
+  Json list = Json::array();
+  for (int64_t i = 0; i < numbers.size(0); ++i) {
+    list.push_back(Number(numbers[i].item<double>()));
+  }
+  return list;
+}
+
+Json ResolutionJson(const ResolutionRow& row) {
+  Json json = {{"length", row.length}, {"documents", row.documents}};
+  AddMask(row.mask, &json);
+  json["resolution"] = row.resolution_LH.mean().item<double>();
+  if (row.spread) json["spread"] = *row.spread;
+  json["distances"] = row.distances;
+  for (int64_t layer = 0; layer < row.resolution_LH.size(0); ++layer) {
+    const at::Tensor heads = row.resolution_LH[layer];
+    json["layers"].push_back({{"resolution", heads.mean().item<double>()},
+                              {"heads", ListOf(heads)},
+                              {"s_hat", ListOf(row.mean_scores_LN[layer])}});
   }
   return json;
 }
@@ -135,8 +162,8 @@ Json ConfigJson(const RunConfig& config) {
 std::string MethodOf(const ResultRow& row, const ModelConfig& model) {
   std::string method =
       absl::AsciiStrToLower(PositionMethod_Name(model.position()));
-  if (row.extension != UNCHANGED) {
-    absl::StrAppend(&method, "+", ExtensionName(row.extension));
+  if (row.mask.extension != UNCHANGED) {
+    absl::StrAppend(&method, "+", ExtensionName(row.mask.extension));
   }
   return method;
 }
@@ -146,7 +173,7 @@ using Cells = std::vector<std::string>;
 Cells RowCells(const ResultRow& row) {
   return {
       ProtocolName(row.protocol),
-      MaskText(row),
+      row.mask.Text(),
       absl::StrCat(row.length),
       absl::StrFormat("%.4f", row.nll),
       absl::StrFormat(row.perplexity < 1e6 ? "%.3f" : "%.3e", row.perplexity),
@@ -158,10 +185,10 @@ Cells RowCells(const ResultRow& row) {
       absl::StrFormat("%.0f", row.tokens_per_second)};
 }
 
-// Columns as wide as their widest cell: the first two to the left, numbers to
-// the right. The first line is the head.
-std::string MarkdownTable(const std::vector<Cells>& lines) {
-  const auto is_text = [](size_t column) { return column < 2; };
+// Columns as wide as their widest cell: `num_texts` to the left, numbers to the
+// right. The first line is the head.
+std::string MarkdownTable(const std::vector<Cells>& lines, size_t num_texts) {
+  const auto is_text = [&](size_t column) { return column < num_texts; };
   std::vector<size_t> widths(lines[0].size());
   for (const Cells& cells : lines) {
     for (size_t i = 0; i < cells.size(); ++i) {
@@ -186,24 +213,34 @@ std::string MarkdownTable(const std::vector<Cells>& lines) {
   return table;
 }
 
-}  // namespace
-
-std::string MaskText(const ResultRow& row) {
-  std::string text = MaskName(row.mask);
-  if (row.block) absl::StrAppend(&text, " ", *row.block);
-  if (row.window) {
-    absl::StrAppend(&text, " ", row.sinks ? absl::StrCat(*row.sinks, "+") : "",
-                    *row.window);
+std::string ResolutionTable(const std::vector<ResolutionRow>& rows) {
+  if (rows.empty()) return "";
+  std::vector<Cells> lines = {
+      {"mask", "length", "documents", "resolution", "by layer", "spread"}};
+  for (const ResolutionRow& row : rows) {
+    std::vector<std::string> layers;
+    for (int64_t layer = 0; layer < row.resolution_LH.size(0); ++layer) {
+      layers.push_back(absl::StrFormat(
+          "%.4f", row.resolution_LH[layer].mean().item<double>()));
+    }
+    lines.push_back(
+        {row.mask.Text(), absl::StrCat(row.length), absl::StrCat(row.documents),
+         absl::StrFormat("%.4f", row.resolution_LH.mean().item<double>()),
+         absl::StrJoin(layers, " "),
+         row.spread ? absl::StrFormat("%.3f", *row.spread) : "-"});
   }
-  if (row.extension != UNCHANGED) {
-    absl::StrAppend(&text, " + ", ExtensionName(row.extension),
-                    row.exponent_extended ? " with exponent" : "");
-  }
-  return text;
+  return absl::StrCat(
+      "\nAttention resolution, mean over heads, then layers, of the mean "
+      "scores "
+      "s[n] of all\ndocuments; spread: the standard deviation of s beyond the "
+      "training length.\n\n",
+      MarkdownTable(lines, /*num_texts=*/1));
 }
 
+}  // namespace
+
 std::string RowName(const ResultRow& row) {
-  return absl::StrCat(ProtocolName(row.protocol), " ", MaskText(row), " at ",
+  return absl::StrCat(ProtocolName(row.protocol), " ", row.mask.Text(), " at ",
                       row.length,
                       row.stride ? absl::StrCat(" stride ", *row.stride) : "");
 }
@@ -216,10 +253,14 @@ std::string ResultLine(const ResultRow& row) {
       row.tokens_per_second);
 }
 
-std::string ResultsJson(const std::vector<ResultRow>& rows,
-                        const ResultsContext& context) {
+std::string ResultsJson(const Results& results, const ResultsContext& context) {
   Json json = {{"results", Json::array()}};
-  for (const ResultRow& row : rows) json["results"].push_back(RowJson(row));
+  for (const ResultRow& row : results.rows) {
+    json["results"].push_back(RowJson(row));
+  }
+  for (const ResolutionRow& row : results.resolution) {
+    json["resolution"].push_back(ResolutionJson(row));
+  }
   json["config"] = ConfigJson(context.config);
   json["checkpoint"] = {{"path", context.checkpoint_path},
                         {"step", context.checkpoint_step},
@@ -241,31 +282,33 @@ std::string ResultsCsv(const std::vector<ResultRow>& rows,
   std::string csv =
       "length,method,mask,protocol,ppl,nll,bpb,tokens,bytes,documents,stderr\n";
   for (const ResultRow& row : rows) {
-    absl::StrAppendFormat(&csv, "%d,%s,%s,%s,%.9g,%.9g,%.9g,%d,%.15g,%d,%.9g\n",
-                          row.length, MethodOf(row, model), MaskName(row.mask),
-                          ProtocolName(row.protocol), row.perplexity, row.nll,
-                          row.bits_per_byte, row.tokens, row.bytes,
-                          row.documents, row.standard_error);
+    absl::StrAppendFormat(
+        &csv, "%d,%s,%s,%s,%.9g,%.9g,%.9g,%d,%.15g,%d,%.9g\n", row.length,
+        MethodOf(row, model), MaskName(row.mask.kind),
+        ProtocolName(row.protocol), row.perplexity, row.nll, row.bits_per_byte,
+        row.tokens, row.bytes, row.documents, row.standard_error);
   }
   return csv;
 }
 
-std::string ResultsTable(const std::vector<ResultRow>& rows) {
+std::string ResultsTable(const Results& results) {
   std::vector<Cells> lines = {{"protocol", "mask", "length", "NLL",
                                "perplexity", "bits/byte", "tokens", "documents",
                                "std. error", "keys/token", "tokens/s"}};
-  for (const ResultRow& row : rows) lines.push_back(RowCells(row));
-  return absl::StrCat(MarkdownTable(lines), "\n", Caption(rows));
+  for (const ResultRow& row : results.rows) lines.push_back(RowCells(row));
+  return absl::StrCat(MarkdownTable(lines, /*num_texts=*/2), "\n",
+                      Caption(results.rows),
+                      ResolutionTable(results.resolution));
 }
 
-absl::Status WriteResults(const std::string& folder,
-                          const std::vector<ResultRow>& rows,
+absl::Status WriteResults(const std::string& folder, const Results& results,
                           const ResultsContext& context) {
-  LEXTRA_RETURN_IF_ERROR(AtomicWrite(folder + "/results.csv",
-                                     ResultsCsv(rows, context.config.model())));
   LEXTRA_RETURN_IF_ERROR(
-      AtomicWrite(folder + "/results.md", ResultsTable(rows)));
-  return AtomicWrite(folder + "/results.json", ResultsJson(rows, context));
+      AtomicWrite(folder + "/results.csv",
+                  ResultsCsv(results.rows, context.config.model())));
+  LEXTRA_RETURN_IF_ERROR(
+      AtomicWrite(folder + "/results.md", ResultsTable(results)));
+  return AtomicWrite(folder + "/results.json", ResultsJson(results, context));
 }
 
 }  // namespace lextra

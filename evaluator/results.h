@@ -3,6 +3,8 @@
 #ifndef LEXTRA_EVALUATOR_RESULTS_H_
 #define LEXTRA_EVALUATOR_RESULTS_H_
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -10,24 +12,17 @@
 
 #include "base/status.h"
 #include "config/run.pb.h"
+#include "evaluator/evaluated_mask.h"
 #include "evaluator/position_nll.h"
 
 namespace lextra {
 
 struct ResultRow {
-  // What was scored, and what a query saw.
   Protocol protocol = NON_OVERLAPPING;
-  Mask mask = CAUSAL;
+  EvaluatedMask mask = {};
   int64_t length = 0;
-  std::optional<int64_t> block = std::nullopt;   // of BCA
-  std::optional<int64_t> window = std::nullopt;  // of WINDOW and SINKS
-  std::optional<int64_t> sinks = std::nullopt;   // of SINKS
   std::optional<int64_t> stride = std::nullopt;  // of windows of pieces
-  Extension extension = UNCHANGED;
-  double extension_factor = 1;
-  bool exponent_extended = false;  // of xPos
-  // What came out.
-  double nll = 0;  // nats a token
+  double nll = 0;                                // nats a token
   double perplexity = 0;
   double bits_per_byte = 0;
   int64_t tokens = 0;  // targets
@@ -38,6 +33,26 @@ struct ResultRow {
   double tokens_per_second = 0;   // of all ranks together, while they score
   int64_t peak_memory_bytes = 0;  // of the rank that has used most so far
   std::vector<PlaceBin> by_place = {};  // not of windows of pieces
+};
+
+// Attention resolution under a mask (evaluator/attention_resolution.h).
+struct ResolutionRow {
+  EvaluatedMask mask = {};
+  int64_t length = 0;
+  int64_t documents = 0;
+  at::Tensor resolution_LH = {};  // layers, heads
+  // s[n] at some distances n, means over heads: [L, distances].
+  std::vector<int64_t> distances = {};
+  at::Tensor mean_scores_LN = {};
+  // Standard deviation of s beyond the training length, mean over layers and
+  // heads, where a query sees that far.
+  std::optional<double> spread = std::nullopt;
+};
+
+// All that an evaluation found.
+struct Results {
+  std::vector<ResultRow> rows = {};
+  std::vector<ResolutionRow> resolution = {};
 };
 
 // What the numbers are about.
@@ -56,21 +71,17 @@ struct ResultsContext {
   std::string date;  // UTC, ISO 8601
 };
 
-// "bca 64", "sinks 4+128", "causal + yarn".
-std::string MaskText(const ResultRow& row);
 // All that tells a row from others of the same model and data, in words.
 std::string RowName(const ResultRow& row);
 std::string ResultLine(const ResultRow& row);
-std::string ResultsJson(const std::vector<ResultRow>& rows,
-                        const ResultsContext& context);
+std::string ResultsJson(const Results& results, const ResultsContext& context);
 std::string ResultsCsv(const std::vector<ResultRow>& rows,
                        const ModelConfig& model);
 // A Markdown table that is aligned for the eye too, and what its rows mean.
-std::string ResultsTable(const std::vector<ResultRow>& rows);
+std::string ResultsTable(const Results& results);
 
 // All three files, each atomically; results.json last. `folder` exists.
-absl::Status WriteResults(const std::string& folder,
-                          const std::vector<ResultRow>& rows,
+absl::Status WriteResults(const std::string& folder, const Results& results,
                           const ResultsContext& context);
 
 }  // namespace lextra

@@ -20,6 +20,7 @@
 #include "config/difference.h"
 #include "config/load.h"
 #include "config/resolve.h"
+#include "evaluator/attention_resolution.h"
 #include "evaluator/document_journal.h"
 #include "evaluator/evaluation.h"
 #include "evaluator/results.h"
@@ -294,7 +295,7 @@ ResultsContext ContextOf(const Job& job,
 }
 
 struct Scores {
-  std::vector<ResultRow> rows;
+  Results results;
   // Of every target of --tokens, where it is wanted: on rank 0.
   at::Tensor nll_BT;
 };
@@ -342,10 +343,14 @@ absl::StatusOr<Scores> Score(const Job& job, Transformer& model,
   LEXTRA_ASSIGN_OR_RETURN(std::optional<DocumentJournal> journal,
                           OpenJournal(job, mesh));
   LEXTRA_ASSIGN_OR_RETURN(
-      scores.rows,
+      scores.results.rows,
       Evaluate(model, mesh, *job.input->documents, job.config.evaluation(),
                {.journal = journal ? &*journal : nullptr, .take = take}));
   if (journal) LEXTRA_RETURN_IF_ERROR(journal->Finish());
+  LEXTRA_ASSIGN_OR_RETURN(
+      scores.results.resolution,
+      MeasureResolution(model, mesh, *job.input->documents,
+                        job.config.evaluation()));
   if (keeps_nll) {
     AllReduceOnHost(scores.nll_BT, ReduceOp::kSum, mesh.data());
   }
@@ -359,7 +364,7 @@ absl::Status WriteScores(const Job& job, const Scores& scores,
         WriteTensorFile(job.nll_out, {{"nll", scores.nll_BT}}));
   }
   if (job.results_folder.empty()) return absl::OkStatus();
-  return WriteResults(job.results_folder, scores.rows,
+  return WriteResults(job.results_folder, scores.results,
                       ContextOf(job, arguments));
 }
 
@@ -403,7 +408,7 @@ absl::Status RunEvaluate(MpiSession& mpi,
 
   mpi.activity().SetPhase(Phase::kEvaluation);
   LEXTRA_ASSIGN_OR_RETURN(const Scores scores, Score(job, model, *mesh));
-  PrintResult(ResultsTable(scores.rows));
+  PrintResult(ResultsTable(scores.results));
   mpi.activity().SetPhase(Phase::kSave);
   absl::Status written;
   if (world->rank() == 0) written = WriteScores(job, scores, arguments);

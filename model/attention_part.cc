@@ -20,7 +20,7 @@ namespace {
 
 AttentionShape ShapeOf(const at::Tensor& q, const at::Tensor& k,
                        const at::Tensor& v, bool causal,
-                       const at::Tensor& bias) {
+                       const DistanceBias& bias) {
   TORCH_CHECK(q.dim() == 4 && k.dim() == 4 && k.sizes() == v.sizes() &&
                   q.size(0) == k.size(0) && q.size(3) == k.size(3) &&
                   k.size(2) > 0 && q.size(2) % k.size(2) == 0,
@@ -31,13 +31,13 @@ AttentionShape ShapeOf(const at::Tensor& q, const at::Tensor& k,
   TORCH_CHECK(!causal || q.size(1) >= k.size(1),
               "causal attention of fewer queries than keys: q ", q.sizes(),
               ", k ", k.sizes());
-  TORCH_CHECK(!bias.defined() ||
-                  (bias.dim() == 3 && bias.size(0) == q.size(2) &&
-                   bias.size(1) == q.size(1) && bias.size(2) == k.size(1) &&
-                   bias.stride(2) == 1 &&
-                   bias.scalar_type() == StatisticsType(q.scalar_type())),
-              "bias ", bias.defined() ? bias.sizes() : at::IntArrayRef(),
-              " of q ", q.sizes(), ", k ", k.sizes());
+  const at::Tensor& slopes = bias.slopes_H;
+  TORCH_CHECK(!slopes.defined() ||
+                  (slopes.dim() == 1 && slopes.size(0) == q.size(2) &&
+                   slopes.is_contiguous() && slopes.device() == q.device() &&
+                   slopes.scalar_type() == StatisticsType(q.scalar_type())),
+              "slopes ", slopes.defined() ? slopes.sizes() : at::IntArrayRef(),
+              " of the bias of q ", q.sizes(), " ", q.dtype());
   return {.batch = q.size(0),
           .queries = q.size(1),
           .keys = k.size(1),
@@ -49,23 +49,25 @@ AttentionShape ShapeOf(const at::Tensor& q, const at::Tensor& k,
 }
 
 AttentionOperator OperatorFor(const AttentionShape& shape, const at::Tensor& q,
-                              const at::Tensor& bias) {
+                              const DistanceBias& bias) {
   return ChooseOperator(q.scalar_type(), shape.head_size,
                         shape.queries == shape.keys, shape.causal,
-                        bias.defined());
+                        bias.slopes_H.defined());
 }
 
 template <typename Scalar>
 AttentionOperands<Scalar> OperandsOf(const at::Tensor& q, const at::Tensor& k,
                                      const at::Tensor& v,
-                                     const at::Tensor& bias) {
-  const bool biased = bias.defined();
-  return {.q = HeadVectorsOf<const Scalar>(q),
-          .k = HeadVectorsOf<const Scalar>(k),
-          .v = HeadVectorsOf<const Scalar>(v),
-          .bias = biased ? bias.const_data_ptr<Scalar>() : nullptr,
-          .bias_head_stride = biased ? bias.stride(0) : 0,
-          .bias_query_stride = biased ? bias.stride(1) : 0};
+                                     const DistanceBias& bias) {
+  const at::Tensor& slopes = bias.slopes_H;
+  return {
+      .q = HeadVectorsOf<const Scalar>(q),
+      .k = HeadVectorsOf<const Scalar>(k),
+      .v = HeadVectorsOf<const Scalar>(v),
+      .slopes = slopes.defined() ? slopes.const_data_ptr<Scalar>() : nullptr,
+      .distance = bias.queries.first - bias.keys.first,
+      .query_step = bias.queries.step,
+      .key_step = bias.keys.step};
 }
 
 template <typename Scalar>
@@ -83,7 +85,7 @@ void CheckResult(const AttentionPart& part, const at::Tensor& q) {
 
 void AttendOnCpu(const AttentionShape& shape, const at::Tensor& q,
                  const at::Tensor& k, const at::Tensor& v,
-                 const at::Tensor& bias, const AttentionPart& result,
+                 const DistanceBias& bias, const AttentionPart& result,
                  bool merge) {
   AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), "Attend", [&] {
     AttendOnCpu<scalar_t>(shape, OperandsOf<scalar_t>(q, k, v, bias),
@@ -113,12 +115,12 @@ void MergeInto(const AttentionPart& whole, const AttentionPart& part) {
 
 AttentionPart Attend(const at::Tensor& q_BTHD, const at::Tensor& k_BSKD,
                      const at::Tensor& v_BSKD, bool causal,
-                     const at::Tensor& bias) {
+                     const DistanceBias& bias) {
   RECORD_USER_SCOPE("attention: Attend");
   const AttentionShape shape = ShapeOf(q_BTHD, k_BSKD, v_BSKD, causal, bias);
   if (q_BTHD.is_cuda() && q_BTHD.numel() > 0) {
     return AttendWith(OperatorFor(shape, q_BTHD, bias), q_BTHD, k_BSKD, v_BSKD,
-                      causal, bias);
+                      causal, bias.Dense(shape.queries, shape.keys));
   }
   if (q_BTHD.scalar_type() == at::kBFloat16) {
     const AttentionPart part =
@@ -136,7 +138,7 @@ AttentionPart Attend(const at::Tensor& q_BTHD, const at::Tensor& k_BSKD,
 
 void AttendMore(const AttentionPart& whole, const at::Tensor& q_BTHD,
                 const at::Tensor& k_BSKD, const at::Tensor& v_BSKD, bool causal,
-                const at::Tensor& bias) {
+                const DistanceBias& bias) {
   RECORD_USER_SCOPE("attention: AttendMore");
   if (q_BTHD.is_cuda() || q_BTHD.scalar_type() == at::kBFloat16) {
     MergeInto(whole, Attend(q_BTHD, k_BSKD, v_BSKD, causal, bias));
@@ -150,7 +152,7 @@ void AttendMore(const AttentionPart& whole, const at::Tensor& q_BTHD,
 void AttendBackward(const at::Tensor& dout_BTHD, const at::Tensor& q_BTHD,
                     const at::Tensor& k_BSKD, const at::Tensor& v_BSKD,
                     const AttentionPart& merged, bool causal,
-                    const at::Tensor& bias, const at::Tensor& dq_BTHD,
+                    const DistanceBias& bias, const at::Tensor& dq_BTHD,
                     const at::Tensor& dk_BSKD, const at::Tensor& dv_BSKD,
                     bool accumulate) {
   RECORD_USER_SCOPE("attention: AttendBackward");
@@ -172,9 +174,9 @@ void AttendBackward(const at::Tensor& dout_BTHD, const at::Tensor& q_BTHD,
       }
       return;
     }
-    const PartGradients gradients =
-        AttendBackwardWith(OperatorFor(shape, q_BTHD, bias), dout_BTHD, q_BTHD,
-                           k_BSKD, v_BSKD, merged, causal, bias);
+    const PartGradients gradients = AttendBackwardWith(
+        OperatorFor(shape, q_BTHD, bias), dout_BTHD, q_BTHD, k_BSKD, v_BSKD,
+        merged, causal, bias.Dense(shape.queries, shape.keys));
     const auto give = [&](const at::Tensor& to, const at::Tensor& gradient) {
       accumulate ? to.add_(gradient) : to.copy_(gradient);
     };

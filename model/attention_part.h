@@ -19,6 +19,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "model/distance_bias.h"
+
 namespace lextra {
 
 struct AttentionPart {
@@ -28,17 +30,16 @@ struct AttentionPart {
 
 // Queries q [B, T, H, D] over keys k, values v [B, S, K, D] (already rotated);
 // any strides but 1 along D. Scores are scaled by 1 / sqrt(D). causal: query t
-// sees keys 0 .. t. bias: undefined, or [H, T, S] in
-// the dtype of lse, added to the scaled scores.
+// sees keys 0 .. t.
 AttentionPart Attend(const at::Tensor& q_BTHD, const at::Tensor& k_BSKD,
                      const at::Tensor& v_BSKD, bool causal,
-                     const at::Tensor& bias);
+                     const DistanceBias& bias);
 
 // whole, attention of q over other keys, becomes that over these as well, in
 // place. To begin with, out is 0 and lse is -inf.
 void AttendMore(const AttentionPart& whole, const at::Tensor& q_BTHD,
                 const at::Tensor& k_BSKD, const at::Tensor& v_BSKD, bool causal,
-                const at::Tensor& bias);
+                const DistanceBias& bias);
 
 // Gradients of a part from the gradient of the merged output. `merged` holds
 // merged out and lse at the part's queries. Sets dq, dk, dv (views allowed), or
@@ -46,7 +47,7 @@ void AttendMore(const AttentionPart& whole, const at::Tensor& q_BTHD,
 void AttendBackward(const at::Tensor& dout_BTHD, const at::Tensor& q_BTHD,
                     const at::Tensor& k_BSKD, const at::Tensor& v_BSKD,
                     const AttentionPart& merged, bool causal,
-                    const at::Tensor& bias, const at::Tensor& dq_BTHD,
+                    const DistanceBias& bias, const at::Tensor& dq_BTHD,
                     const at::Tensor& dk_BSKD, const at::Tensor& dv_BSKD,
                     bool accumulate);
 

@@ -34,10 +34,9 @@ at::Tensor LookingBack(const PositionEncoding& positions,
 // Part 1 of all rows. Rotates q in place (see CausalFunction); k is rotated.
 AttentionPart OwnBlock(const PositionEncoding& positions,
                        const PackedHeads& heads) {
-  const int64_t h = heads.q.size(1);
   positions.Rotate(AttentionRole::kQuery, heads.q, heads.q, 0);
   return Attend(heads.q, heads.k, heads.v, /*causal=*/true,
-                positions.ScoreBias(0, h, 0, h));
+                positions.ScoreBias({}, {}));
 }
 
 // Part 2 of the rows from `first_row` on: queries at h .. 2h-1 over all keys,
@@ -48,7 +47,7 @@ void AttendPreviousBlock(const PositionEncoding& positions,
                          const at::Tensor& v) {
   const int64_t h = q_back.size(1);
   AttendMore(Rows(whole, first_row, q_back.size(0)), q_back, k, v,
-             /*causal=*/false, positions.ScoreBias(h, h, 0, h));
+             /*causal=*/false, positions.ScoreBias({.first = h}, {}));
 }
 
 class BlockwiseFunction : public torch::autograd::Function<BlockwiseFunction> {
@@ -90,13 +89,13 @@ class BlockwiseFunction : public torch::autograd::Function<BlockwiseFunction> {
     const int64_t first = dqkv.size(0) - later;
 
     AttendBackward(dout, from.q, from.k, from.v, merged, /*causal=*/true,
-                   positions.ScoreBias(0, h, 0, h), to.q, to.k, to.v,
+                   positions.ScoreBias({}, {}), to.q, to.k, to.v,
                    /*accumulate=*/false);
     const at::Tensor dq_back = at::zeros_like(q_back);
     AttendBackward(dout.narrow(0, first, later), q_back,
                    from.k.narrow(0, 0, later), from.v.narrow(0, 0, later),
                    Rows(merged, first, later), /*causal=*/false,
-                   positions.ScoreBias(h, h, 0, h), dq_back,
+                   positions.ScoreBias({.first = h}, {}), dq_back,
                    to.k.narrow(0, 0, later), to.v.narrow(0, 0, later),
                    /*accumulate=*/true);
 

@@ -21,12 +21,11 @@ class CausalFunction : public torch::autograd::Function<CausalFunction> {
                             const PositionEncoding* positions,
                             int64_t num_kv_heads) {
     const PackedHeads heads(qkv_BTED, num_kv_heads);
-    const int64_t length = qkv_BTED.size(1);
     positions->Rotate(AttentionRole::kQuery, heads.q, heads.q, 0);
     positions->Rotate(AttentionRole::kKey, heads.k, heads.k, 0);
     const AttentionPart part =
         Attend(heads.q, heads.k, heads.v, /*causal=*/true,
-               positions->ScoreBias(0, length, 0, length));
+               positions->ScoreBias({}, {}));
     context->save_for_backward({qkv_BTED, part.out_BTHD, part.lse_BTH});
     context->saved_data["positions"] = reinterpret_cast<int64_t>(positions);
     context->saved_data["num_kv_heads"] = num_kv_heads;
@@ -39,13 +38,12 @@ class CausalFunction : public torch::autograd::Function<CausalFunction> {
     const auto* positions = reinterpret_cast<const PositionEncoding*>(
         context->saved_data["positions"].toInt());
     const int64_t num_kv_heads = context->saved_data["num_kv_heads"].toInt();
-    const int64_t length = saved[0].size(1);
     const PackedHeads heads(saved[0], num_kv_heads);
     const at::Tensor dqkv = at::empty_like(saved[0]);
     const PackedHeads to(dqkv, num_kv_heads);
     AttendBackward(gradients[0].contiguous(), heads.q, heads.k, heads.v,
                    {saved[1], saved[2]}, /*causal=*/true,
-                   positions->ScoreBias(0, length, 0, length), to.q, to.k, to.v,
+                   positions->ScoreBias({}, {}), to.q, to.k, to.v,
                    /*accumulate=*/false);
     positions->RotateTransposed(AttentionRole::kQuery, to.q, to.q, 0);
     positions->RotateTransposed(AttentionRole::kKey, to.k, to.k, 0);

@@ -2,14 +2,18 @@
 
 #include <ATen/Dispatch.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/record_function.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <utility>
 #include <vector>
 
+#include "config/resolve.h"
 #include "model/kernels/head_vectors_of.h"
 #include "model/kernels/rotate_pairs.h"
 #include "model/kernels/rotate_pairs_cuda.h"
@@ -34,11 +38,13 @@ double SmallestFactor(at::ScalarType dtype) {
 // of a key by the inverse factor. RoPE is zeta = 1.
 class RotaryEncoding : public PositionEncoding {
  public:
-  // Per pair: theta_i, and log(zeta_i) / scale_base.
+  // Per pair: theta_i, and log(zeta_i) / scale_base. Queries and keys are
+  // multiplied by `scale` as well.
   RotaryEncoding(std::vector<double> angles, std::vector<double> log_factors,
-                 int64_t centre, at::ScalarType dtype)
+                 double scale, int64_t centre, at::ScalarType dtype)
       : angles_(std::move(angles)),
         log_factors_(std::move(log_factors)),
+        scale_(scale),
         centre_(centre),
         dtype_(dtype) {}
 
@@ -142,7 +148,7 @@ class RotaryEncoding : public PositionEncoding {
             role == AttentionRole::kQuery ? position - centre_
                                           : centre_ - position);
         for (int64_t i = 0; i < pairs; ++i) {
-          double factor = std::exp(exponent * log_factors_[i]);
+          double factor = scale_ * std::exp(exponent * log_factors_[i]);
           if (factor < smallest) factor = 0;
           const double angle = static_cast<double>(position) * angles_[i];
           *cos++ = static_cast<scalar_t>(factor * std::cos(angle));
@@ -155,20 +161,101 @@ class RotaryEncoding : public PositionEncoding {
 
   std::vector<double> angles_;
   std::vector<double> log_factors_;
+  double scale_;
   int64_t centre_;
   at::ScalarType dtype_;
   mutable Table queries_;
   mutable Table keys_;
 };
 
-class NoPosition : public PositionEncoding {};
+// NONE, and the methods that add to the embedding.
+class NoEncoding : public PositionEncoding {};
+
+// Press et al. 2022: heads a power of two have slopes 2^(-8h/H), h = 1 .. H;
+// otherwise the slopes of the lower power of two, and then the first, third, ..
+// of the list for the next one.
+std::vector<double> AlibiSlopes(int64_t num_heads) {
+  const auto power =
+      static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(num_heads)));
+  std::vector<double> slopes;
+  for (int64_t h = 1; h <= power; ++h) {
+    slopes.push_back(std::exp2(-8.0 * h / power));
+  }
+  for (int64_t h = 1; std::ssize(slopes) < num_heads; h += 2) {
+    slopes.push_back(std::exp2(-8.0 * h / (2 * power)));
+  }
+  return slopes;
+}
+
+class AlibiEncoding : public PositionEncoding {
+ public:
+  AlibiEncoding(const std::vector<double>& slopes, at::ScalarType dtype,
+                const at::Device& device)
+      : slopes_H_(CopyToDevice(at::tensor(slopes, dtype), device)) {}
+
+  DistanceBias ScoreBias(Positions queries, Positions keys) const override {
+    return {.slopes_H = slopes_H_, .queries = queries, .keys = keys};
+  }
+
+ private:
+  at::Tensor slopes_H_;
+};
+
+std::unique_ptr<PositionEncoding> MakeAlibi(const ModelConfig& model,
+                                            const Communicator* tensor_axis) {
+  const std::vector<double> all = AlibiSlopes(model.num_heads());
+  const int num_ranks = tensor_axis == nullptr ? 1 : tensor_axis->size();
+  const int rank = tensor_axis == nullptr ? 0 : tensor_axis->rank();
+  const int64_t heads = model.num_heads() / num_ranks;
+  return std::make_unique<AlibiEncoding>(
+      std::vector<double>(all.begin() + rank * heads,
+                          all.begin() + (rank + 1) * heads),
+      MasterType(model.precision()),
+      tensor_axis == nullptr ? at::Device(at::kCPU) : tensor_axis->device());
+}
+
+// theta_i of the extended method.
+std::vector<double> Angles(const ModelConfig& model,
+                           const AngleExtension& extension) {
+  const int64_t pairs = model.head_size() / 2;
+  const double s = extension.factor;
+  double base = model.rotary_base();
+  if (extension.method == NTK && pairs > 1) {
+    base *= std::pow(s, static_cast<double>(pairs) / (pairs - 1));
+  }
+  std::vector<double> angles(pairs);
+  for (int64_t i = 0; i < pairs; ++i) {
+    angles[i] = std::pow(base, -static_cast<double>(i) / pairs);
+    if (extension.method == INTERPOLATION) angles[i] /= s;
+    if (extension.method == YARN) {
+      // Turns of this pair within the training length: kept from 32 on, divided
+      // below 1 (Peng et al. 2024, "YaRN", section 3.2).
+      const double turns =
+          model.training_length() * angles[i] / (2 * std::numbers::pi);
+      const double kept = std::clamp((turns - 1) / (32 - 1), 0.0, 1.0);
+      angles[i] = kept * angles[i] + (1 - kept) * angles[i] / s;
+    }
+  }
+  return angles;
+}
+
+// log(zeta_i) / scale_base.
+std::vector<double> LogFactors(const ModelConfig& model,
+                               const AngleExtension& extension) {
+  const int64_t pairs = model.head_size() / 2;
+  std::vector<double> log_factors(pairs, 0.0);
+  if (model.position() != XPOS) return log_factors;
+  const double gamma = model.xpos_gamma();
+  for (int64_t i = 0; i < pairs; ++i) {
+    const double fraction = static_cast<double>(i) / static_cast<double>(pairs);
+    log_factors[i] =
+        std::log((fraction + gamma) / (1 + gamma)) / model.xpos_scale_base();
+    if (extension.scales_exponent) log_factors[i] /= extension.factor;
+  }
+  return log_factors;
+}
 
 }  // namespace
-
-at::Tensor PositionEncoding::AddToEmbedding(const at::Tensor& x_BTC,
-                                            const at::Tensor&) const {
-  return x_BTC;
-}
 
 void PositionEncoding::Rotate(AttentionRole, const at::Tensor& in_BTHD,
                               const at::Tensor& out_BTHD, int64_t) const {
@@ -182,29 +269,24 @@ void PositionEncoding::RotateTransposed(AttentionRole,
   if (!out_BTHD.is_same(in_BTHD)) out_BTHD.copy_(in_BTHD);
 }
 
-at::Tensor PositionEncoding::ScoreBias(int64_t, int64_t, int64_t,
-                                       int64_t) const {
-  return {};
+DistanceBias PositionEncoding::ScoreBias(Positions queries,
+                                         Positions keys) const {
+  return {.queries = queries, .keys = keys};
 }
 
-std::unique_ptr<PositionEncoding> MakePositionEncoding(const ModelConfig& model,
-                                                       int64_t centre) {
-  if (model.position() == NONE) return std::make_unique<NoPosition>();
-  const int64_t pairs = model.head_size() / 2;
-  std::vector<double> angles(pairs);
-  std::vector<double> log_factors(pairs, 0.0);
-  for (int64_t i = 0; i < pairs; ++i) {
-    const double fraction = static_cast<double>(i) / static_cast<double>(pairs);
-    angles[i] = std::pow(model.rotary_base(), -fraction);
-    if (model.position() == XPOS) {
-      const double gamma = model.xpos_gamma();
-      log_factors[i] =
-          std::log((fraction + gamma) / (1 + gamma)) / model.xpos_scale_base();
-    }
-  }
-  return std::make_unique<RotaryEncoding>(std::move(angles),
-                                          std::move(log_factors), centre,
-                                          MasterType(model.precision()));
+std::unique_ptr<PositionEncoding> MakePositionEncoding(
+    const ModelConfig& model, int64_t centre, const Communicator* tensor_axis,
+    const AngleExtension& extension) {
+  if (model.position() == ALIBI) return MakeAlibi(model, tensor_axis);
+  if (!IsRotary(model.position())) return std::make_unique<NoEncoding>();
+  const AngleExtension used =
+      extension.factor > 1 ? extension : AngleExtension();
+  // YaRN's temperature: both sides of a score are made larger.
+  const double scale =
+      used.method == YARN ? 0.1 * std::log(used.factor) + 1 : 1;
+  return std::make_unique<RotaryEncoding>(
+      Angles(model, used), LogFactors(model, used), scale, centre,
+      MasterType(model.precision()));
 }
 
 }  // namespace lextra

@@ -1,11 +1,12 @@
-// What a position method does to embeddings, queries, keys and scores.
+// What a position method does to queries, keys and scores. (What it adds to the
+// embedding is model/position_embedding.h's.)
 //
 // Positions are always relative to the start of a block of keys: keys of the
 // block are at 0 .. h-1, a query that looks at it is at its distance from the
 // block's start. Only differences matter to the scores (docs/method.md section
 // 1), so exponents and angles stay bounded for documents of any length.
 //
-// Legend: B batch, T place, H heads on this rank, D head size, C width.
+// Legend: B batch, T place, H heads on this rank, D head size.
 #ifndef LEXTRA_MODEL_POSITION_ENCODING_H_
 #define LEXTRA_MODEL_POSITION_ENCODING_H_
 
@@ -15,6 +16,8 @@
 #include <memory>
 
 #include "config/run.pb.h"
+#include "model/distance_bias.h"
+#include "parallel/communicator.h"
 
 namespace lextra {
 
@@ -23,11 +26,6 @@ enum class AttentionRole { kQuery, kKey };
 class PositionEncoding {
  public:
   virtual ~PositionEncoding() = default;
-
-  // Methods that add to the token embeddings x [B, T, C] (positions int64
-  // [B, T], absolute). The default returns x.
-  virtual at::Tensor AddToEmbedding(const at::Tensor& x_BTC,
-                                    const at::Tensor& positions_BT) const;
 
   // out <- the linear map of this method for queries or keys at positions
   // first, first + 1, ... along T. in and out are [B, T, H, D] with any strides
@@ -40,20 +38,29 @@ class PositionEncoding {
                                 const at::Tensor& out_BTHD,
                                 int64_t first_position) const;
 
-  // What is added to the scaled scores of queries at first_query .. and keys at
-  // first_key .. [H, queries, keys], or an undefined tensor for nothing (the
-  // default).
-  virtual at::Tensor ScoreBias(int64_t first_query, int64_t num_queries,
-                               int64_t first_key, int64_t num_keys) const;
+  // What is added to the scaled scores of queries and keys at these positions;
+  // nothing by default.
+  virtual DistanceBias ScoreBias(Positions queries, Positions keys) const;
+};
+
+// How the angles of XPOS and ROPE are changed for sequences `factor` times as
+// long as training's (docs/method.md section 5). A factor of 1 changes nothing.
+struct AngleExtension {
+  Extension method = UNCHANGED;
+  double factor = 1;
+  bool scales_exponent = false;  // xPos's positions are divided too
 };
 
 // The method of `model` (resolved). `centre` is the position at which xPos's
 // factors are 1: half the window, so that they stay near 1 on both sides.
-// Tables are made in fp64 from int64 positions and stored in fp64 for models of
-// that precision, otherwise in fp32, on first use and when longer ones are
-// asked for. bfloat16 tensors are rotated in fp32 and rounded once.
-std::unique_ptr<PositionEncoding> MakePositionEncoding(const ModelConfig& model,
-                                                       int64_t centre);
+// ALiBi's slopes are those of the heads on this rank of the tensor axis; null:
+// of all heads. Tables are made in fp64 from int64 positions and stored in fp64
+// for models of that precision, otherwise in fp32, on first use and when longer
+// ones are asked for. bfloat16 tensors are rotated in fp32 and rounded once.
+std::unique_ptr<PositionEncoding> MakePositionEncoding(
+    const ModelConfig& model, int64_t centre,
+    const Communicator* tensor_axis = nullptr,
+    const AngleExtension& extension = {});
 
 }  // namespace lextra
 

@@ -76,7 +76,7 @@ void MeetPiece(const Queries& queries, int query_chunk, int64_t place,
   AttendMore({queries.seen.out_BTHD.narrow(1, row, count),
               queries.seen.lse_BTH.narrow(1, row, count)},
              q, k, v, /*causal=*/distance == 0,
-             queries.positions.ScoreBias(distance, count, 0, k.size(1)));
+             queries.positions.ScoreBias({.first = distance}, {}));
 }
 
 void MeetChunks(const Queries& queries, const Chunks& held,

@@ -9,7 +9,7 @@
 #include "model/feed_forward.h"
 #include "model/initialization.h"
 #include "model/norm.h"
-#include "model/position_encoding.h"
+#include "model/position_embedding.h"
 #include "model/recomputation.h"
 #include "model/self_attention.h"
 
@@ -108,7 +108,7 @@ struct Transformer::Parts {
         const Initializer& initialize)
       : embedding(tensor_axis, "embed_tokens", PaddedVocab(model),
                   model.width(), initialize),
-        positions(MakePositionEncoding(model, /*centre=*/0)),
+        positions(model, tensor_axis, initialize),
         norm(ReplicatedNorm(model, "layer_norm", initialize)) {
     if (!model.tied_output()) {
       output.emplace(tensor_axis, "output_projection", PaddedVocab(model),
@@ -123,7 +123,7 @@ struct Transformer::Parts {
   }
 
   VocabParallelEmbedding embedding;
-  std::unique_ptr<PositionEncoding> positions;
+  PositionEmbedding positions;
   std::vector<std::unique_ptr<Layer>> layers;
   NormLayer norm;
   std::optional<VocabParallelEmbedding> output;  // where it is not tied
@@ -147,9 +147,7 @@ at::Tensor Transformer::operator()(const at::Tensor& tokens_BT,
   };
   at::Tensor x = parts_->embedding(tokens_BT, tokens_);
   if (config_.embedding_scale() != 1) x = x * config_.embedding_scale();
-  TORCH_CHECK(tokens_ == Tokens::kReplicated || !positions_BT.defined(),
-              "positions are not split as the tokens are");
-  x = parts_->positions->AddToEmbedding(x, positions_BT);
+  x = parts_->positions.AddTo(x, tokens_BT.sizes(), positions_BT, tokens_);
   ResidualStream stream = {.x = x, .branch = {}};
   const Pass pass = {attention, tokens_BT.size(1), tokens_};
   note(stream);
@@ -166,12 +164,13 @@ VocabParallelCrossEntropy& Transformer::cross_entropy() {
 
 std::vector<Parameter*> Transformer::parameters() {
   std::vector<Parameter*> all = parts_->embedding.parameters();
-  for (const std::unique_ptr<Layer>& layer : parts_->layers) {
-    layer->AppendParameters(&all);
-  }
   const auto append = [&](const std::vector<Parameter*>& more) {
     all.insert(all.end(), more.begin(), more.end());
   };
+  append(parts_->positions.parameters());
+  for (const std::unique_ptr<Layer>& layer : parts_->layers) {
+    layer->AppendParameters(&all);
+  }
   append(parts_->norm.parameters());
   if (parts_->output) append(parts_->output->parameters());
   return all;
@@ -199,8 +198,11 @@ int64_t NumParameters(const ModelConfig& model) {
       linear(model.activation() == SWIGLU ? 2 * inner : inner, width) +
       linear(width, inner);
   if (model.sub_ln()) layer += norm(heads_width) + norm(inner);
-  const int64_t embeddings =
+  int64_t embeddings =
       (model.tied_output() ? 1 : 2) * PaddedVocab(model) * width;
+  if (model.position() == LEARNED) {
+    embeddings += model.training_length() * width;
+  }
   return embeddings + model.num_layers() * layer + norm(width);
 }
 

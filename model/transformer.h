@@ -33,7 +33,8 @@ class Transformer {
 
   // tokens int64 [B, T] -> hidden states after the last norm [B, T, C],
   // replicated over the tensor axis, or split by tokens. positions int64 [B,
-  // T]: only for methods that add to the embedding; may be undefined otherwise.
+  // T], those of the document, are read by methods that add to the embedding;
+  // undefined: 0 .. T-1 in every row.
   // With `states`, the residual stream after the embedding and after each layer
   // is appended to it.
   at::Tensor operator()(const at::Tensor& tokens_BT, Attention& attention,

@@ -104,4 +104,16 @@ void AddColumnSums(const at::Tensor& sums, const at::Tensor& rows) {
   sums.add_(rows.sum(0, /*keepdim=*/false, sums.scalar_type()));
 }
 
+void AddRows(const at::Tensor& gradient, const at::Tensor& places,
+             const at::Tensor& rows) {
+  at::Tensor sums = gradient;
+  const at::Tensor values = rows.to(gradient.scalar_type());
+  // index_add_ is atomic additions in any order on a GPU, and index_put_ sorts.
+  if (sums.is_cuda() && at::globalContext().deterministicAlgorithms()) {
+    sums.index_put_({places}, values, /*accumulate=*/true);
+  } else {
+    sums.index_add_(0, places, values);
+  }
+}
+
 }  // namespace lextra

@@ -26,6 +26,11 @@ void AddProduct(const at::Tensor& out, const at::Tensor& a,
 // sums [M] += the columns' sums of rows [N, M], in the dtype of sums.
 void AddColumnSums(const at::Tensor& sums, const at::Tensor& rows);
 
+// gradient[places[i]] += rows[i], in the gradient's dtype; places int64 [N],
+// rows [N, C].
+void AddRows(const at::Tensor& gradient, const at::Tensor& places,
+             const at::Tensor& rows);
+
 }  // namespace lextra
 
 #endif  // LEXTRA_PARALLEL_MIXED_PRECISION_H_

@@ -8,6 +8,7 @@
 #include "parallel/chunked_softmax.h"
 #include "parallel/conjugate_collectives.h"
 #include "parallel/local_ids.h"
+#include "parallel/mixed_precision.h"
 #include "parallel/sharded_layers.h"
 
 namespace lextra {
@@ -15,18 +16,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-// gradient[places[i]] += rows[i], in the gradient's dtype. index_add_ is
-// atomic additions in any order on a GPU, and index_put_ sorts.
-void AddRows(at::Tensor gradient, const at::Tensor& places,
-             const at::Tensor& rows) {
-  const at::Tensor values = rows.to(gradient.scalar_type());
-  if (gradient.is_cuda() && at::globalContext().deterministicAlgorithms()) {
-    gradient.index_put_({places}, values, /*accumulate=*/true);
-  } else {
-    gradient.index_add_(0, places, values);
-  }
-}
 
 // This rank's rows of the embedding; zeros for tokens whose rows others hold.
 class Embedding : public torch::autograd::Function<Embedding> {

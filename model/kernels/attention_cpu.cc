@@ -97,10 +97,15 @@ LEXTRA_VECTOR_CLONES void WeightedSum(Scalar* x, Scalar weight,
   }
 }
 
+// scores <- scores - slope (distance - step s). Distances are exact in fp32.
 template <typename Scalar>
-LEXTRA_VECTOR_CLONES void Add(Scalar* x, const Scalar* more, int64_t size) {
+LEXTRA_VECTOR_CLONES void SubtractDistances(Scalar* scores, Scalar slope,
+                                            Scalar distance, Scalar step,
+                                            int64_t keys) {
 #pragma omp simd
-  for (int64_t i = 0; i < size; ++i) x[i] += more[i];
+  for (int64_t s = 0; s < keys; ++s) {
+    scores[s] -= slope * (distance - step * static_cast<Scalar>(s));
+  }
 }
 
 // One thread's work on (batch, head) after (batch, head), with its buffers. The
@@ -194,12 +199,12 @@ class HeadAttention {
     scaled_keys_.Multiply(RowsOf(operands_.q, b, t, h), rows, keys,
                           shape_.head_size,
                           {.data = scores_.data(), .row_step = pitch_});
-    if (operands_.bias == nullptr) return;
+    if (operands_.slopes == nullptr) return;
     for (int64_t r = 0; r < rows; ++r) {
-      Add(&scores_[r * pitch_],
-          operands_.bias + h * operands_.bias_head_stride +
-              (t + r) * operands_.bias_query_stride,
-          keys);
+      SubtractDistances(
+          &scores_[r * pitch_], operands_.slopes[h],
+          Scalar(operands_.distance + (t + r) * operands_.query_step),
+          Scalar(operands_.key_step), keys);
     }
   }
 

@@ -2,7 +2,7 @@
 // time, with matrix products of our own (parallel/kernels/matrix_product.h).
 // Reads and writes packed tensors in place.
 //
-//   S = scale Q K^T + bias,  lse = log sum e^S,  out = e^(S - lse) V.
+//   S = scale Q K^T - slope distance,  lse = log sum e^S,  out = e^(S - lse) V.
 //
 // Query head h meets key/value head h / (heads / kv_heads).
 #ifndef LEXTRA_MODEL_KERNELS_ATTENTION_CPU_H_
@@ -26,16 +26,17 @@ struct AttentionShape {
       causal;  // query t sees keys 0 .. t; there are no fewer queries than keys
 };
 
-// What one rectangle reads. `bias` [heads, queries, keys] with the first two
-// strides given, or null.
+// What one rectangle reads. The score of query t and key s of head h gets
+// -slopes[h] (distance + t query_step - s key_step) where `slopes` is given.
 template <typename Scalar>
 struct AttentionOperands {
   HeadVectors<const Scalar> q;
   HeadVectors<const Scalar> k;
   HeadVectors<const Scalar> v;
-  const Scalar* bias;
-  int64_t bias_head_stride;
-  int64_t bias_query_stride;
+  const Scalar* slopes;  // [heads], or null
+  int64_t distance;
+  int64_t query_step;
+  int64_t key_step;
 };
 
 // What it gives: out, and lse, one number for each (batch, query, head).

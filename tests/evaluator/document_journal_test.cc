@@ -29,7 +29,7 @@ std::vector<ResultRow> WithoutSpeed(std::vector<ResultRow> rows) {
 }
 
 std::string Json(const std::vector<ResultRow>& rows) {
-  return ResultsJson(WithoutSpeed(rows), {});
+  return ResultsJson({.rows = WithoutSpeed(rows)}, {});
 }
 
 // Leaves half of a journal's lines, the last of them cut off.

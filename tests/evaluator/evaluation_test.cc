@@ -71,9 +71,9 @@ TEST(Evaluate, RowsAtEveryLayoutEqualPiecesScoredOneByOne) {
       EXPECT_NEAR(result.perplexity / std::exp(expected[i]), 1, 1e-9);
       EXPECT_EQ(result.protocol, rows[i % rows.size()].protocol);
       EXPECT_EQ(result.length, rows[i % rows.size()].length);
-      EXPECT_EQ(result.mask, i < rows.size() ? CAUSAL : BCA);
+      EXPECT_EQ(result.mask.kind, i < rows.size() ? CAUSAL : BCA);
       EXPECT_EQ(result.documents, 5);
-      EXPECT_EQ(result.block.has_value(), result.mask == BCA);
+      EXPECT_EQ(result.mask.block.has_value(), result.mask.kind == BCA);
       EXPECT_GT(result.tokens_per_second, 0);
       EXPECT_GT(result.peak_memory_bytes, 1 << 20);
     }

@@ -17,7 +17,7 @@ using ::testing::HasSubstr;
 
 std::vector<ResultRow> TwoRows() {
   ResultRow causal = {.protocol = NON_OVERLAPPING,
-                      .mask = CAUSAL,
+                      .mask = {.kind = CAUSAL},
                       .length = 128,
                       .nll = 1.25,
                       .perplexity = 3.5,
@@ -31,10 +31,8 @@ std::vector<ResultRow> TwoRows() {
                       .peak_memory_bytes = 1 << 28};
   ResultRow bca = causal;
   bca.protocol = STREAMING;
-  bca.mask = BCA;
-  bca.block = 64;
-  bca.extension = YARN;
-  bca.extension_factor = 4;
+  bca.mask = {
+      .kind = BCA, .block = 64, .extension = YARN, .extension_factor = 4};
   bca.standard_error = std::numeric_limits<double>::quiet_NaN();
   bca.perplexity = std::numeric_limits<double>::infinity();
   bca.by_place = {{2, 3, {.tokens = 2, .documents = 1, .nll = 1.5}}};
@@ -57,7 +55,7 @@ ResultsContext Context() {
 
 TEST(Results, JsonHasEveryFieldAndNonFiniteNumbersAsText) {
   const nlohmann::json json =
-      nlohmann::json::parse(ResultsJson(TwoRows(), Context()));
+      nlohmann::json::parse(ResultsJson({.rows = TwoRows()}, Context()));
   ASSERT_EQ(json["results"].size(), 2u);
   const nlohmann::json& causal = json["results"][0];
   EXPECT_EQ(causal["protocol"], "non_overlapping");
@@ -103,7 +101,7 @@ TEST(Results, CsvHasOneLineARowBelowItsHeader) {
 }
 
 TEST(Results, TableIsMarkdownWithAlignedColumns) {
-  const std::string table = ResultsTable(TwoRows());
+  const std::string table = ResultsTable({.rows = TwoRows()});
   std::vector<size_t> widths;
   size_t begin = 0;
   for (int line = 0; line < 4; ++line) {
@@ -119,7 +117,7 @@ TEST(Results, TableIsMarkdownWithAlignedColumns) {
 
 TEST(Results, WritesThreeFiles) {
   const testing::TemporaryFolder folder;
-  ASSERT_TRUE(WriteResults(folder.path(), TwoRows(), Context()).ok());
+  ASSERT_TRUE(WriteResults(folder.path(), {.rows = TwoRows()}, Context()).ok());
   for (const char* name : {"results.json", "results.csv", "results.md"}) {
     const absl::StatusOr<std::string> text =
         ReadFile(folder.path() + "/" + name, 1 << 20);

@@ -26,13 +26,21 @@ struct Case {
   int64_t batch, queries, keys, heads, kv_heads, head_size;
   bool causal;
   bool biased;
+  int64_t query_step = 1;
+  int64_t key_step = 1;
 };
 
 constexpr Case kCases[] = {
-    {2, 7, 7, 3, 3, 8, true, false},      {1, 1, 1, 1, 1, 2, true, false},
-    {2, 130, 130, 2, 1, 16, true, false}, {1, 200, 70, 2, 2, 24, true, false},
-    {3, 64, 64, 4, 2, 32, false, false},  {1, 5, 190, 6, 2, 8, false, false},
-    {2, 65, 33, 2, 2, 6, false, true},    {1, 129, 129, 3, 1, 64, true, true},
+    {2, 7, 7, 3, 3, 8, true, false},
+    {1, 1, 1, 1, 1, 2, true, false},
+    {2, 130, 130, 2, 1, 16, true, false},
+    {1, 200, 70, 2, 2, 24, true, false},
+    {3, 64, 64, 4, 2, 32, false, false},
+    {1, 5, 190, 6, 2, 8, false, false},
+    {2, 65, 33, 2, 2, 6, false, true},
+    {1, 129, 129, 3, 1, 64, true, true},
+    {1, 70, 90, 4, 2, 8, false, true, 0},
+    {2, 66, 66, 2, 1, 8, true, true, -1, -1},
 };
 
 at::Tensor Visible(const Case& c) {
@@ -41,6 +49,31 @@ at::Tensor Visible(const Case& c) {
                               ? n.unsqueeze(0) <= n.unsqueeze(1)
                               : at::ones({n.size(0), n.size(0)}, at::kBool);
   return seen.narrow(0, 0, c.queries).narrow(1, 0, c.keys);
+}
+
+// Queries from 30 on, keys from 2 on.
+DistanceBias BiasOf(const Case& c, at::ScalarType dtype) {
+  if (!c.biased) return {};
+  return {.slopes_H = Random({c.heads}, 3).abs().mul(0.1).to(dtype),
+          .queries = {.first = 30, .step = c.query_step},
+          .keys = {.first = 2, .step = c.key_step}};
+}
+
+// By its definition, one number at a time.
+at::Tensor DenseBias(const Case& c, const DistanceBias& bias) {
+  if (!c.biased) return {};
+  const at::Tensor dense = at::empty({c.heads, c.queries, c.keys}, at::kDouble);
+  auto entry = dense.accessor<double, 3>();
+  for (int64_t h = 0; h < c.heads; ++h) {
+    const auto slope = bias.slopes_H[h].to(at::kDouble).item<double>();
+    for (int64_t t = 0; t < c.queries; ++t) {
+      for (int64_t s = 0; s < c.keys; ++s) {
+        const int64_t distance = (30 + t * c.query_step) - (2 + s * c.key_step);
+        entry[h][t][s] = -slope * static_cast<double>(distance);
+      }
+    }
+  }
+  return dense;
 }
 
 // max |a - b| relative to the largest entry of b, or to 1 if that is smaller:
@@ -68,9 +101,7 @@ TEST(Attend, MatchesDenseForwardAndBackward) {
       const at::Tensor q = from_q.narrow(2, 1, c.heads);
       const at::Tensor k = from_kv.narrow(2, 0, c.kv_heads);
       const at::Tensor v = from_kv.narrow(2, c.kv_heads, c.kv_heads);
-      const at::Tensor bias =
-          c.biased ? Random({c.heads, c.queries, c.keys}, 3).to(dtype)
-                   : at::Tensor();
+      const DistanceBias bias = BiasOf(c, dtype);
       const at::Tensor dout =
           Random({c.batch, c.queries, c.heads, c.head_size}, 4).to(dtype);
 
@@ -78,8 +109,7 @@ TEST(Attend, MatchesDenseForwardAndBackward) {
       const at::Tensor rk = k.to(at::kDouble).clone().requires_grad_(true);
       const at::Tensor rv = v.to(at::kDouble).clone().requires_grad_(true);
       const DenseResult dense =
-          DenseAttention(rq, rk, rv, Visible(c),
-                         c.biased ? bias.to(at::kDouble) : at::Tensor());
+          DenseAttention(rq, rk, rv, Visible(c), DenseBias(c, bias));
       dense.out_BTHD.backward(dout.to(at::kDouble));
 
       const AttentionPart part = Attend(q, k, v, c.causal, bias);

@@ -102,7 +102,7 @@ TEST(RingCausalAttention, EqualsADenseMask) {
   const at::NoGradGuard no_gradients;
   const auto mesh = SequenceMesh();
   Communicator& axis = mesh->sequence();
-  for (const PositionMethod method : {XPOS, NONE}) {
+  for (const PositionMethod method : {XPOS, NONE, ALIBI}) {
     for (const int64_t chunk : {1, 7, 70}) {
       const ModelConfig model = HeadsConfig(4, 2, 8, method, FP64);
       const auto positions = MakePositionEncoding(model, 3);

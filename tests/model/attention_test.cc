@@ -119,7 +119,7 @@ constexpr Heads kHeads[] = {{3, 3, 8}, {4, 2, 16}, {6, 1, 4}};
 // Out and gradients at every place of every block (block 0 included), with
 // several documents and grouped heads: fp64, 1e-12 of the largest entry.
 TEST(BlockwiseCausalAttention, EqualsADenseMaskAtEveryPlace) {
-  for (const PositionMethod method : {XPOS, ROPE, NONE}) {
+  for (const PositionMethod method : {XPOS, ROPE, NONE, ALIBI}) {
     for (const Heads& heads : kHeads) {
       for (const int64_t length : {1, 5, 6, 7, 12, 31}) {
         SCOPED_TRACE(::testing::Message()
@@ -155,7 +155,7 @@ TEST(BlockwiseCausalAttention, EqualsADenseMaskAtEveryPlace) {
 // As above for plain causal attention; fp32 within 4e-6.
 TEST(CausalAttention, EqualsADenseMask) {
   for (const Precision precision : {FP32, FP64}) {
-    for (const PositionMethod method : {XPOS, ROPE, NONE}) {
+    for (const PositionMethod method : {XPOS, ROPE, NONE, ALIBI}) {
       for (const Heads& heads : kHeads) {
         const int64_t length = 70;
         const ModelConfig model =

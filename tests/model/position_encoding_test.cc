@@ -220,7 +220,7 @@ TEST(NoPosition, LeavesQueriesAndKeysAlone) {
   const auto none = MakePositionEncoding(Config(NONE, 8, FP32), 0);
   const at::Tensor x = at::randn({4, 8});
   EXPECT_TRUE(at::equal(Rotated(*none, AttentionRole::kQuery, x, 3), x));
-  EXPECT_FALSE(none->ScoreBias(0, 4, 0, 4).defined());
+  EXPECT_FALSE(none->ScoreBias({}, {}).slopes_H.defined());
 }
 
 TEST(PositionEncoding, RefusesAnotherHeadSizeOrPrecision) {

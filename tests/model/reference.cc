@@ -12,7 +12,7 @@ namespace {
 // Pairs of x [B, N, H, D] rotated by n theta_i and scaled by
 // zeta_i^(sign * (n - N / 2) / scale_base).
 at::Tensor Rotated(const at::Tensor& x, const ModelConfig& model, double sign) {
-  if (model.position() == NONE) return x;
+  if (model.position() == NONE || model.position() == ALIBI) return x;
   const int64_t pairs = x.size(3) / 2;
   const at::Tensor i = at::arange(pairs, at::kDouble) / pairs;
   const at::Tensor n = at::arange(x.size(1), at::kDouble);
@@ -31,6 +31,26 @@ at::Tensor Rotated(const at::Tensor& x, const ModelConfig& model, double sign) {
   const at::Tensor complex =
       at::view_as_complex(x.reshape({x.size(0), x.size(1), x.size(2), -1, 2}));
   return at::view_as_real(complex * turn).flatten(3);
+}
+
+// ALiBi's slopes, from those of powers of two (Press et al. 2022).
+at::Tensor Slopes(int64_t num_heads) {
+  int64_t power = 1;
+  while (2 * power <= num_heads) power *= 2;
+  const at::Tensor h = at::arange(1, power + 1, at::kDouble);
+  const at::Tensor slopes = at::pow(2.0, -8 * h / power);
+  if (power == num_heads) return slopes;
+  return at::cat({slopes, Slopes(2 * power)
+                              .slice(0, 0, c10::nullopt, 2)
+                              .narrow(0, 0, num_heads - power)});
+}
+
+// -m_h (m - n) of ALiBi; or undefined.
+at::Tensor Bias(const ModelConfig& model, int64_t length) {
+  if (model.position() != ALIBI) return {};
+  const at::Tensor n = at::arange(length, at::kDouble);
+  return -Slopes(model.num_heads()).view({-1, 1, 1}) *
+         (n.unsqueeze(1) - n.unsqueeze(0));
 }
 
 }  // namespace
@@ -80,7 +100,8 @@ at::Tensor DensePacked(const at::Tensor& qkv_BNED, const ModelConfig& model,
               {model.num_heads(), model.num_kv_heads(), model.num_kv_heads()},
               2);
   return DenseAttention(Rotated(heads[0], model, 1),
-                        Rotated(heads[1], model, -1), heads[2], visible, {})
+                        Rotated(heads[1], model, -1), heads[2], visible,
+                        Bias(model, qkv_BNED.size(1)))
       .out_BTHD;
 }
 
