@@ -13,9 +13,17 @@ namespace {
 
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// Half of the positions that a query sees.
 int64_t CentreOf(const LongDocumentScorer::Options& options,
                  const ModelConfig& model) {
-  return options.mask == BCA ? options.block_size : model.training_length() / 2;
+  switch (options.mask) {
+    case CAUSAL:
+      return model.training_length() / 2;
+    case BCA:
+      return options.block_size;
+    default:
+      return (options.window_size + options.num_sinks) / 2;
+  }
 }
 
 }  // namespace
@@ -59,9 +67,15 @@ LongDocumentScorer::LongDocumentScorer(Transformer& model, DeviceMesh& mesh,
       positions_(MakePositionEncoding(model.config(),
                                       CentreOf(options, model.config()),
                                       &mesh.tensor(), options.extension)),
-      halo_(mesh.sequence(), model.num_layers()) {
-  TORCH_CHECK(options.mask == CAUSAL || options.block_size > 0,
+      halo_(mesh.sequence(), model.num_layers()),
+      sinks_(mesh.sequence(), model.num_layers()) {
+  TORCH_CHECK(options.mask != BCA || options.block_size > 0,
               "BCA needs a block size, not ", options.block_size);
+  TORCH_CHECK(options.mask == CAUSAL || options.mask == BCA ||
+                  (options.window_size > 0 && options.num_sinks >= 0 &&
+                   options.num_sinks <= options.window_size),
+              "a window of ", options.window_size, " keys and ",
+              options.num_sinks, " sinks");
   TORCH_CHECK(options.segment_tokens > 0, "segments of ",
               options.segment_tokens, " tokens");
 }
@@ -71,10 +85,10 @@ void LongDocumentScorer::Score(int64_t num_documents, int64_t num_tokens,
   if (num_documents == 0 || num_tokens < 2) return;
   const at::NoGradGuard no_gradients;
   const Job job = {num_documents, num_tokens, read, take};
-  if (options_.mask == BCA) {
-    ScoreBlockwise(job);
-  } else {
+  if (options_.mask == CAUSAL) {
     ScoreCausal(job);
+  } else {
+    ScoreBlockwise(job);
   }
 }
 
@@ -94,26 +108,35 @@ at::Tensor LongDocumentScorer::Score(const at::Tensor& tokens_BT) {
 }
 
 void LongDocumentScorer::ScoreBlockwise(const Job& job) {
-  const int64_t h = options_.block_size;
   const int64_t num_ranks = mesh_.sequence().size();
   const int64_t num_targets = job.num_tokens - 1;
+  const BlockMask mask = MaskFor(num_targets);
+  const int64_t h = mask.block;
   const int64_t num_blocks = CeilDivide(num_targets, h);
-  const int64_t blocks = BlocksPerSegment(job.num_documents, num_blocks);
+  const int64_t blocks = BlocksPerSegment(job.num_documents, num_blocks, h);
   const int64_t num_segments = CeilDivide(num_blocks, blocks);
   const int64_t round_places = num_ranks * blocks * h;
-  halo_.BeginDocument(num_segments);
+  SegmentAttention::Segment segment = {
+      .mask = mask,
+      .num_documents = job.num_documents,
+      .first_block = 0,
+      .reach = std::min(mask.Reach(), num_blocks - 1),
+      .tail_blocks = 0};
+  segment.tail_blocks = std::min(std::max<int64_t>(1, segment.reach), blocks);
+  halo_.BeginDocument(num_segments, CeilDivide(segment.reach, blocks));
+  sinks_.BeginDocument(num_segments);
   for (int64_t round = 0; round * num_ranks < num_segments; ++round) {
     halo_.BeginRound(round);
     // A rank beyond the last segment has nothing to score, send or receive.
-    const int64_t first_block = halo_.segment() * blocks;
+    segment.first_block = halo_.segment() * blocks;
     const int64_t num_mine =
-        std::clamp<int64_t>(num_blocks - first_block, 0, blocks);
+        std::clamp<int64_t>(num_blocks - segment.first_block, 0, blocks);
     const at::Tensor mine_BT =
         at::zeros({job.num_documents, blocks * h},
                   at::TensorOptions(at::kDouble).device(mesh_.device()));
     if (num_mine > 0) {
       mine_BT.narrow(1, 0, num_mine * h)
-          .copy_(SegmentNll(job, first_block * h, num_mine));
+          .copy_(SegmentNll(job, segment, num_mine));
     }
     const at::Tensor round_BT =
         GatherOverSequence(mine_BT).transpose(0, 1).reshape(
@@ -124,19 +147,22 @@ void LongDocumentScorer::ScoreBlockwise(const Job& job) {
   }
 }
 
-// nll [B, num_blocks * h] of the blocks from place `begin` on.
-at::Tensor LongDocumentScorer::SegmentNll(const Job& job, int64_t begin,
-                                          int64_t num_blocks) {
-  const int64_t h = options_.block_size;
+// nll [B, num_blocks * h] of the segment's blocks.
+at::Tensor LongDocumentScorer::SegmentNll(
+    const Job& job, const SegmentAttention::Segment& segment,
+    int64_t num_blocks) {
+  const int64_t h = segment.mask.block;
   const auto block_major = [&](const at::Tensor& tokens_BT) {
     return tokens_BT.unflatten(1, {num_blocks, h})
         .transpose(0, 1)
         .reshape({num_blocks * job.num_documents, h});
   };
-  const Places places = ReadPlaces(job, begin, num_blocks * h);
-  BlockwiseCausalAttention attention(*positions_, model_.num_kv_heads(),
-                                     job.num_documents, &halo_);
-  return Nll(job, {block_major(places.inputs_BT), block_major(places.targets_BT),
+  const Places places =
+      ReadPlaces(job, segment.first_block * h, num_blocks * h);
+  SegmentAttention attention(*positions_, model_.num_kv_heads(), segment, halo_,
+                             sinks_);
+  return Nll(job,
+             {block_major(places.inputs_BT), block_major(places.targets_BT),
               block_major(places.positions_BT)},
              attention)
       .view({num_blocks, job.num_documents, h})
@@ -154,7 +180,8 @@ void LongDocumentScorer::ScoreCausal(const Job& job) {
   RingCausalAttention attention(*positions_, model_.num_kv_heads(),
                                 mesh_.sequence());
   const at::Tensor mine_BT =
-      Nll(job, {at::cat({early.inputs_BT, late.inputs_BT}, 1),
+      Nll(job,
+          {at::cat({early.inputs_BT, late.inputs_BT}, 1),
            at::cat({early.targets_BT, late.targets_BT}, 1),
            at::cat({early.positions_BT, late.positions_BT}, 1)},
           attention);
@@ -204,12 +231,25 @@ at::Tensor LongDocumentScorer::Nll(const Job& job, const Places& places,
       .view(places.inputs_BT.sizes());
 }
 
+BlockMask LongDocumentScorer::MaskFor(int64_t num_targets) const {
+  if (options_.mask == BCA) return {.block = options_.block_size};
+  const int64_t window = options_.window_size;
+  // What no query has left behind is in the window.
+  const int64_t sinks = num_targets > window ? options_.num_sinks : 0;
+  const int64_t seen = std::min(window, num_targets);
+  const int64_t parts = CeilDivide(seen, options_.segment_tokens);
+  return {.block = std::max(CeilDivide(seen, parts), sinks),
+          .window = window,
+          .sinks = sinks};
+}
+
 // As few rounds as segment_tokens allows, and among the ranks of these rounds
 // as equal a share as whole blocks allow: so short documents spread too.
 int64_t LongDocumentScorer::BlocksPerSegment(int64_t num_documents,
-                                             int64_t num_blocks) const {
-  const int64_t most = std::max<int64_t>(
-      1, options_.segment_tokens / (options_.block_size * num_documents));
+                                             int64_t num_blocks,
+                                             int64_t h) const {
+  const int64_t most =
+      std::max<int64_t>(1, options_.segment_tokens / (h * num_documents));
   const int64_t num_ranks = mesh_.sequence().size();
   const int64_t num_rounds = CeilDivide(num_blocks, most * num_ranks);
   return CeilDivide(num_blocks, num_rounds * num_ranks);
@@ -221,19 +261,30 @@ int64_t LongDocumentScorer::ChunkPlaces(int64_t num_tokens) const {
 
 int64_t LongDocumentScorer::DocumentsAtOnce(int64_t num_tokens) const {
   if (num_tokens < 2) return 1;
-  const int64_t h = options_.block_size;
   // Places of one document on a rank, if all of it is held at once.
-  const int64_t places =
-      options_.mask == BCA
-          ? CeilDivide(CeilDivide(num_tokens - 1, h), mesh_.sequence().size()) *
-                h
-          : 2 * ChunkPlaces(num_tokens);
+  int64_t places = 2 * ChunkPlaces(num_tokens);
+  if (options_.mask != CAUSAL) {
+    const int64_t h = MaskFor(num_tokens - 1).block;
+    const int64_t blocks = CeilDivide(num_tokens - 1, h);
+    places = CeilDivide(blocks, mesh_.sequence().size()) * h;
+  }
   return std::max<int64_t>(1, options_.segment_tokens / places);
 }
 
 double LongDocumentScorer::NumVisibleKeys(int64_t num_places) const {
   const auto causal = [](double places) { return places * (places + 1) / 2; };
   if (options_.mask == CAUSAL) return causal(num_places);
+  if (options_.mask != BCA) {
+    // Place t sees min(t + 1, W) keys, and min(k, t + 1 - W) sinks beside them.
+    const auto growing_to = [&](int64_t places, int64_t most) {
+      const int64_t growing = std::clamp<int64_t>(places, 0, most);
+      return causal(growing) +
+             static_cast<double>(most) * std::max<int64_t>(0, places - growing);
+    };
+    const int64_t window = options_.window_size;
+    return growing_to(num_places, window) +
+           growing_to(num_places - window, options_.num_sinks);
+  }
   const int64_t h = options_.block_size;
   const double own = num_places / h * causal(h) + causal(num_places % h);
   const double previous =

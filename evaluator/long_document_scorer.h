@@ -2,12 +2,14 @@
 //
 //   nll[t] = -log p(token t + 1 | tokens .. t as the mask lets them be seen)
 //
-// BCA: a document is cut into segments of whole blocks, which are dealt to the
-// P ranks of the sequence axis in rounds: rank r scores segment s = round * P +
-// r, with the block before it as halo (parallel/halo_exchange.h). A rank holds
-// one segment at a time, so memory does not grow with the document, which may
-// be longer than memory. The last block is padded at its end; causality makes
-// that harmless.
+// BCA, WINDOW, SINKS: a document is cut into segments of whole blocks, which
+// are dealt to the P ranks of the sequence axis in rounds: rank r scores
+// segment s = round * P + r, with the blocks that it looks back at as halo
+// (parallel/halo_exchange.h). A rank holds one segment at a time, so memory
+// does not grow with the document, which may be longer than memory. The last
+// block is padded at its end; causality makes that harmless. A block of BCA is
+// given; one of a window is the window itself, or an equal part of it where a
+// segment is shorter.
 //
 // CAUSAL, the comparison: a document is cut into 2 P chunks, two a rank, held
 // at once while keys and values go round the ring (model/attention.h).
@@ -24,6 +26,8 @@
 #include <utility>
 
 #include "config/run.pb.h"
+#include "model/attention.h"
+#include "model/block_mask.h"
 #include "model/position_encoding.h"
 #include "model/transformer.h"
 #include "parallel/device_mesh.h"
@@ -77,8 +81,9 @@ class LongDocumentScorer {
   int64_t DocumentsAtOnce(int64_t num_tokens) const;
 
   // Keys that the queries at the first `num_places` places of a document see,
-  // summed: place t sees t + 1 (CAUSAL), or its block's up to itself and all of
-  // the block before (BCA).
+  // summed: place t sees t + 1 (CAUSAL), its block's up to itself and all of
+  // the block before (BCA), at most the window's (WINDOW) and the sinks that
+  // this has left (SINKS).
   double NumVisibleKeys(int64_t num_places) const;
 
   const Options& options() const { return options_; }
@@ -95,13 +100,17 @@ class LongDocumentScorer {
 
   void ScoreBlockwise(const Job& job);
   void ScoreCausal(const Job& job);
-  at::Tensor SegmentNll(const Job& job, int64_t begin, int64_t num_blocks);
+  at::Tensor SegmentNll(const Job& job,
+                        const SegmentAttention::Segment& segment,
+                        int64_t num_blocks);
   Places ReadPlaces(const Job& job, int64_t begin, int64_t count);
   at::Tensor GatherOverSequence(const at::Tensor& nll);
-  at::Tensor Nll(const Job& job, const Places& places,
-                 Attention& attention);
-  // Blocks that a rank takes at once, and places of a chunk.
-  int64_t BlocksPerSegment(int64_t num_documents, int64_t num_blocks) const;
+  at::Tensor Nll(const Job& job, const Places& places, Attention& attention);
+  // For documents of so many targets.
+  BlockMask MaskFor(int64_t num_targets) const;
+  // Blocks of h places that a rank takes at once, and places of a chunk.
+  int64_t BlocksPerSegment(int64_t num_documents, int64_t num_blocks,
+                           int64_t h) const;
   int64_t ChunkPlaces(int64_t num_tokens) const;
 
   Transformer& model_;
@@ -109,6 +118,7 @@ class LongDocumentScorer {
   Options options_;
   std::unique_ptr<PositionEncoding> positions_;
   HaloExchange halo_;
+  SinkRelay sinks_;
   ObserveHeads observe_;
 };
 

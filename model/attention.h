@@ -10,7 +10,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
+#include "model/attention_part.h"
+#include "model/block_mask.h"
+#include "model/packed_heads.h"
 #include "model/position_encoding.h"
 #include "parallel/halo_exchange.h"
 
@@ -37,27 +41,71 @@ class CausalAttention : public Attention {
   int64_t num_kv_heads_;
 };
 
-// Blockwise causal attention (docs/method.md section 2): a query at place a of
-// block b sees all h keys of block b-1 and keys 0..a of its own. Rows of the
-// batch are whole blocks, block-major: row = block * num_documents + document,
-// T == h, so "blocks 1.." and "blocks ..n-1" are views. Two parts: own block,
-// causal, with queries at a; previous block, full, with queries at a + h; keys
-// are rotated once, at their place in their block. With autograd where there is
-// no halo.
+// Blockwise causal attention of whole documents (docs/method.md section 2): a
+// query at place a of block b sees all h keys of block b-1 and keys 0..a of its
+// own. Rows of the batch are whole blocks, block-major: row = block *
+// num_documents + document, T == h, so "blocks 1.." and "blocks ..n-1" are
+// views. Two parts: own block, causal, with queries at a; previous block, full,
+// with queries at a + h; keys are rotated once, at their place in their block.
+// With autograd.
 class BlockwiseCausalAttention : public Attention {
  public:
-  // `halo`: where block 0's previous block comes from, or null if block 0 is
-  // the documents' first. Both outlive this.
+  // `positions` outlives this.
   BlockwiseCausalAttention(const PositionEncoding& positions,
-                           int64_t num_kv_heads, int64_t num_documents,
-                           HaloExchange* halo);
+                           int64_t num_kv_heads, int64_t num_documents);
   at::Tensor operator()(int64_t layer, const at::Tensor& qkv_BTED) override;
 
  private:
   const PositionEncoding& positions_;
   int64_t num_kv_heads_;
   int64_t num_documents_;
-  HaloExchange* halo_;
+};
+
+// Attention under any BlockMask of one segment of documents that flow through
+// the sequence axis (parallel/halo_exchange.h). Rows of the batch as above. The
+// halo travels while the segment's own blocks meet; what looks back at it comes
+// last. No autograd.
+class SegmentAttention : public Attention {
+ public:
+  struct Segment {
+    BlockMask mask;
+    int64_t num_documents;
+    int64_t first_block;  // of the segment in its documents
+    int64_t reach;        // blocks that queries look back at, at the most
+    int64_t tail_blocks;  // that each segment hands on
+  };
+
+  // `positions`, `halo` and `sinks` outlive this.
+  SegmentAttention(const PositionEncoding& positions, int64_t num_kv_heads,
+                   const Segment& segment, HaloExchange& halo,
+                   SinkRelay& sinks);
+  at::Tensor operator()(int64_t layer, const at::Tensor& qkv_BTED) override;
+
+ private:
+  struct KeysAndValues {
+    at::Tensor k;
+    at::Tensor v;
+  };
+
+  at::Tensor RotatedQueries(const at::Tensor& q_RhHD,
+                            int64_t first_position) const;
+  void LookBack(const AttentionPart& whole, const at::Tensor& q_RhHD,
+                int64_t back, int64_t first_block, int64_t count,
+                const KeysAndValues& kv, int64_t key_block) const;
+  at::Tensor Tail(const PackedHeads& heads) const;
+  void AttendSinks(int64_t layer, const AttentionPart& whole,
+                   const PackedHeads& heads);
+  void AttendCorner(const AttentionPart& part, const at::Tensor& q_DTHD,
+                    const SinkRegion& region, const at::Tensor& kv) const;
+  void AttendAllSinks(const AttentionPart& part, const at::Tensor& q_DTHD,
+                      const at::Tensor& kv) const;
+
+  const PositionEncoding& positions_;
+  int64_t num_kv_heads_;
+  Segment segment_;
+  std::vector<std::vector<MaskRegion>> regions_;  // by blocks looked back
+  HaloExchange& halo_;
+  SinkRelay& sinks_;
 };
 
 // Plain causal attention over documents that are spread over the sequence axis:

@@ -1,8 +1,5 @@
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/stack.h>
-#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -107,70 +104,25 @@ class BlockwiseFunction : public torch::autograd::Function<BlockwiseFunction> {
   }
 };
 
-// The last block's keys and values as one message. A rank without a segment has
-// no rows, but sends and receives the same shape.
-at::Tensor LastBlock(const PackedHeads& heads, int64_t num_documents) {
-  const int64_t rows = heads.k.size(0);
-  if (rows == 0) {
-    return at::zeros(
-        {2, num_documents, heads.k.size(1), heads.k.size(2), heads.k.size(3)},
-        heads.k.options());
-  }
-  const int64_t first = rows - num_documents;
-  return at::stack({heads.k.narrow(0, first, num_documents),
-                    heads.v.narrow(0, first, num_documents)});
-}
-
-// The halo travels while part 1, and part 2 of the blocks that have their
-// previous block here, are computed.
-at::Tensor AttendWithHalo(const PositionEncoding& positions, HaloExchange& halo,
-                          int64_t layer, const PackedHeads& heads,
-                          int64_t num_documents) {
-  positions.Rotate(AttentionRole::kKey, heads.k, heads.k, 0);
-  halo.Start(layer, LastBlock(heads, num_documents));
-  const at::Tensor q_back = LookingBack(positions, heads.q);
-  const AttentionPart whole = OwnBlock(positions, heads);
-  const int64_t rows = heads.q.size(0);
-  if (rows > num_documents) {
-    const int64_t later = rows - num_documents;
-    AttendPreviousBlock(
-        positions, whole, num_documents, q_back.narrow(0, num_documents, later),
-        heads.k.narrow(0, 0, later), heads.v.narrow(0, 0, later));
-  }
-  const at::Tensor received = halo.Finish(layer);
-  if (received.defined() && rows > 0) {
-    AttendPreviousBlock(positions, whole, 0, q_back.narrow(0, 0, num_documents),
-                        received.select(0, 0), received.select(0, 1));
-  }
-  return whole.out_BTHD;
-}
-
 }  // namespace
 
 BlockwiseCausalAttention::BlockwiseCausalAttention(
     const PositionEncoding& positions, int64_t num_kv_heads,
-    int64_t num_documents, HaloExchange* halo)
+    int64_t num_documents)
     : positions_(positions),
       num_kv_heads_(num_kv_heads),
-      num_documents_(num_documents),
-      halo_(halo) {
+      num_documents_(num_documents) {
   TORCH_CHECK(num_documents > 0, "blockwise attention of ", num_documents,
               " documents");
 }
 
-at::Tensor BlockwiseCausalAttention::operator()(int64_t layer,
+at::Tensor BlockwiseCausalAttention::operator()(int64_t,
                                                 const at::Tensor& qkv_BTED) {
   TORCH_CHECK(qkv_BTED.size(0) % num_documents_ == 0, "rows of ",
               qkv_BTED.sizes(), " are not whole blocks of ", num_documents_,
               " documents");
-  if (halo_ == nullptr) {
-    return BlockwiseFunction::apply(qkv_BTED, &positions_, num_kv_heads_,
-                                    num_documents_);
-  }
-  TORCH_CHECK(!at::GradMode::is_enabled() || !qkv_BTED.requires_grad(),
-              "blockwise attention with a halo has no gradient");
-  return AttendWithHalo(positions_, *halo_, layer,
-                        PackedHeads(qkv_BTED, num_kv_heads_), num_documents_);
+  return BlockwiseFunction::apply(qkv_BTED, &positions_, num_kv_heads_,
+                                  num_documents_);
 }
 
 }  // namespace lextra

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "config/run.pb.h"
+#include "evaluator/long_document_scorer.h"
 #include "model/transformer.h"
 
 namespace lextra::testing {
@@ -18,14 +19,20 @@ using Weights = std::map<std::string, at::Tensor>;
 // Copies of the weights of a model that is not split, in fp64.
 Weights WeightsOf(Transformer& model);
 
-// Which keys (columns) the queries (rows) at T places see.
-at::Tensor CausalMask(int64_t num_places);
-at::Tensor BlockwiseMask(int64_t num_places, int64_t block);
+// Of queries (rows) and keys (columns) at T places: whether a query sees a key,
+// and how far it stands from it.
+struct DenseMask {
+  at::Tensor visible_TT;   // bool
+  at::Tensor distance_TT;  // fp64
+};
+// By the definitions of docs/method.md section 2, a pair at a time.
+DenseMask MaskOf(const LongDocumentScorer::Options& options,
+                 int64_t num_places);
 
 // nll [B, T - 1] of tokens [B, T]. Knows LayerNorm, GELU, biases, grouped
-// heads, xPos and a tied output.
+// heads, every position method and a tied output.
 at::Tensor DenseNll(const ModelConfig& model, const Weights& weights,
-                    const at::Tensor& tokens_BT, const at::Tensor& mask_TT);
+                    const at::Tensor& tokens_BT, const DenseMask& mask);
 
 }  // namespace lextra::testing
 

@@ -41,8 +41,8 @@ void ExpectRoundsEqualOneRank(int64_t documents, int64_t num_segments,
   const auto positions = MakePositionEncoding(model, kBlock);
   const auto mesh = SequenceMesh();
   HaloExchange halo(mesh->sequence(), kLayers);
-  BlockwiseCausalAttention spread(*positions, 2, documents, &halo);
-  BlockwiseCausalAttention whole(*positions, 2, documents, nullptr);
+  SinkRelay sinks(mesh->sequence(), kLayers);
+  BlockwiseCausalAttention whole(*positions, 2, documents);
   const int64_t segment_rows = blocks * documents;
 
   std::vector<at::Tensor> qkv;
@@ -51,24 +51,31 @@ void ExpectRoundsEqualOneRank(int64_t documents, int64_t num_segments,
     qkv.push_back(Random({num_segments * segment_rows, kBlock, 8, 8}, layer));
     expected.push_back(whole(layer, qkv.back().clone()));
   }
-  halo.BeginDocument(num_segments);
+  halo.BeginDocument(num_segments, /*reach=*/1);
   const int64_t num_ranks = mesh->sequence().size();
   for (int64_t round = 0; round * num_ranks < num_segments; ++round) {
     halo.BeginRound(round);
-    const bool takes_part = halo.segment() < num_segments;
-    const int64_t rows = takes_part ? segment_rows : 0;
-    const int64_t first = takes_part ? halo.segment() * segment_rows : 0;
+    if (halo.segment() >= num_segments) continue;
+    SegmentAttention spread(*positions, 2,
+                            {.mask = {.block = kBlock},
+                             .num_documents = documents,
+                             .first_block = halo.segment() * blocks,
+                             .reach = 1,
+                             .tail_blocks = 1},
+                            halo, sinks);
+    const int64_t first = halo.segment() * segment_rows;
     for (int64_t layer = 0; layer < kLayers; ++layer) {
       const at::Tensor out =
-          spread(layer, qkv[layer].narrow(0, first, rows).clone());
-      EXPECT_LE(MaxDifference(out, expected[layer].narrow(0, first, rows)),
-                1e-13);
+          spread(layer, qkv[layer].narrow(0, first, segment_rows).clone());
+      EXPECT_LE(
+          MaxDifference(out, expected[layer].narrow(0, first, segment_rows)),
+          1e-13);
     }
   }
   EXPECT_TRUE(mesh->Finalize().ok());
 }
 
-TEST(BlockwiseCausalAttention, RoundsEqualOneRank) {
+TEST(SegmentAttention, RoundsEqualOneRank) {
   for (const int64_t documents : {1, 2}) {
     for (const int64_t num_segments : {1, 2, 3, 5, 9}) {
       for (const int64_t blocks : {1, 3}) {
@@ -78,12 +85,19 @@ TEST(BlockwiseCausalAttention, RoundsEqualOneRank) {
   }
 }
 
-TEST(BlockwiseCausalAttention, WithAHaloRefusesGradients) {
+TEST(SegmentAttention, RefusesGradients) {
   const ModelConfig model = HeadsConfig(1, 1, 4, XPOS, FP32);
   const auto positions = MakePositionEncoding(model, 2);
   const auto mesh = SequenceMesh();
   HaloExchange halo(mesh->sequence(), 1);
-  BlockwiseCausalAttention attention(*positions, 1, 1, &halo);
+  SinkRelay sinks(mesh->sequence(), 1);
+  SegmentAttention attention(*positions, 1,
+                             {.mask = {.block = 2},
+                              .num_documents = 1,
+                              .first_block = 0,
+                              .reach = 1,
+                              .tail_blocks = 1},
+                             halo, sinks);
   EXPECT_THROW(attention(0, at::zeros({1, 2, 3, 4}).requires_grad_(true) * 1),
                c10::Error);
   EXPECT_TRUE(mesh->Finalize().ok());

@@ -68,7 +68,7 @@ TEST(BlockwiseCausalAttention, MatchesTheFork) {
       const at::Tensor qkv =
           at::cat({c.Heads("q"), c.Heads("k"), c.Heads("v")}, 2)
               .requires_grad_(true);
-      BlockwiseCausalAttention attention(*c.positions, c.num_heads, 1, nullptr);
+      BlockwiseCausalAttention attention(*c.positions, c.num_heads, 1);
       const at::Tensor out =
           FromBlocks(attention(0, ToBlocks(qkv, c.block)), 1, c.length);
       out.backward(c.Heads("dout"));
@@ -138,7 +138,7 @@ TEST(BlockwiseCausalAttention, EqualsADenseMaskAtEveryPlace) {
             Random({kDocuments, length, heads.num_heads, heads.head_size}, 2);
         const auto positions = MakePositionEncoding(model, kBlock);
         BlockwiseCausalAttention attention(*positions, heads.num_kv_heads,
-                                           kDocuments, nullptr);
+                                           kDocuments);
         const at::Tensor out =
             FromBlocks(attention(0, ToBlocks(own, kBlock)), kDocuments, length);
         const at::Tensor expected =
@@ -190,7 +190,7 @@ TEST(CausalAttention, EqualsADenseMask) {
 TEST(BlockwiseCausalAttention, RefusesRowsThatAreNotWholeBlocks) {
   const auto positions =
       MakePositionEncoding(HeadsConfig(1, 1, 4, XPOS, FP32), 0);
-  BlockwiseCausalAttention attention(*positions, 1, 2, nullptr);
+  BlockwiseCausalAttention attention(*positions, 1, 2);
   EXPECT_THROW(attention(0, at::zeros({3, 2, 3, 4})), c10::Error);
 }
 

@@ -62,7 +62,7 @@ class GoldenDecoder {
   at::Tensor HiddenBlockwise(const at::Tensor& tokens) {
     const int64_t documents = tokens.size(0);
     BlockwiseCausalAttention attention(*positions_, model_.num_kv_heads(),
-                                       documents, nullptr);
+                                       documents);
     return FromBlocks(model_(ToBlocks(tokens, block_), attention), documents,
                       tokens.size(1));
   }
