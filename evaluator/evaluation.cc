@@ -68,18 +68,23 @@ int64_t LongestPiece(const PieceRow& row) {
 
 // A learned table ends where training did.
 absl::Status CheckPlaces(const ModelConfig& model,
+                         const EvaluationConfig& config,
                          const std::vector<PieceRow>& rows) {
   if (model.position() != LEARNED) return absl::OkStatus();
+  int64_t places = 0;
   for (const PieceRow& row : rows) {
-    const int64_t places = LongestPiece(row);
-    if (places <= model.training_length()) continue;
-    return UsageError(absl::StrFormat(
-        "model.position = LEARNED has no row for a place beyond "
-        "model.training_length = %d: %s would read %d places; leave longer "
-        "evaluation.lengths out, or train another model.position",
-        model.training_length(), ProtocolName(row.protocol), places));
+    places = std::max(places, LongestPiece(row));
   }
-  return absl::OkStatus();
+  for (const int64_t length : config.resolution_lengths()) {
+    places = std::max(places, length);
+  }
+  if (places <= model.training_length()) return absl::OkStatus();
+  return UsageError(absl::StrFormat(
+      "model.position = LEARNED has no row for a place beyond "
+      "model.training_length = %d, and a document would be read to place %d: "
+      "leave longer evaluation.lengths and resolution_lengths out, or train "
+      "another model.position",
+      model.training_length(), places));
 }
 
 // Of the rank that has used most.
@@ -143,7 +148,7 @@ absl::StatusOr<std::vector<ResultRow>> Evaluate(Transformer& model,
   const absl::StatusOr<std::vector<PieceRow>> rows =
       PlanRows(documents, config);
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh.world(), rows.status()));
-  LEXTRA_RETURN_IF_ERROR(CheckPlaces(model.config(), *rows));
+  LEXTRA_RETURN_IF_ERROR(CheckPlaces(model.config(), config, *rows));
   const absl::StatusOr<std::vector<double>> bytes =
       BytesOfRows(documents, *rows);
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh.world(), bytes.status()));

@@ -39,7 +39,9 @@ ScoreCollector::ScoreCollector(const ModelConfig& model, DeviceMesh& mesh,
                                       options.extension)),
       kept_(model.num_layers()) {
   const int64_t heads = model.num_heads() / mesh.tensor().size();
-  means_.assign(model.num_layers(), DistanceMeans(heads, num_places));
+  for (int64_t layer = 0; layer < model.num_layers(); ++layer) {
+    means_.emplace_back(heads, num_places);
+  }
 }
 
 void ScoreCollector::Keep(int64_t layer, const at::Tensor& qkv_BTED,

@@ -69,7 +69,8 @@ at::Tensor Scores(const ModelConfig& model, const at::Tensor& q,
 
 at::Tensor SelfAttention(const ModelConfig& model, const Weights& weights,
                          const std::string& name, const at::Tensor& x,
-                         const DenseMask& mask) {
+                         const DenseMask& mask,
+                         std::vector<at::Tensor>* all_scores) {
   const int64_t group = model.num_heads() / model.num_kv_heads();
   const auto heads = [&](const std::string& part, int64_t repeats) {
     return Linear(weights, name + "." + part, x)
@@ -77,12 +78,12 @@ at::Tensor SelfAttention(const ModelConfig& model, const Weights& weights,
         .repeat_interleave(repeats, 2)
         .transpose(1, 2);
   };
-  const at::Tensor scores =
-      Scores(model, heads("q_proj", 1), heads("k_proj", group),
-             mask.distance_TT)
-          .masked_fill(mask.visible_TT.logical_not(),
-                       -std::numeric_limits<double>::infinity());
-  const at::Tensor out = at::matmul(scores.softmax(-1), heads("v_proj", group));
+  const at::Tensor scores = Scores(model, heads("q_proj", 1),
+                                   heads("k_proj", group), mask.distance_TT);
+  if (all_scores != nullptr) all_scores->push_back(scores);
+  const at::Tensor seen = scores.masked_fill(
+      mask.visible_TT.logical_not(), -std::numeric_limits<double>::infinity());
+  const at::Tensor out = at::matmul(seen.softmax(-1), heads("v_proj", group));
   return Linear(weights, name + ".out_proj", out.transpose(1, 2).flatten(2));
 }
 
@@ -153,7 +154,8 @@ DenseMask MaskOf(const LongDocumentScorer::Options& options,
 }
 
 at::Tensor DenseNll(const ModelConfig& model, const Weights& weights,
-                    const at::Tensor& tokens_BT, const DenseMask& mask) {
+                    const at::Tensor& tokens_BT, const DenseMask& mask,
+                    std::vector<at::Tensor>* scores) {
   const auto norm = [&](const std::string& name, const at::Tensor& x) {
     return LayerNorm(weights, name, model.norm_epsilon(), x);
   };
@@ -163,7 +165,7 @@ at::Tensor DenseNll(const ModelConfig& model, const Weights& weights,
   for (int64_t layer = 0; layer < model.num_layers(); ++layer) {
     const std::string name = "layers." + std::to_string(layer) + ".";
     x = x + SelfAttention(model, weights, name + "self_attn",
-                          norm(name + "self_attn_layer_norm", x), mask);
+                          norm(name + "self_attn_layer_norm", x), mask, scores);
     const at::Tensor inner = at::gelu(
         Linear(weights, name + "ffn.fc1", norm(name + "final_layer_norm", x)));
     x = x + Linear(weights, name + "ffn.fc2", inner);

@@ -7,6 +7,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "config/run.pb.h"
 #include "evaluator/long_document_scorer.h"
@@ -30,9 +31,11 @@ DenseMask MaskOf(const LongDocumentScorer::Options& options,
                  int64_t num_places);
 
 // nll [B, T - 1] of tokens [B, T]. Knows LayerNorm, GELU, biases, grouped
-// heads, every position method and a tied output.
+// heads, every position method and a tied output. Scaled scores [B, H, T, T] of
+// each layer, masked or not, are appended to `scores`.
 at::Tensor DenseNll(const ModelConfig& model, const Weights& weights,
-                    const at::Tensor& tokens_BT, const DenseMask& mask);
+                    const at::Tensor& tokens_BT, const DenseMask& mask,
+                    std::vector<at::Tensor>* scores = nullptr);
 
 }  // namespace lextra::testing
 
