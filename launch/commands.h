@@ -15,6 +15,7 @@ namespace lextra {
 // One process each.
 absl::Status RunPrepare(const std::vector<std::string>& arguments);
 absl::Status RunCheckpoint(const std::vector<std::string>& arguments);
+absl::Status RunReport(const std::vector<std::string>& arguments);
 
 // All ranks of `mpi` call these alike; the status is the same on all ranks.
 absl::Status RunTrain(MpiSession& mpi,

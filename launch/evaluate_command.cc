@@ -23,6 +23,7 @@
 #include "evaluator/attention_resolution.h"
 #include "evaluator/document_journal.h"
 #include "evaluator/evaluation.h"
+#include "evaluator/report.h"
 #include "evaluator/results.h"
 #include "launch/command_line.h"
 #include "launch/commands.h"
@@ -347,10 +348,9 @@ absl::StatusOr<Scores> Score(const Job& job, Transformer& model,
       Evaluate(model, mesh, *job.input->documents, job.config.evaluation(),
                {.journal = journal ? &*journal : nullptr, .take = take}));
   if (journal) LEXTRA_RETURN_IF_ERROR(journal->Finish());
-  LEXTRA_ASSIGN_OR_RETURN(
-      scores.results.resolution,
-      MeasureResolution(model, mesh, *job.input->documents,
-                        job.config.evaluation()));
+  LEXTRA_ASSIGN_OR_RETURN(scores.results.resolution,
+                          MeasureResolution(model, mesh, *job.input->documents,
+                                            job.config.evaluation()));
   if (keeps_nll) {
     AllReduceOnHost(scores.nll_BT, ReduceOp::kSum, mesh.data());
   }
@@ -364,8 +364,12 @@ absl::Status WriteScores(const Job& job, const Scores& scores,
         WriteTensorFile(job.nll_out, {{"nll", scores.nll_BT}}));
   }
   if (job.results_folder.empty()) return absl::OkStatus();
-  return WriteResults(job.results_folder, scores.results,
-                      ContextOf(job, arguments));
+  LEXTRA_RETURN_IF_ERROR(WriteResults(job.results_folder, scores.results,
+                                      ContextOf(job, arguments)));
+  LEXTRA_ASSIGN_OR_RETURN(const ReportData report,
+                          ReadReportData({job.results_folder}));
+  return WriteReport(job.results_folder, report,
+                     "Evaluation of " + job.step_folder);
 }
 
 }  // namespace

@@ -26,6 +26,8 @@ constexpr char kUsage[] =
     "  evaluate     long documents through the ranks        mpirun -np R*S*T\n"
     "  checkpoint   list | show | verify | copy | import           one "
     "process\n"
+    "  report       evaluations as one page and one table          one "
+    "process\n"
     "\n"
     "lextra COMMAND --help explains one; lextra --version says what is built "
     "in.\n";
@@ -57,7 +59,9 @@ int RunRanked(RankedCommand command, int argc, char** argv,
 
 int Main(int argc, char** argv) {
   const std::map<std::string, LocalCommand> local = {
-      {"prepare", RunPrepare}, {"checkpoint", RunCheckpoint}};
+      {"prepare", RunPrepare},
+      {"checkpoint", RunCheckpoint},
+      {"report", RunReport}};
   const std::map<std::string, RankedCommand> ranked = {
       {"train", RunTrain}, {"evaluate", RunEvaluate}};
   const std::string name = argc > 1 ? argv[1] : "--help";
@@ -76,9 +80,10 @@ int Main(int argc, char** argv) {
   if (const auto it = ranked.find(name); it != ranked.end()) {
     return RunRanked(it->second, argc, argv, arguments);
   }
-  return Report(UsageError("unknown command '" + name +
-                           "'; known are prepare, train, evaluate, checkpoint"),
-                0);
+  return Report(
+      UsageError("unknown command '" + name +
+                 "'; known are prepare, train, evaluate, checkpoint, report"),
+      0);
 }
 
 }  // namespace

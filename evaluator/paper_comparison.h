@@ -1,0 +1,46 @@
+// The tables of "A Length-Extrapolatable Transformer" (Sun et al. 2022, arXiv
+// 2212.10554, tables 2 and 3) beside ours, and the orders that they show.
+#ifndef LEXTRA_EVALUATOR_PAPER_COMPARISON_H_
+#define LEXTRA_EVALUATOR_PAPER_COMPARISON_H_
+
+#include <string>
+#include <vector>
+
+#include "evaluator/report_data.h"
+
+namespace lextra {
+
+// A statement of the paper about perplexities at lengths relative to
+// training's, held against ours (non_overlapping). The margin is a difference
+// of NLL, mean over runs; its error is that between runs with different seeds
+// (documents are the same for all), NaN for one run.
+struct ComparedOrder {
+  std::string statement;
+  double margin = 0;
+  double standard_error = 0;
+  int64_t runs = 0;
+  bool holds = false;
+};
+// "confirmed", "holds, one seed" or "not found".
+std::string VerdictOf(const ComparedOrder& order);
+// Those that the report has rows for.
+std::vector<ComparedOrder> CompareOrders(const ReportData& data);
+
+// Perplexities at multiples of the training length; empty where a table of ours
+// has no such row.
+struct PaperRow {
+  std::string method;
+  std::string mask;  // up to the training length, and beyond
+  std::string mask_beyond;
+  std::vector<double> multiples;
+  std::vector<double> perplexities;
+};
+const std::vector<PaperRow>& PaperRows();
+
+// Our row of that method, mask and length (non_overlapping), or null.
+const ReportRow* FindRow(const ReportData& data, const std::string& method,
+                         const std::string& mask, double multiple);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_EVALUATOR_PAPER_COMPARISON_H_

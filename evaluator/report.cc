@@ -1,0 +1,152 @@
+#include "evaluator/report.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <numbers>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "base/files.h"
+#include "evaluator/paper_comparison.h"
+
+namespace lextra {
+
+std::string FixedPoint(int digits, double value) {
+  if (!std::isfinite(value)) return std::isnan(value) ? "-" : "inf";
+  return absl::StrFormat("%.*f", digits, value);
+}
+
+std::string ProtocolText(const ReportRow& row) {
+  return row.stride ? absl::StrCat(row.protocol, ", stride ", *row.stride)
+                    : row.protocol;
+}
+
+std::string ProtocolMeaning(const std::string& protocol) {
+  if (protocol == "non_overlapping") {
+    return "pieces of that many tokens, each scored alone; the same targets at "
+           "every length. Tokens early in a piece have little context, so NLL "
+           "falls with length even for a model that ignores far context";
+  }
+  if (protocol == "sliding") {
+    return "windows of that many tokens, of which the last ones (the stride) "
+           "count; the same targets at every length";
+  }
+  if (protocol == "same_targets") {
+    return "the same targets at every length, the last ones (the stride) of "
+           "windows of that many tokens: what more context is worth";
+  }
+  if (protocol == "prefix") {
+    return "the first tokens of each document, one piece";
+  }
+  return "whole documents";
+}
+
+std::string ReportMarkdown(const ReportData& data, const std::string& title) {
+  std::string text = absl::StrCat("# ", title, "\n\n");
+  const std::vector<ComparedOrder> orders = CompareOrders(data);
+  if (!orders.empty()) {
+    absl::StrAppend(
+        &text,
+        "Orders of the paper (l: the training length; margins in nats a token, "
+        "with their\nstandard error between seeds):\n\n"
+        "| statement | margin | std. error | seeds | here |\n"
+        "|:--|--:|--:|--:|:--|\n");
+    for (const ComparedOrder& order : orders) {
+      absl::StrAppend(&text, "| ", order.statement, " | ",
+                      FixedPoint(4, order.margin), " | ",
+                      FixedPoint(4, order.standard_error), " | ", order.runs,
+                      " | ", VerdictOf(order), " |\n");
+    }
+    absl::StrAppend(&text, "\n");
+  }
+  absl::StrAppend(&text,
+                  "| protocol | method | mask | length | NLL | perplexity | "
+                  "bits/byte | std. error | sd of seeds | seeds | tokens | "
+                  "documents | keys/token |\n"
+                  "|:--|:--|:--|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n");
+  for (const ReportRow& row : data.rows) {
+    absl::StrAppend(&text, "| ", ProtocolText(row), " | ", row.method, " | ",
+                    row.mask, " | ", row.length, " | ", FixedPoint(4, row.nll),
+                    " | ", FixedPoint(3, std::exp(row.nll)), " | ",
+                    FixedPoint(4, row.bits_per_byte), " | ",
+                    FixedPoint(4, row.standard_error), " | ",
+                    FixedPoint(4, row.SeedDeviation()), " | ",
+                    row.nll_of_run.size(), " | ", row.tokens, " | ",
+                    row.documents, " | ", FixedPoint(1, row.keys_per_token),
+                    " |\n");
+  }
+  if (data.resolution.empty()) return text;
+  absl::StrAppend(&text,
+                  "\nAttention resolution:\n\n| method | mask | length | "
+                  "resolution | by layer | spread | documents | runs |\n"
+                  "|:--|:--|--:|--:|:--|--:|--:|--:|\n");
+  for (const ReportResolution& row : data.resolution) {
+    std::string layers;
+    for (const double value : row.by_layer) {
+      absl::StrAppend(&layers, layers.empty() ? "" : " ", FixedPoint(4, value));
+    }
+    absl::StrAppend(&text, "| ", row.method, " | ", row.mask, " | ", row.length,
+                    " | ", FixedPoint(4, row.resolution), " | ", layers, " | ",
+                    row.spread ? FixedPoint(3, *row.spread) : "-", " | ",
+                    row.documents, " | ", row.runs, " |\n");
+  }
+  return text;
+}
+
+std::string ReportCsv(const ReportData& data) {
+  std::string csv =
+      "protocol,stride,method,mask,length,nll,ppl,bpb,stderr,seed_sd,seeds,"
+      "tokens,documents,keys_per_token,tokens_per_second\n";
+  for (const ReportRow& row : data.rows) {
+    absl::StrAppendFormat(
+        &csv, "%s,%s,%s,%s,%d,%.9g,%.9g,%.9g,%.9g,%.9g,%d,%d,%d,%.9g,%.9g\n",
+        row.protocol, row.stride ? absl::StrCat(*row.stride) : "", row.method,
+        row.mask, row.length, row.nll, std::exp(row.nll), row.bits_per_byte,
+        row.standard_error, row.SeedDeviation(), row.nll_of_run.size(),
+        row.tokens, row.documents, row.keys_per_token, row.tokens_per_second);
+  }
+  return csv;
+}
+
+std::string LmEvalJson(const ReportData& data) {
+  using Json = nlohmann::ordered_json;
+  Json json = {{"results", Json::object()},
+               {"configs", Json::object()},
+               {"n-samples", Json::object()}};
+  for (const ReportRow& row : data.rows) {
+    const std::string task =
+        absl::StrReplaceAll(absl::StrCat(row.method, " ", row.protocol, " ",
+                                         row.mask, " ", row.length),
+                            {{" + ", "+"}, {" ", "_"}});
+    // The error of a ratio whose denominator, the bytes, is known.
+    const double error = row.standard_error / row.nll * row.bits_per_byte;
+    json["results"][task] = {
+        {"alias", task},
+        {"bits_per_byte,none", row.bits_per_byte},
+        {"bits_per_byte_stderr,none", error},
+        {"byte_perplexity,none", std::exp2(row.bits_per_byte)},
+        {"byte_perplexity_stderr,none",
+         std::exp2(row.bits_per_byte) * std::numbers::ln2 * error}};
+    json["configs"][task] = {{"task", task},
+                             {"output_type", "loglikelihood_rolling"},
+                             {"protocol", row.protocol},
+                             {"mask", row.mask},
+                             {"length", row.length}};
+    json["n-samples"][task] = {{"original", row.documents},
+                               {"effective", row.documents}};
+  }
+  json["git_hash"] = data.runs.empty() ? "" : data.runs[0].versions;
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+absl::Status WriteReport(const std::string& folder, const ReportData& data,
+                         const std::string& title) {
+  LEXTRA_RETURN_IF_ERROR(MakeFolders(folder));
+  LEXTRA_RETURN_IF_ERROR(AtomicWrite(folder + "/report.csv", ReportCsv(data)));
+  LEXTRA_RETURN_IF_ERROR(
+      AtomicWrite(folder + "/report.md", ReportMarkdown(data, title)));
+  return AtomicWrite(folder + "/report.html", ReportHtml(data, title));
+}
+
+}  // namespace lextra

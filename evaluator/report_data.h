@@ -1,0 +1,91 @@
+// What `lextra report` shows: the results of evaluations, read back from their
+// results.json (docs/formats.md) and merged. Runs that differ in their seeds
+// alone are one series.
+#ifndef LEXTRA_EVALUATOR_REPORT_DATA_H_
+#define LEXTRA_EVALUATOR_REPORT_DATA_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace lextra {
+
+// One file.
+struct ReportRun {
+  std::string path;
+  std::string method;  // "xPos", "RoPE", ..
+  std::string checkpoint;
+  int64_t step = 0;
+  int64_t training_length = 0;
+  std::string init_seed;
+  std::string shuffle_seed;
+  std::string tokenizer;
+  std::string data;
+  int64_t data_documents = 0;
+  int64_t data_tokens = 0;
+  std::string versions;
+  std::string command;
+  std::string date;
+};
+
+struct ReportPlace {
+  int64_t first = 0;
+  int64_t last = 0;
+  double nll = 0;  // mean over runs
+};
+
+// One row of the results, of all runs of a series.
+struct ReportRow {
+  std::string method;
+  std::string mask;  // "plain", "BCA", "window 96", "plain + YaRN", ..
+  std::string protocol;
+  int64_t length = 0;
+  std::optional<int64_t> stride = std::nullopt;
+  // By seeds of the run, so that rows can be compared seed by seed.
+  std::map<std::string, double> nll_of_run = {};
+  double nll = 0;             // mean over runs, like what follows
+  double standard_error = 0;  // over documents
+  double bits_per_byte = 0;
+  double keys_per_token = 0;
+  double tokens_per_second = 0;
+  int64_t tokens = 0;
+  int64_t documents = 0;
+  std::vector<ReportPlace> by_place = {};
+
+  // Of nll between runs; NaN for one.
+  double SeedDeviation() const;
+};
+
+struct ReportResolution {
+  std::string method;
+  std::string mask;
+  int64_t length = 0;
+  int64_t documents = 0;
+  int64_t runs = 0;
+  double resolution = 0;  // means over runs
+  std::optional<double> spread = std::nullopt;
+  std::vector<double> by_layer = {};
+  std::vector<int64_t> distances = {};
+  std::vector<double> mean_scores = {};  // s at these, mean over layers
+};
+
+struct ReportData {
+  std::vector<ReportRun> runs = {};
+  std::vector<ReportRow> rows = {};  // by protocol, mask, method, length
+  std::vector<ReportResolution> resolution = {};
+  int64_t training_length = 0;  // 0 where runs differ in it
+};
+
+// The results in `paths`: a results.json, a folder that holds one, or a run
+// folder, whose eval/ does. InputError names the file and what is wrong with
+// it.
+absl::StatusOr<ReportData> ReadReportData(
+    const std::vector<std::string>& paths);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_EVALUATOR_REPORT_DATA_H_

@@ -1,0 +1,528 @@
+// The page of `lextra report`.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "evaluator/paper_comparison.h"
+#include "evaluator/report.h"
+#include "evaluator/svg_chart.h"
+
+namespace lextra {
+namespace {
+
+constexpr char kStyle[] = R"(
+:root { --paper: #ffffff; --ink: #1b1f24; --faint: #5b6570; --rule: #d5dae0;
+  --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b05a8c; --c4: #a87600;
+  --c5: #5b6570; }
+@media (prefers-color-scheme: dark) { :root { --paper: #14171b; --ink: #e8ebee;
+  --faint: #9aa5b1; --rule: #343b43; --c0: #5ab4f0; --c1: #ff8a4a;
+  --c2: #3fd0a4; --c3: #e59ac6; --c4: #f0bd42; --c5: #a9b4bf; } }
+@media print { :root { --paper: #ffffff; --ink: #000000; --faint: #444444;
+  --rule: #cccccc; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b05a8c;
+  --c4: #a87600; --c5: #5b6570; } figure, tr { break-inside: avoid; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 2rem 1.2rem 4rem; max-width: 74rem;
+  background: var(--paper); color: var(--ink);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
+h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem; }
+p { max-width: 46rem; margin: .5rem 0; }
+.faint, figcaption, th { color: var(--faint); }
+figure { margin: 1rem 0; }
+figcaption { max-width: 60rem; font-size: .9rem; margin-top: .4rem; }
+.panels { display: grid; gap: .6rem 1.2rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 28rem), 1fr)); }
+.chart { width: 100%; height: auto; max-width: 40rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums;
+  font-size: .9rem; margin: .6rem 0; }
+th, td { padding: .22rem .7rem .22rem 0; text-align: right;
+  border-bottom: 1px solid var(--rule); white-space: nowrap; }
+th { font-weight: 600; }
+.text { text-align: left; }
+code { font: .85em/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
+.heading { font-weight: 600; font-size: 14px; fill: var(--ink); }
+.tick { font-size: 11.5px; fill: var(--faint); }
+.label { font-size: 12px; fill: var(--ink); }
+.axis { fill: none; stroke: var(--faint); }
+.grid { stroke: var(--rule); stroke-width: .7; }
+.mark { stroke: var(--ink); stroke-dasharray: 3 3; stroke-width: 1; }
+.line { fill: none; stroke-width: 2; }
+.band { stroke: none; fill-opacity: .16; }
+.marker { stroke: var(--paper); stroke-width: 1; }
+)";
+
+// stroke and fill of the styles of lines.
+std::string StyleClasses() {
+  std::string css;
+  for (int style = 0; style < 6; ++style) {
+    absl::StrAppendFormat(&css,
+                          ".line.c%d { stroke: var(--c%d); } .band.c%d, "
+                          ".marker.c%d { fill: var(--c%d); }\n",
+                          style, style, style, style, style);
+  }
+  return css;
+}
+
+using Rows = std::vector<const ReportRow*>;
+
+class Page {
+ public:
+  Page(const ReportData& data, const std::string& title)
+      : data_(data), title_(title) {
+    for (const ReportRow& row : data.rows) StyleOf(row.method);
+    for (const ReportResolution& row : data.resolution) StyleOf(row.method);
+  }
+
+  std::string Html() {
+    Head();
+    LengthFigures();
+    Orders();
+    GainFigure();
+    PlaceFigures();
+    Resolution();
+    Paper();
+    AllRows();
+    Runs();
+    absl::StrAppend(&html_, "</body>\n</html>\n");
+    return html_;
+  }
+
+ private:
+  // --- Parts of the page, in order ------------------------------------------
+
+  void Head() {
+    absl::StrAppend(&html_,
+                    "<!DOCTYPE html>\n<html lang=\"en\" "
+                    "xmlns=\"http://www.w3.org/1999/xhtml\">\n<head>\n<meta "
+                    "charset=\"utf-8\"/>\n<meta name=\"viewport\" "
+                    "content=\"width=device-width, initial-scale=1\"/>\n<meta "
+                    "name=\"color-scheme\" content=\"light dark\"/>\n<title>",
+                    EscapeHtml(title_), "</title>\n<style>", kStyle,
+                    StyleClasses(), "</style>\n</head>\n<body>\n<h1>",
+                    EscapeHtml(title_), "</h1>\n");
+    std::set<std::string> data_sets;
+    std::set<std::string> tokenizers;
+    for (const ReportRun& run : data_.runs) {
+      data_sets.insert(absl::StrFormat("%s (%d documents, %d tokens)", run.data,
+                                       run.data_documents, run.data_tokens));
+      tokenizers.insert(run.tokenizer);
+    }
+    Paragraph(absl::StrFormat(
+        "%d evaluation(s) on %s; tokenizer %s; trained on samples of %s "
+        "tokens, which is l below.",
+        data_.runs.size(), absl::StrJoin(data_sets, ", "),
+        absl::StrJoin(tokenizers, ", "),
+        data_.training_length > 0 ? absl::StrCat(data_.training_length)
+                                  : "different numbers of"));
+  }
+
+  void LengthFigures() {
+    std::map<std::string, Rows> by_protocol;
+    for (const ReportRow& row : data_.rows) {
+      if (row.protocol != "streaming" && row.protocol != "same_targets") {
+        by_protocol[ProtocolText(row)].push_back(&row);
+      }
+    }
+    for (const auto& [protocol, rows] : by_protocol) {
+      Heading("Perplexity by length: " + protocol);
+      Figure(
+          rows, "evaluated length, tokens", "perplexity", /*log_y=*/true,
+          [](const ReportRow& row) {
+            const double error = Error(row);
+            ChartPoint point = {.x = static_cast<double>(row.length),
+                                .y = std::exp(row.nll),
+                                .error = std::exp(row.nll) * error,
+                                .note = Note(row)};
+            return std::vector<ChartPoint>{point};
+          },
+          absl::StrCat(protocol, ": ", ProtocolMeaning(rows[0]->protocol), ". ",
+                       Counts(rows), " ", kBandNote));
+    }
+  }
+
+  void Orders() {
+    const std::vector<ComparedOrder> orders = CompareOrders(data_);
+    if (orders.empty()) return;
+    Heading("What the paper found, and what was found here");
+    Paragraph(
+        "Orders are compared, not values: another model, corpus and scale. "
+        "Margins are differences of NLL in nats a token (non_overlapping), "
+        "means over seeds with the standard error between them; a statement is "
+        "confirmed where its margin is beyond two of these, and only said to "
+        "hold where there is one seed.");
+    std::vector<std::vector<std::string>> lines = {
+        {"statement", "margin", "std. error", "seeds", "here"}};
+    for (const ComparedOrder& order : orders) {
+      lines.push_back({order.statement, FixedPoint(4, order.margin),
+                       FixedPoint(4, order.standard_error),
+                       absl::StrCat(order.runs), VerdictOf(order)});
+    }
+    Table(lines, /*num_texts=*/1);
+  }
+
+  void GainFigure() {
+    Rows rows;
+    std::map<std::pair<std::string, std::string>, const ReportRow*> shortest;
+    for (const ReportRow& row : data_.rows) {
+      if (row.protocol != "same_targets") continue;
+      rows.push_back(&row);
+      const ReportRow*& first = shortest[{row.method, row.mask}];
+      if (first == nullptr || row.length < first->length) first = &row;
+    }
+    if (rows.empty()) return;
+    Heading("What more context is worth: " + ProtocolText(*rows[0]));
+    Figure(
+        rows, "context, tokens", "NLL less that at the shortest, nats",
+        /*log_y=*/false,
+        [&](const ReportRow& row) {
+          const ReportRow& base = *shortest.at({row.method, row.mask});
+          return std::vector<ChartPoint>{
+              {.x = static_cast<double>(row.length),
+               .y = row.nll - base.nll,
+               .error = DeviationOfDifference(row, base),
+               .note = Note(row)}};
+        },
+        absl::StrCat(ProtocolText(*rows[0]), ": ",
+                     ProtocolMeaning("same_targets"), ". ", Counts(rows),
+                     " Below 0 the model makes use of the longer context. "
+                     "Bands: the standard deviation between seeds of the "
+                     "difference."));
+  }
+
+  void PlaceFigures() {
+    std::map<std::string, int64_t> longest;
+    for (const ReportRow& row : data_.rows) {
+      if (row.by_place.empty()) continue;
+      int64_t& length = longest[row.protocol];
+      length = std::max(length, row.length);
+    }
+    for (const auto& [protocol, length] : longest) {
+      Rows rows;
+      for (const ReportRow& row : data_.rows) {
+        if (row.protocol == protocol && !row.by_place.empty() &&
+            (row.length == length || protocol == "streaming")) {
+          rows.push_back(&row);
+        }
+      }
+      Heading(
+          absl::StrCat("NLL by place in a piece: ", protocol, " at ", length));
+      Figure(
+          rows, "place in the piece, tokens", "NLL, nats a token",
+          /*log_y=*/false,
+          [](const ReportRow& row) {
+            std::vector<ChartPoint> points;
+            for (const ReportPlace& place : row.by_place) {
+              if (place.first < 4) continue;  // the cold start hides the rest
+              points.push_back(
+                  {.x = std::sqrt(static_cast<double>(place.first) *
+                                  static_cast<double>(place.last + 1)),
+                   .y = place.nll,
+                   .error = std::numeric_limits<double>::quiet_NaN(),
+                   .note =
+                       absl::StrFormat("places %d to %d: %.4f nats",
+                                       place.first, place.last, place.nll)});
+            }
+            return points;
+          },
+          absl::StrCat("Means over targets whose inputs stand at places 2^k to "
+                       "2^(k+1) - 1, from 4 on. ",
+                       Counts(rows)));
+    }
+  }
+
+  void Resolution() {
+    if (data_.resolution.empty()) return;
+    Heading("Attention resolution");
+    Paragraph(
+        "R of the mean score s[n] at distance n: s averaged over documents "
+        "first, R taken for each head and layer, then means over heads and "
+        "layers (equations 3 and 11 of the paper; at most 1). Spread: the "
+        "standard deviation of s beyond l.");
+    std::vector<std::vector<std::string>> lines = {
+        {"method", "mask", "length", "resolution", "by layer", "spread",
+         "documents", "runs"}};
+    for (const ReportResolution& row : data_.resolution) {
+      std::vector<std::string> layers;
+      for (const double value : row.by_layer) {
+        layers.push_back(FixedPoint(3, value));
+      }
+      lines.push_back({row.method, row.mask, absl::StrCat(row.length),
+                       FixedPoint(4, row.resolution),
+                       absl::StrJoin(layers, " "),
+                       row.spread ? FixedPoint(3, *row.spread) : "-",
+                       absl::StrCat(row.documents), absl::StrCat(row.runs)});
+    }
+    Table(lines, /*num_texts=*/2);
+    std::map<std::pair<int64_t, std::string>, Chart> charts;
+    for (const ReportResolution& row : data_.resolution) {
+      Chart& chart = charts[{row.length, row.mask}];
+      ChartSeries series = {.name = row.method, .style = StyleOf(row.method)};
+      for (size_t i = 0; i < row.distances.size(); ++i) {
+        series.points.push_back(
+            {.x = static_cast<double>(row.distances[i]),
+             .y = row.mean_scores[i],
+             .error = std::numeric_limits<double>::quiet_NaN(),
+             .note = absl::StrFormat("s[%d] = %.3f", row.distances[i],
+                                     row.mean_scores[i])});
+      }
+      chart.series.push_back(std::move(series));
+    }
+    absl::StrAppend(&html_, "<figure><div class=\"panels\">\n");
+    for (auto& [key, chart] : charts) {
+      chart.title = absl::StrCat(key.second, ", ", key.first, " tokens");
+      chart.x_label = "distance n, tokens";
+      chart.y_label = "s[n]";
+      Mark(&chart);
+      absl::StrAppend(&html_, ChartSvg(chart));
+    }
+    Caption("Mean pre-softmax score by distance, mean over heads and layers.");
+  }
+
+  void Paper() {
+    if (data_.training_length == 0) return;
+    std::vector<std::vector<std::string>> lines = {
+        {"method", "mask up to l", "mask beyond", "whose", "l/4", "l/2", "l",
+         "2l", "4l"}};
+    bool any = false;
+    for (const PaperRow& paper : PaperRows()) {
+      std::vector<std::string> theirs = {paper.method, paper.mask,
+                                         paper.mask_beyond, "paper"};
+      std::vector<std::string> ours = {"", "", "", "here"};
+      for (const double multiple : {.25, .5, 1., 2., 4.}) {
+        const auto at =
+            std::find(paper.multiples.begin(), paper.multiples.end(), multiple);
+        theirs.push_back(
+            at == paper.multiples.end()
+                ? ""
+                : FixedPoint(2,
+                             paper.perplexities[at - paper.multiples.begin()]));
+        const ReportRow* row =
+            FindRow(data_, paper.method,
+                    multiple > 1 ? paper.mask_beyond : paper.mask, multiple);
+        ours.push_back(row == nullptr ? "" : FixedPoint(3, std::exp(row->nll)));
+        any = any || row != nullptr;
+      }
+      lines.push_back(theirs);
+      lines.push_back(ours);
+    }
+    if (!any) return;
+    Heading("The paper's tables beside ours");
+    Paragraph(
+        "Perplexities of \"A Length-Extrapolatable Transformer\" (Sun et al. "
+        "2022, arXiv 2212.10554; 24 layers, l = 1024, arXiv articles) and "
+        "those "
+        "here, non_overlapping. Orders can be compared, values cannot: "
+        "tokenizer, corpus and model differ.");
+    Table(lines, /*num_texts=*/4);
+  }
+
+  void AllRows() {
+    Heading("All rows");
+    std::vector<std::vector<std::string>> lines = {
+        {"protocol", "method", "mask", "length", "NLL", "perplexity",
+         "bits/byte", "std. error", "sd of seeds", "seeds", "tokens",
+         "documents", "keys/token", "tokens/s"}};
+    for (const ReportRow& row : data_.rows) {
+      lines.push_back(
+          {ProtocolText(row), row.method, row.mask, absl::StrCat(row.length),
+           FixedPoint(4, row.nll), FixedPoint(3, std::exp(row.nll)),
+           FixedPoint(4, row.bits_per_byte), FixedPoint(4, row.standard_error),
+           FixedPoint(4, row.SeedDeviation()),
+           absl::StrCat(row.nll_of_run.size()), absl::StrCat(row.tokens),
+           absl::StrCat(row.documents), FixedPoint(1, row.keys_per_token),
+           FixedPoint(0, row.tokens_per_second)});
+    }
+    Table(lines, /*num_texts=*/3);
+    Paragraph(
+        "NLL in nats a token, mean over seeds; std. error: of one run, over "
+        "documents; keys/token: keys that a counted token sees on average.");
+  }
+
+  void Runs() {
+    Heading("How these numbers were made");
+    for (const ReportRun& run : data_.runs) {
+      absl::StrAppend(&html_, "<p>", EscapeHtml(run.method), ", seeds ",
+                      EscapeHtml(run.init_seed), " and ",
+                      EscapeHtml(run.shuffle_seed), ", step ", run.step, " of ",
+                      EscapeHtml(run.checkpoint), "; ", EscapeHtml(run.date),
+                      "<br/><code>", EscapeHtml(run.command), "</code></p>\n");
+    }
+    std::set<std::string> versions;
+    for (const ReportRun& run : data_.runs) versions.insert(run.versions);
+    Paragraph(absl::StrJoin(versions, "; "));
+  }
+
+  // --- Pieces ----------------------------------------------------------------
+
+  static constexpr char kWithExtensions[] = " with extensions";
+  static constexpr char kBandNote[] =
+      "Bands: two standard deviations between seeds, or for one seed two "
+      "standard errors over documents.";
+
+  // Half of a band, in nats.
+  static double Error(const ReportRow& row) {
+    const double deviation = row.SeedDeviation();
+    return 2 * (std::isnan(deviation) ? row.standard_error : deviation);
+  }
+
+  static double DeviationOfDifference(const ReportRow& row,
+                                      const ReportRow& base) {
+    ReportRow difference;
+    for (const auto& [seeds, nll] : row.nll_of_run) {
+      const auto it = base.nll_of_run.find(seeds);
+      if (it != base.nll_of_run.end()) {
+        difference.nll_of_run[seeds] = nll - it->second;
+      }
+    }
+    difference.nll = row.nll - base.nll;
+    return difference.SeedDeviation();
+  }
+
+  static std::string Note(const ReportRow& row) {
+    return absl::StrFormat(
+        "%d tokens: NLL %s (std. error %s), perplexity %s, %s bits/byte, %s "
+        "keys a token",
+        row.length, FixedPoint(4, row.nll), FixedPoint(4, row.standard_error),
+        FixedPoint(3, std::exp(row.nll)), FixedPoint(4, row.bits_per_byte),
+        FixedPoint(1, row.keys_per_token));
+  }
+
+  static std::string Counts(const Rows& rows) {
+    std::set<int64_t> tokens;
+    std::set<int64_t> documents;
+    std::set<size_t> seeds;
+    for (const ReportRow* row : rows) {
+      tokens.insert(row->tokens);
+      documents.insert(row->documents);
+      seeds.insert(row->nll_of_run.size());
+    }
+    const auto range = [](const auto& numbers) {
+      return numbers.size() == 1
+                 ? absl::StrCat(*numbers.begin())
+                 : absl::StrCat(*numbers.begin(), " to ", *numbers.rbegin());
+    };
+    return absl::StrCat(range(tokens), " tokens of ", range(documents),
+                        " documents a row; ", range(seeds), " seed(s).");
+  }
+
+  // A panel for each mask; a line for each method. Masks that bound what is
+  // seen have one y axis. Masks with extensions share a panel, where methods
+  // and extensions are lines.
+  template <typename PointsOf>
+  void Figure(const Rows& rows, const std::string& x_label,
+              const std::string& y_label, bool log_y, PointsOf points_of,
+              const std::string& caption) {
+    std::map<std::string, std::vector<std::pair<std::string, ChartSeries>>>
+        panels;
+    std::vector<std::string> order;
+    for (const ReportRow* row : rows) {
+      const size_t plus = row->mask.find(" + ");
+      const bool is_extended = plus != std::string::npos;
+      const std::string panel =
+          is_extended ? row->mask.substr(0, plus) + kWithExtensions : row->mask;
+      const std::string name =
+          is_extended ? row->method + row->mask.substr(plus) : row->method;
+      auto& lines = panels[panel];
+      if (lines.empty()) order.push_back(panel);
+      auto line =
+          std::find_if(lines.begin(), lines.end(),
+                       [&](const auto& one) { return one.first == name; });
+      if (line == lines.end()) {
+        const int64_t style = is_extended
+                                  ? static_cast<int64_t>(lines.size()) % 6
+                                  : StyleOf(row->method);
+        lines.push_back({name, {.name = name, .style = style}});
+        line = lines.end() - 1;
+      }
+      for (const ChartPoint& point : points_of(*row)) {
+        line->second.points.push_back(point);
+      }
+    }
+    // Plain attention may go far beyond the rest: it has an axis of its own.
+    std::vector<ChartSeries> all;
+    for (const auto& [panel, lines] : panels) {
+      if (HasOwnAxis(panel)) continue;
+      for (const auto& [name, series] : lines) all.push_back(series);
+    }
+    const Extent extent = ExtentOfY(all);
+    absl::StrAppend(&html_, "<figure><div class=\"panels\">\n");
+    for (const std::string& panel : order) {
+      Chart chart = {.title = panel,
+                     .x_label = x_label,
+                     .y_label = y_label,
+                     .log_y = log_y,
+                     .y_min = HasOwnAxis(panel) ? 0 : extent.min,
+                     .y_max = HasOwnAxis(panel) ? 0 : extent.max};
+      Mark(&chart);
+      for (const auto& [name, series] : panels[panel]) {
+        chart.series.push_back(series);
+      }
+      absl::StrAppend(&html_, ChartSvg(chart));
+    }
+    Caption(caption);
+  }
+
+  static bool HasOwnAxis(const std::string& panel) {
+    return panel.starts_with("plain");
+  }
+
+  void Caption(const std::string& caption) {
+    absl::StrAppend(&html_, "</div>\n<figcaption>", EscapeHtml(caption),
+                    "</figcaption></figure>\n");
+  }
+
+  void Mark(Chart* chart) const {
+    chart->marked_x = static_cast<double>(data_.training_length);
+    chart->mark_label = absl::StrCat("l = ", data_.training_length);
+  }
+
+  void Heading(const std::string& text) {
+    absl::StrAppend(&html_, "<h2>", EscapeHtml(text), "</h2>\n");
+  }
+
+  void Paragraph(const std::string& text) {
+    absl::StrAppend(&html_, "<p>", EscapeHtml(text), "</p>\n");
+  }
+
+  // The first line is the head; the first columns are texts.
+  void Table(const std::vector<std::vector<std::string>>& lines,
+             size_t num_texts) {
+    absl::StrAppend(&html_, "<div class=\"scroll\"><table>\n");
+    for (const std::vector<std::string>& cells : lines) {
+      const char* tag = &cells == &lines[0] ? "th" : "td";
+      absl::StrAppend(&html_, "<tr>");
+      for (size_t i = 0; i < cells.size(); ++i) {
+        absl::StrAppend(&html_, "<", tag,
+                        i < num_texts ? " class=\"text\">" : ">",
+                        EscapeHtml(cells[i]), "</", tag, ">");
+      }
+      absl::StrAppend(&html_, "</tr>\n");
+    }
+    absl::StrAppend(&html_, "</table></div>\n");
+  }
+
+  // Methods get styles in their order.
+  int64_t StyleOf(const std::string& method) {
+    const auto next = static_cast<int64_t>(styles_.size()) % 6;
+    return styles_.emplace(method, next).first->second;
+  }
+
+  const ReportData& data_;
+  const std::string& title_;
+  std::map<std::string, int64_t> styles_;
+  std::string html_;
+};
+
+}  // namespace
+
+std::string ReportHtml(const ReportData& data, const std::string& title) {
+  return Page(data, title).Html();
+}
+
+}  // namespace lextra
