@@ -1,15 +1,74 @@
 #include "base/memory.h"
 
 #include <malloc.h>
+#include <sys/resource.h>
 
+#include <algorithm>
+#include <fstream>
 #include <limits>
+#include <optional>
+#include <string>
 
 namespace lextra {
+namespace {
+
+constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
+
+// The number after `key` in a file of lines "key: 123 kB"; none if there is no
+// such line.
+std::optional<int64_t> Kilobytes(const char* path, const std::string& key) {
+  std::ifstream file(path);
+  for (std::string word; file >> word;) {
+    int64_t kilobytes = 0;
+    if (word == key && file >> kilobytes) return kilobytes * 1024;
+  }
+  return std::nullopt;
+}
+
+// What a limit leaves of what `key` of /proc/self/status counts.
+int64_t LeftOf(int limit, const std::string& key) {
+  rlimit value;
+  if (getrlimit(limit, &value) != 0 || value.rlim_cur == RLIM_INFINITY) {
+    return kUnlimited;
+  }
+  const auto used = Kilobytes("/proc/self/status", key);
+  return std::max<int64_t>(
+      0, static_cast<int64_t>(value.rlim_cur) - used.value_or(0));
+}
+
+// "max", or a number that is there, of the process's control group.
+std::optional<int64_t> GroupNumber(const std::string& name) {
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    if (!line.starts_with("0::")) continue;
+    std::ifstream file("/sys/fs/cgroup" + line.substr(3) + "/" + name);
+    int64_t bytes = 0;
+    if (file >> bytes) return bytes;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
 
 void KeepFreedMemory() {
   mallopt(M_MMAP_MAX, 0);
   mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
   mallopt(M_TOP_PAD, 64 << 20);
+}
+
+int64_t MemoryLeftToProcess() {
+  int64_t left =
+      std::min(LeftOf(RLIMIT_DATA, "VmData:"), LeftOf(RLIMIT_AS, "VmSize:"));
+  const std::optional<int64_t> most = GroupNumber("memory.max");
+  if (most) {
+    const int64_t used = GroupNumber("memory.current").value_or(0);
+    left = std::min(left, std::max<int64_t>(0, *most - used));
+  }
+  return left;
+}
+
+int64_t MemoryLeftOnHost() {
+  return Kilobytes("/proc/meminfo", "MemAvailable:").value_or(kUnlimited);
 }
 
 }  // namespace lextra

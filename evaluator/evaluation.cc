@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "evaluator/evaluated_mask.h"
 #include "evaluator/long_document_scorer.h"
+#include "evaluator/memory_need.h"
 #include "evaluator/protocol.h"
 #include "parallel/agreement.h"
 
@@ -66,15 +67,20 @@ int64_t LongestPiece(const PieceRow& row) {
   return longest;
 }
 
+int64_t LongestPiece(const std::vector<PieceRow>& rows) {
+  int64_t longest = 0;
+  for (const PieceRow& row : rows) {
+    longest = std::max(longest, LongestPiece(row));
+  }
+  return longest;
+}
+
 // A learned table ends where training did.
 absl::Status CheckPlaces(const ModelConfig& model,
                          const EvaluationConfig& config,
                          const std::vector<PieceRow>& rows) {
   if (model.position() != LEARNED) return absl::OkStatus();
-  int64_t places = 0;
-  for (const PieceRow& row : rows) {
-    places = std::max(places, LongestPiece(row));
-  }
+  int64_t places = LongestPiece(rows);
   for (const int64_t length : config.resolution_lengths()) {
     places = std::max(places, length);
   }
@@ -149,6 +155,8 @@ absl::StatusOr<std::vector<ResultRow>> Evaluate(Transformer& model,
       PlanRows(documents, config);
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh.world(), rows.status()));
   LEXTRA_RETURN_IF_ERROR(CheckPlaces(model.config(), config, *rows));
+  LEXTRA_RETURN_IF_ERROR(
+      CheckMemory(model.config(), config, LongestPiece(*rows), mesh));
   const absl::StatusOr<std::vector<double>> bytes =
       BytesOfRows(documents, *rows);
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh.world(), bytes.status()));

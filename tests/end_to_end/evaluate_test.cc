@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <tuple>
 
 #include "checkpoint/tensor_file.h"
@@ -156,6 +157,36 @@ TEST_F(EvaluateTest, ATrainedRunIsScoredIntoATable) {
   }
   EXPECT_EQ(rows.size(), json["results"].size());
   EXPECT_EQ(rows.size(), 8u) << ::testing::PrintToString(rows);
+}
+
+// One process with a limit on its data, and a document that takes ten times of
+// what it has left for plain attention.
+TEST_F(EvaluateTest, WhatPlainAttentionHasNoMemoryForIsRefusedAndScoredByBca) {
+  const std::string run = Path("run_for_memory");
+  RunWell(LextraOn(2, Train(run)));
+  constexpr int64_t kTokens = 2'000'000;
+  const std::string tokens =
+      TokensFile("long", at::arange(kTokens, at::kLong) % 97);
+  const auto evaluate = [&](const std::string& mask) {
+    return Arguments{"prlimit", "--data=734003200"} +
+           Lextra({"evaluate", "--checkpoint=" + run, "--tokens=" + tokens,
+                   "--results_dir=" + Path("memory_" + mask),
+                   "parallel.num_threads=1",
+                   "evaluation.masks=[" + mask + "]"});
+  };
+  const ProcessResult refused = RunProcess(evaluate("CAUSAL"), kLimitSeconds);
+  EXPECT_EQ(refused.exit_code, 2) << refused.output;
+  EXPECT_THAT(refused.output,
+              HasSubstr("evaluation.masks has CAUSAL, which holds all of a "
+                        "piece at once: 2000000 tokens"));
+  std::smatch sizes;
+  const std::regex says("take ([0-9.]+) GiB on a rank, and ([0-9.]+) GiB");
+  ASSERT_TRUE(std::regex_search(refused.output, sizes, says)) << refused.output;
+  EXPECT_GT(std::stod(sizes[1]), 10 * std::stod(sizes[2])) << refused.output;
+  RunWell(evaluate("BCA"));
+  const nlohmann::json results =
+      nlohmann::json::parse(ReadText(Path("memory_BCA") + "/results.json"));
+  EXPECT_EQ(results["results"][0]["tokens"], kTokens - 1);
 }
 
 TEST_F(EvaluateTest, CheckpointListAndShowSayWhatIsThere) {

@@ -1,0 +1,73 @@
+#include "evaluator/memory_need.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "base/memory.h"
+#include "model/precision.h"
+#include "parallel/agreement.h"
+
+namespace lextra {
+namespace {
+
+// Ranks that run where this one does, itself included.
+int64_t RanksOnThisHost(Communicator& world) {
+  std::vector<char> name(256);
+  gethostname(name.data(), name.size() - 1);
+  const std::string host = name.data();
+  const std::vector<std::string> hosts = GatherTexts(world, host);
+  return std::count(hosts.begin(), hosts.end(), host);
+}
+
+}  // namespace
+
+int64_t ScoringBytes(const ModelConfig& model, int num_tensor_ranks,
+                     int64_t num_places) {
+  const int64_t heads = model.num_heads() / num_tensor_ranks;
+  const int64_t kv_heads = model.num_kv_heads() / num_tensor_ranks;
+  const int64_t inner = model.ffn_width() / num_tensor_ranks;
+  // The residual stream, its branch, norms; packed queries, keys and values;
+  // rotated queries and outputs; keys and values that travel, twice; the feed
+  // forward before and after its activation.
+  const int64_t numbers =
+      4 * int64_t{model.width()} +
+      (heads + 2 * kv_heads + 2 * heads + 4 * kv_heads) * model.head_size() +
+      2 * inner;
+  return num_places * numbers *
+         static_cast<int64_t>(c10::elementSize(ComputeType(model.precision())));
+}
+
+absl::Status CheckMemory(const ModelConfig& model,
+                         const EvaluationConfig& config, int64_t num_places,
+                         DeviceMesh& mesh) {
+  const auto& masks = config.masks();
+  if (std::find(masks.begin(), masks.end(), CAUSAL) == masks.end()) {
+    return absl::OkStatus();
+  }
+  const int64_t ranks = RanksOnThisHost(mesh.world());
+  const int64_t places =
+      (num_places + mesh.sequence().size() - 1) / mesh.sequence().size();
+  const int64_t needed = ScoringBytes(model, mesh.tensor().size(), places);
+  const int64_t left =
+      std::min(MemoryLeftToProcess(), MemoryLeftOnHost() / ranks);
+  absl::Status status;
+  if (mesh.device().is_cpu() && needed > left) {
+    const auto gib = [](int64_t bytes) {
+      return static_cast<double>(bytes) / (int64_t{1} << 30);
+    };
+    status = UsageError(absl::StrFormat(
+        "evaluation.masks has CAUSAL, which holds all of a piece at once: "
+        "%d tokens over parallel.sequence = %d take %.2f GiB on a rank, and "
+        "%.2f GiB are left; take CAUSAL out (BCA, WINDOW and SINKS hold one "
+        "segment, whatever the length), choose shorter evaluation.lengths, or "
+        "more ranks for parallel.sequence",
+        num_places + 1, mesh.sequence().size(), gib(needed), gib(left)));
+  }
+  return AgreeOnStatus(mesh.world(), status);
+}
+
+}  // namespace lextra
