@@ -300,7 +300,14 @@ void Resolution::ResolveEvaluation() {
   const auto has = [](const auto& list, int wanted) {
     return std::ranges::find(list, wanted) != list.end();
   };
-  if (purpose_ != Purpose::kEvaluate) return;
+  if (purpose_ == Purpose::kTrain) {
+    if (evaluation.validation_tokens() == 0) return;
+    CheckBlockwiseEvaluation();
+    Require(config_.model().position() != LEARNED,
+            "evaluation.validation_tokens",
+            "0, because LEARNED has no places beyond the training length");
+    return;
+  }
   // Not stored with a checkpoint: an evaluation may choose other lengths.
   if (evaluation.stride() == 0) {
     evaluation.set_stride(std::max<int64_t>(1, shortest / 2));

@@ -177,7 +177,7 @@ absl::StatusOr<std::vector<ResultRow>> Evaluate(Transformer& model,
                      hooks.journal, hooks.take);
         results.push_back(
             Filled(heading, row, scores, (*bytes)[i], scorer, mesh));
-        LogInfo("%s", ResultLine(results.back()));
+        if (hooks.logs_rows) LogInfo("%s", ResultLine(results.back()));
       }
     }
   }

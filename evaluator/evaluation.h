@@ -22,6 +22,7 @@ namespace lextra {
 struct EvaluationHooks {
   DocumentJournal* journal = nullptr;  // takes what is scored, gives what was
   TakeDocumentNll take = {};
+  bool logs_rows = true;  // a line for each
 };
 
 // Collective over the mesh; rows and status are the same on all ranks. Whatever

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/files.h"
@@ -146,6 +147,23 @@ void Metrics::RecordValidation(int64_t step, double loss) {
   line["validation_loss"] = Number(loss);
   line["time"] = Now();
   // Validation is not part of the next step's time.
+  last_time_ = std::chrono::steady_clock::now();
+  AppendLine(line.dump() + "\n");
+}
+
+void Metrics::RecordExtrapolation(int64_t step,
+                                  const std::map<int64_t, double>& nll_at) {
+  std::string text;
+  nlohmann::ordered_json line;
+  line["step"] = step;
+  for (const auto& [length, nll] : nll_at) {
+    absl::StrAppendFormat(&text, "%s%.4f at %d", text.empty() ? "" : ", ", nll,
+                          length);
+    line["bca_nll"][std::to_string(length)] = Number(nll);
+  }
+  line["time"] = Now();
+  LogInfo("step %6d/%d | with BCA %s", step, config_.schedule().num_steps(),
+          text);
   last_time_ = std::chrono::steady_clock::now();
   AppendLine(line.dump() + "\n");
 }

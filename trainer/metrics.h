@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include "base/status.h"
@@ -38,6 +39,9 @@ class Metrics {
   // training goes on without it.
   void Record(const Step& step);
   void RecordValidation(int64_t step, double loss);
+  // NLL under BCA by length.
+  void RecordExtrapolation(int64_t step,
+                           const std::map<int64_t, double>& nll_at);
 
  private:
   Metrics() = default;

@@ -4,6 +4,7 @@
 #include <ATen/record_function.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,6 +14,8 @@
 #include "config/difference.h"
 #include "config/load.h"
 #include "config/resolve.h"
+#include "evaluator/documents.h"
+#include "evaluator/evaluation.h"
 #include "parallel/agreement.h"
 #include "parallel/device_copy.h"
 #include "trainer/lr_schedule.h"
@@ -156,6 +159,35 @@ absl::Status Trainer::Validate() {
     metrics_->RecordValidation(
         state_.step(), (sum_and_count[0] / sum_and_count[1]).item<double>());
   }
+  return ValidateAtLengths();
+}
+
+// How far the model extrapolates by now: BCA at evaluation.lengths.
+absl::Status Trainer::ValidateAtLengths() {
+  EvaluationConfig evaluation = config_.evaluation();
+  if (evaluation.validation_tokens() == 0) return absl::OkStatus();
+  evaluation.set_max_tokens(
+      std::max(evaluation.validation_tokens(),
+               *std::max_element(evaluation.lengths().begin(),
+                                 evaluation.lengths().end())));
+  evaluation.clear_masks();
+  evaluation.add_masks(BCA);
+  evaluation.clear_protocols();
+  evaluation.add_protocols(NON_OVERLAPPING);
+  evaluation.clear_extensions();
+  evaluation.add_extensions(UNCHANGED);
+  evaluation.clear_resolution_lengths();
+  // The scorer knows nothing of split tokens.
+  const Tokens tokens = model_.tokens();
+  model_.set_tokens(Tokens::kReplicated);
+  const absl::StatusOr<std::vector<ResultRow>> rows =
+      Evaluate(model_, mesh_, DatasetDocuments(*validation_data_), evaluation,
+               {.logs_rows = false});
+  model_.set_tokens(tokens);
+  LEXTRA_RETURN_IF_ERROR(rows.status());
+  std::map<int64_t, double> nll_at;
+  for (const ResultRow& row : *rows) nll_at[row.length] = row.nll;
+  if (metrics_) metrics_->RecordExtrapolation(state_.step(), nll_at);
   return absl::OkStatus();
 }
 

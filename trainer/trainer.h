@@ -61,6 +61,7 @@ class Trainer {
                                          const std::vector<int64_t>& wanted);
   absl::Status Step();
   absl::Status Validate();
+  absl::Status ValidateAtLengths();
   absl::Status CompareReplicas();
   absl::Status StartSave();
   absl::Status ReportSaves();

@@ -272,5 +272,31 @@ TEST_F(TrainTest, ResumeMustWantsACheckpointAndNoneWantsNone) {
   EXPECT_EQ(train("sometimes").exit_code, 2);
 }
 
+TEST_F(TrainTest, ValidationShowsHowFarTheModelExtrapolates) {
+  const std::string run = Path("extrapolating");
+  const ProcessResult trained = RunWell(LextraOn(
+      2, Train(run, {"parallel.tensor=2", "parallel.sequence_regions=true",
+                     "evaluation.lengths=[32, 128]",
+                     "evaluation.validation_tokens=512"})));
+  EXPECT_THAT(trained.output, ::testing::ContainsRegex(
+                                  "20/20 . with BCA [0-9.]+ at 32, [0-9.]+ at "
+                                  "128"));
+  const std::string metrics = ReadText(run + "/metrics.jsonl");
+  EXPECT_THAT(metrics, ::testing::HasSubstr("\"bca_nll\":{\"32\":"));
+  // The same numbers as the command's.
+  RunWell(
+      Lextra({"evaluate", "--checkpoint=" + run,
+              "--results_dir=" + run + "/eval", "evaluation.masks=[BCA]",
+              "evaluation.lengths=[32, 128]", "evaluation.max_tokens=512"}));
+  const auto results =
+      nlohmann::json::parse(ReadText(run + "/eval/results.json"));
+  const auto line =
+      nlohmann::json::parse(LineWith("\"step\":20,\"bca_nll\"", metrics));
+  for (const auto& row : results["results"]) {
+    EXPECT_NEAR(row["nll"].get<double>(),
+                line["bca_nll"][row["length"].dump()].get<double>(), 1e-5);
+  }
+}
+
 }  // namespace
 }  // namespace lextra::testing
