@@ -14,7 +14,8 @@ packages=(g++ cmake ninja-build git unzip python3 libopenmpi-dev openmpi-bin
   libabsl-dev libprotobuf-dev protobuf-compiler nlohmann-json3-dev zlib1g-dev
   libgtest-dev libgmock-dev)
 if [[ ${1:-} == --tests ]]; then
-  packages+=(clang-format clang libclang-rt-14-dev llvm libfuse3-dev e2fsprogs libbenchmark-dev)
+  packages+=(clang-format clang libclang-rt-14-dev llvm libfuse3-dev e2fsprogs libbenchmark-dev
+    chromium)
 fi
 if ! python3 -m pip --version >/dev/null 2>&1; then packages+=(python3-pip); fi
 
