@@ -101,7 +101,7 @@ evaluate() {
 
 score() {
   local method=$1 run=$2
-  local lengths="" gains="" extensions="UNCHANGED"
+  local lengths="" gains="" extensions="UNCHANGED" resolution="$length, $((2 * length))"
   local factor
   for factor in 1 2 4 8 16 32 64; do lengths+="${lengths:+, }$((length * factor / 4))"; done
   for factor in 1 2 4 8 16; do gains+="${gains:+, }$((length * factor))"; done
@@ -110,12 +110,13 @@ score() {
     LEARNED)
       lengths="$((length / 4)), $((length / 2)), $length"
       gains=$length
+      resolution=$length
       ;;
   esac
   evaluate "$run" eval "${scoring[@]}" evaluation.protocols=[NON_OVERLAPPING] \
     "evaluation.masks=[CAUSAL, BCA, WINDOW, SINKS]" "evaluation.lengths=[$lengths]" \
     "evaluation.extensions=[$extensions]" \
-    "evaluation.resolution_lengths=[$length, $((2 * length))]"
+    "evaluation.resolution_lengths=[$resolution]"
   evaluate "$run" gain "${gaining[@]}" evaluation.protocols=[SAME_TARGETS] \
     "evaluation.masks=[CAUSAL, BCA, WINDOW]" "evaluation.lengths=[$gains]" \
     "evaluation.stride=$((length / 2))"
@@ -130,4 +131,5 @@ for seed in $seeds; do
   for method in $methods; do score "$method" "$grid/${method,,}-$seed"; done
 done
 log "report"
-"$lextra" report --output="$grid/report" "$grid"/*/eval "$grid"/*/gain
+"$lextra" report --output="$grid/report" --title="Length extrapolation, preset $preset" \
+  "$grid"/*/eval "$grid"/*/gain
