@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "evaluator/html_page.h"
 #include "evaluator/paper_comparison.h"
 #include "evaluator/report.h"
 #include "evaluator/svg_chart.h"
@@ -15,66 +16,12 @@
 namespace lextra {
 namespace {
 
-constexpr char kStyle[] = R"(
-:root { --paper: #ffffff; --ink: #1b1f24; --faint: #5b6570; --rule: #d5dae0;
-  --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b05a8c; --c4: #a87600;
-  --c5: #5b6570; }
-@media (prefers-color-scheme: dark) { :root { --paper: #14171b; --ink: #e8ebee;
-  --faint: #9aa5b1; --rule: #343b43; --c0: #5ab4f0; --c1: #ff8a4a;
-  --c2: #3fd0a4; --c3: #e59ac6; --c4: #f0bd42; --c5: #a9b4bf; } }
-@media print { :root { --paper: #ffffff; --ink: #000000; --faint: #444444;
-  --rule: #cccccc; --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #b05a8c;
-  --c4: #a87600; --c5: #5b6570; } figure, tr { break-inside: avoid; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.2rem 4rem; max-width: 74rem;
-  background: var(--paper); color: var(--ink);
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
-h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem; }
-p { max-width: 46rem; margin: .5rem 0; }
-.faint, figcaption, th { color: var(--faint); }
-figure { margin: 1rem 0; }
-figcaption { max-width: 60rem; font-size: .9rem; margin-top: .4rem; }
-.panels { display: grid; gap: .6rem 1.2rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 28rem), 1fr)); }
-.chart { width: 100%; height: auto; max-width: 40rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums;
-  font-size: .9rem; margin: .6rem 0; }
-th, td { padding: .22rem .7rem .22rem 0; text-align: right;
-  border-bottom: 1px solid var(--rule); white-space: nowrap; }
-th { font-weight: 600; }
-.text { text-align: left; }
-code { font: .85em/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
-.heading { font-weight: 600; font-size: 14px; fill: var(--ink); }
-.tick { font-size: 11.5px; fill: var(--faint); }
-.label { font-size: 12px; fill: var(--ink); }
-.axis { fill: none; stroke: var(--faint); }
-.grid { stroke: var(--rule); stroke-width: .7; }
-.mark { stroke: var(--ink); stroke-dasharray: 3 3; stroke-width: 1; }
-.line { fill: none; stroke-width: 2; }
-.band { stroke: none; fill-opacity: .16; }
-.marker { stroke: var(--paper); stroke-width: 1; }
-)";
-
-// stroke and fill of the styles of lines.
-std::string StyleClasses() {
-  std::string css;
-  for (int style = 0; style < 6; ++style) {
-    absl::StrAppendFormat(&css,
-                          ".line.c%d { stroke: var(--c%d); } .band.c%d, "
-                          ".marker.c%d { fill: var(--c%d); }\n",
-                          style, style, style, style, style);
-  }
-  return css;
-}
-
 using Rows = std::vector<const ReportRow*>;
 
 class Page {
  public:
   Page(const ReportData& data, const std::string& title)
-      : data_(data), title_(title) {
+      : data_(data), page_(title) {
     for (const ReportRow& row : data.rows) StyleOf(row.method);
     for (const ReportResolution& row : data.resolution) StyleOf(row.method);
   }
@@ -89,23 +36,13 @@ class Page {
     Paper();
     AllRows();
     Runs();
-    absl::StrAppend(&html_, "</body>\n</html>\n");
-    return html_;
+    return page_.Text();
   }
 
  private:
   // --- Parts of the page, in order ------------------------------------------
 
   void Head() {
-    absl::StrAppend(&html_,
-                    "<!DOCTYPE html>\n<html lang=\"en\" "
-                    "xmlns=\"http://www.w3.org/1999/xhtml\">\n<head>\n<meta "
-                    "charset=\"utf-8\"/>\n<meta name=\"viewport\" "
-                    "content=\"width=device-width, initial-scale=1\"/>\n<meta "
-                    "name=\"color-scheme\" content=\"light dark\"/>\n<title>",
-                    EscapeHtml(title_), "</title>\n<style>", kStyle,
-                    StyleClasses(), "</style>\n</head>\n<body>\n<h1>",
-                    EscapeHtml(title_), "</h1>\n");
     std::set<std::string> data_sets;
     std::set<std::string> tokenizers;
     for (const ReportRun& run : data_.runs) {
@@ -113,7 +50,7 @@ class Page {
                                        run.data_documents, run.data_tokens));
       tokenizers.insert(run.tokenizer);
     }
-    Paragraph(absl::StrFormat(
+    page_.Paragraph(absl::StrFormat(
         "%d evaluation(s) on %s; tokenizer %s; trained on samples of %s "
         "tokens, which is l below.",
         data_.runs.size(), absl::StrJoin(data_sets, ", "),
@@ -130,7 +67,7 @@ class Page {
       }
     }
     for (const auto& [protocol, rows] : by_protocol) {
-      Heading("Perplexity by length: " + protocol);
+      page_.Heading("Perplexity by length: " + protocol);
       Figure(
           rows, "evaluated length, tokens", "perplexity", /*log_y=*/true,
           [](const ReportRow& row) {
@@ -149,8 +86,8 @@ class Page {
   void Orders() {
     const std::vector<ComparedOrder> orders = CompareOrders(data_);
     if (orders.empty()) return;
-    Heading("What the paper found, and what was found here");
-    Paragraph(
+    page_.Heading("What the paper found, and what was found here");
+    page_.Paragraph(
         "Orders are compared, not values: another model, corpus and scale. "
         "Margins are differences of NLL in nats a token (non_overlapping), "
         "means over seeds with the standard error between them; a statement is "
@@ -163,7 +100,7 @@ class Page {
                        FixedPoint(4, order.standard_error),
                        absl::StrCat(order.runs), VerdictOf(order)});
     }
-    Table(lines, /*num_texts=*/1);
+    page_.Table(lines, /*num_texts=*/1);
   }
 
   void GainFigure() {
@@ -176,7 +113,7 @@ class Page {
       if (first == nullptr || row.length < first->length) first = &row;
     }
     if (rows.empty()) return;
-    Heading("What more context is worth: " + ProtocolText(*rows[0]));
+    page_.Heading("What more context is worth: " + ProtocolText(*rows[0]));
     Figure(
         rows, "context, tokens", "NLL less that at the shortest, nats",
         /*log_y=*/false,
@@ -210,7 +147,7 @@ class Page {
           rows.push_back(&row);
         }
       }
-      Heading(
+      page_.Heading(
           absl::StrCat("NLL by place in a piece: ", protocol, " at ", length));
       Figure(
           rows, "place in the piece, tokens", "NLL, nats a token",
@@ -238,8 +175,8 @@ class Page {
 
   void Resolution() {
     if (data_.resolution.empty()) return;
-    Heading("Attention resolution");
-    Paragraph(
+    page_.Heading("Attention resolution");
+    page_.Paragraph(
         "R of the mean score s[n] at distance n: s averaged over documents "
         "first, R taken for each head and layer, then means over heads and "
         "layers (equations 3 and 11 of the paper; at most 1). Spread: the "
@@ -258,7 +195,7 @@ class Page {
                        row.spread ? FixedPoint(3, *row.spread) : "-",
                        absl::StrCat(row.documents), absl::StrCat(row.runs)});
     }
-    Table(lines, /*num_texts=*/2);
+    page_.Table(lines, /*num_texts=*/2);
     std::map<std::pair<int64_t, std::string>, Chart> charts;
     for (const ReportResolution& row : data_.resolution) {
       Chart& chart = charts[{row.length, row.mask}];
@@ -273,15 +210,16 @@ class Page {
       }
       chart.series.push_back(std::move(series));
     }
-    absl::StrAppend(&html_, "<figure><div class=\"panels\">\n");
+    page_.BeginFigure();
     for (auto& [key, chart] : charts) {
       chart.title = absl::StrCat(key.second, ", ", key.first, " tokens");
       chart.x_label = "distance n, tokens";
       chart.y_label = "s[n]";
       Mark(&chart);
-      absl::StrAppend(&html_, ChartSvg(chart));
+      page_.Panel(chart);
     }
-    Caption("Mean pre-softmax score by distance, mean over heads and layers.");
+    page_.EndFigure(
+        "Mean pre-softmax score by distance, mean over heads and layers.");
   }
 
   void Paper() {
@@ -312,18 +250,18 @@ class Page {
       lines.push_back(ours);
     }
     if (!any) return;
-    Heading("The paper's tables beside ours");
-    Paragraph(
+    page_.Heading("The paper's tables beside ours");
+    page_.Paragraph(
         "Perplexities of \"A Length-Extrapolatable Transformer\" (Sun et al. "
         "2022, arXiv 2212.10554; 24 layers, l = 1024, arXiv articles) and "
         "those "
         "here, non_overlapping. Orders can be compared, values cannot: "
         "tokenizer, corpus and model differ.");
-    Table(lines, /*num_texts=*/4);
+    page_.Table(lines, /*num_texts=*/4);
   }
 
   void AllRows() {
-    Heading("All rows");
+    page_.Heading("All rows");
     std::vector<std::vector<std::string>> lines = {
         {"protocol", "method", "mask", "length", "NLL", "perplexity",
          "bits/byte", "std. error", "sd of seeds", "seeds", "tokens",
@@ -338,24 +276,24 @@ class Page {
            absl::StrCat(row.documents), FixedPoint(1, row.keys_per_token),
            FixedPoint(0, row.tokens_per_second)});
     }
-    Table(lines, /*num_texts=*/3);
-    Paragraph(
+    page_.Table(lines, /*num_texts=*/3);
+    page_.Paragraph(
         "NLL in nats a token, mean over seeds; std. error: of one run, over "
         "documents; keys/token: keys that a counted token sees on average.");
   }
 
   void Runs() {
-    Heading("How these numbers were made");
+    page_.Heading("How these numbers were made");
     for (const ReportRun& run : data_.runs) {
-      absl::StrAppend(&html_, "<p>", EscapeHtml(run.method), ", seeds ",
-                      EscapeHtml(run.init_seed), " and ",
-                      EscapeHtml(run.shuffle_seed), ", step ", run.step, " of ",
-                      EscapeHtml(run.checkpoint), "; ", EscapeHtml(run.date),
-                      "<br/><code>", EscapeHtml(run.command), "</code></p>\n");
+      page_.Paragraph(
+          absl::StrCat(run.method, ", seeds ", run.init_seed, " and ",
+                       run.shuffle_seed, ", step ", run.step, " of ",
+                       run.checkpoint, "; ", run.date),
+          run.command);
     }
     std::set<std::string> versions;
     for (const ReportRun& run : data_.runs) versions.insert(run.versions);
-    Paragraph(absl::StrJoin(versions, "; "));
+    page_.Paragraph(absl::StrJoin(versions, "; "));
   }
 
   // --- Pieces ----------------------------------------------------------------
@@ -451,7 +389,7 @@ class Page {
       for (const auto& [name, series] : lines) all.push_back(series);
     }
     const Extent extent = ExtentOfY(all);
-    absl::StrAppend(&html_, "<figure><div class=\"panels\">\n");
+    page_.BeginFigure();
     for (const std::string& panel : order) {
       Chart chart = {.title = panel,
                      .x_label = x_label,
@@ -463,48 +401,18 @@ class Page {
       for (const auto& [name, series] : panels[panel]) {
         chart.series.push_back(series);
       }
-      absl::StrAppend(&html_, ChartSvg(chart));
+      page_.Panel(chart);
     }
-    Caption(caption);
+    page_.EndFigure(caption);
   }
 
   static bool HasOwnAxis(const std::string& panel) {
     return panel.starts_with("plain");
   }
 
-  void Caption(const std::string& caption) {
-    absl::StrAppend(&html_, "</div>\n<figcaption>", EscapeHtml(caption),
-                    "</figcaption></figure>\n");
-  }
-
   void Mark(Chart* chart) const {
     chart->marked_x = static_cast<double>(data_.training_length);
     chart->mark_label = absl::StrCat("l = ", data_.training_length);
-  }
-
-  void Heading(const std::string& text) {
-    absl::StrAppend(&html_, "<h2>", EscapeHtml(text), "</h2>\n");
-  }
-
-  void Paragraph(const std::string& text) {
-    absl::StrAppend(&html_, "<p>", EscapeHtml(text), "</p>\n");
-  }
-
-  // The first line is the head; the first columns are texts.
-  void Table(const std::vector<std::vector<std::string>>& lines,
-             size_t num_texts) {
-    absl::StrAppend(&html_, "<div class=\"scroll\"><table>\n");
-    for (const std::vector<std::string>& cells : lines) {
-      const char* tag = &cells == &lines[0] ? "th" : "td";
-      absl::StrAppend(&html_, "<tr>");
-      for (size_t i = 0; i < cells.size(); ++i) {
-        absl::StrAppend(&html_, "<", tag,
-                        i < num_texts ? " class=\"text\">" : ">",
-                        EscapeHtml(cells[i]), "</", tag, ">");
-      }
-      absl::StrAppend(&html_, "</tr>\n");
-    }
-    absl::StrAppend(&html_, "</table></div>\n");
   }
 
   // Methods get styles in their order.
@@ -514,9 +422,8 @@ class Page {
   }
 
   const ReportData& data_;
-  const std::string& title_;
   std::map<std::string, int64_t> styles_;
-  std::string html_;
+  HtmlPage page_;
 };
 
 }  // namespace

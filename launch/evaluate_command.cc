@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
-#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -17,16 +16,14 @@
 #include "checkpoint/sharded_checkpoint.h"
 #include "checkpoint/step_folders.h"
 #include "checkpoint/tensor_file.h"
-#include "config/difference.h"
 #include "config/load.h"
-#include "config/resolve.h"
 #include "evaluator/attention_resolution.h"
 #include "evaluator/document_journal.h"
 #include "evaluator/evaluation.h"
 #include "evaluator/report.h"
 #include "evaluator/results.h"
-#include "launch/command_line.h"
 #include "launch/commands.h"
+#include "launch/evaluate_options.h"
 #include "launch/evaluation_input.h"
 #include "launch/session_setup.h"
 #include "launch/version.h"
@@ -37,147 +34,6 @@
 
 namespace lextra {
 namespace {
-
-struct EvaluateOptions {
-  std::string checkpoint;
-  std::string results_dir;
-  std::string tokens;
-  std::string nll_out;
-  std::string config;
-  int64_t expect_world_size = 0;
-  std::vector<std::string> overrides;
-};
-
-CommandLine MakeCommandLine(EvaluateOptions* options) {
-  CommandLine line(
-      "evaluate --checkpoint=FOLDER [section.field=value ...]",
-      "Scores documents of any length with a checkpoint's model and prints one "
-      "row for each\nmask, protocol and length (evaluation.masks, .protocols, "
-      ".lengths). Start it with\n`mpirun -np D*S*T`: parallel.sequence=S ranks "
-      "share a document, parallel.tensor=T the\nmodel, and D groups share the "
-      "documents. The model comes from the checkpoint, and so\ndo evaluation.* "
-      "and data.validation, the documents, unless they are given here.");
-  line.AddFlag("checkpoint", &options->checkpoint,
-               "a step folder, or a run folder for its newest step");
-  line.AddFlag("results_dir", &options->results_dir,
-               "where results.json, .csv and .md go; RUN/eval by default, "
-               "nowhere with --tokens");
-  line.AddFlag("tokens", &options->tokens,
-               "safetensors file, `tokens` I64 [T] or [B, T]: each row is a "
-               "document, in place of data.validation");
-  line.AddFlag("nll_out", &options->nll_out,
-               "with --tokens and one mask: safetensors file to write, `nll` "
-               "F64 [B, T-1] in nats");
-  line.AddFlag("config", &options->config,
-               "text format of config/run.proto, or a preset's name: its "
-               "evaluation, parallel and data.validation are used");
-  line.AddFlag("expect_world_size", &options->expect_world_size,
-               "refuse to run with another number of ranks; 0: any");
-  line.AddFlag("set", &options->overrides,
-               "section.field=value, the same as without the flag");
-  return line;
-}
-
-absl::Status CheckOptions(const EvaluateOptions& options) {
-  if (options.checkpoint.empty()) {
-    return UsageError(
-        "--checkpoint is missing: a run folder or one of its steps");
-  }
-  if (!options.nll_out.empty() && options.tokens.empty()) {
-    return UsageError("--nll_out needs --tokens");
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckChanges(const RunConfig& saved, const RunConfig& wanted,
-                          std::string_view source) {
-  const std::vector<std::string> differences = DifferingFields(
-      saved, wanted,
-      {"evaluation.", "parallel.", "data.validation", "model.precision"});
-  if (differences.empty()) return absl::OkStatus();
-  return UsageError(
-      absl::StrCat(std::string(source), ": ", absl::StrJoin(differences, "; "),
-                   ": an evaluation may change only evaluation.*, parallel.*, "
-                   "data.validation and model.precision"));
-}
-
-// Takes from a file what an evaluation may change. If it has a model, that
-// must be the checkpoint's.
-absl::Status ApplyFile(const std::string& path, int world_size,
-                       RunConfig* config) {
-  LEXTRA_ASSIGN_OR_RETURN(const RunConfig file, LoadRunConfig(path, {}));
-  if (file.has_model()) {
-    RunConfig resolved = *config;
-    *resolved.mutable_model() = file.model();
-    LEXTRA_RETURN_IF_ERROR(
-        WithContext(Resolve(&resolved, Purpose::kEvaluate, world_size), path));
-    if (resolved.model().vocab_size() == 0) {
-      resolved.mutable_model()->set_vocab_size(config->model().vocab_size());
-    }
-    LEXTRA_RETURN_IF_ERROR(CheckChanges(*config, resolved, path));
-  }
-  if (file.has_evaluation()) *config->mutable_evaluation() = file.evaluation();
-  if (file.has_parallel()) *config->mutable_parallel() = file.parallel();
-  if (file.data().has_validation()) {
-    config->mutable_data()->set_validation(file.data().validation());
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckPurpose(const EvaluateOptions& options,
-                          const RunConfig& config) {
-  if (config.model().vocab_size() == 0) {
-    return CheckpointError("its configuration has no model.vocab_size");
-  }
-  const bool streams = config.evaluation().protocols_size() == 1 &&
-                       config.evaluation().protocols(0) == STREAMING;
-  if (!options.nll_out.empty() && !streams) {
-    return UsageError(
-        "--nll_out has every target of whole documents: leave "
-        "evaluation.protocols out, or set it to [STREAMING]");
-  }
-  if (!options.nll_out.empty() && config.evaluation().masks_size() != 1) {
-    return UsageError(
-        "--nll_out is the NLL under one mask: add evaluation.masks=[BCA] or "
-        "evaluation.masks=[CAUSAL]");
-  }
-  if (options.tokens.empty() && config.data().validation().empty()) {
-    return UsageError(
-        "data.validation is not set, by the checkpoint or here: give the "
-        "prefix of a token data set, as `lextra prepare` writes it, or "
-        "--tokens=FILE");
-  }
-  return absl::OkStatus();
-}
-
-// The configuration stored with the checkpoint, but for the layout of the ranks
-// that saved it, with what is given here.
-absl::StatusOr<RunConfig> EffectiveConfig(const EvaluateOptions& options,
-                                          const std::string& step_folder,
-                                          int world_size) {
-  LEXTRA_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(step_folder));
-  LEXTRA_ASSIGN_OR_RETURN(
-      RunConfig saved, ParseRunConfig(manifest.state().config(), step_folder));
-  saved.clear_parallel();
-  RunConfig config = saved;
-  if (!options.tokens.empty()) {
-    // The stored protocols are for the data set; a file is scored whole unless
-    // protocols are given here.
-    config.mutable_evaluation()->clear_protocols();
-    config.mutable_evaluation()->set_max_tokens(0);
-  }
-  if (!options.config.empty()) {
-    LEXTRA_RETURN_IF_ERROR(ApplyFile(options.config, world_size, &config));
-  }
-  LEXTRA_RETURN_IF_ERROR(ApplyOverrides(options.overrides, &config));
-  LEXTRA_RETURN_IF_ERROR(CheckChanges(saved, config, "command line"));
-  if (!options.tokens.empty() && config.evaluation().protocols().empty()) {
-    config.mutable_evaluation()->add_protocols(STREAMING);
-  }
-  LEXTRA_RETURN_IF_ERROR(Resolve(&config, Purpose::kEvaluate, world_size));
-  LEXTRA_RETURN_IF_ERROR(CheckPurpose(options, config));
-  return config;
-}
 
 // The folder for results, or empty for none.
 std::string ResultsFolder(const EvaluateOptions& options,
@@ -246,7 +102,7 @@ absl::StatusOr<Job> PrepareJob(const EvaluateOptions& options, int world_size,
                           }));
   absl::StatusOr<RunConfig> mine = RunConfig();
   if (world.rank() == 0) {
-    mine = EffectiveConfig(options, job.step_folder, world_size);
+    mine = EffectiveEvaluateConfig(options, job.step_folder, world_size);
   }
   LEXTRA_ASSIGN_OR_RETURN(job.config, ShareConfig(world, mine));
 
@@ -377,7 +233,7 @@ absl::Status WriteScores(const Job& job, const Scores& scores,
 absl::Status RunEvaluate(MpiSession& mpi,
                          const std::vector<std::string>& arguments) {
   EvaluateOptions options;
-  CommandLine line = MakeCommandLine(&options);
+  CommandLine line = EvaluateCommandLine(&options);
   LEXTRA_RETURN_IF_ERROR(line.Parse(arguments));
   if (line.help_wanted()) {
     PrintResult(line.Help());
@@ -385,7 +241,7 @@ absl::Status RunEvaluate(MpiSession& mpi,
   }
   options.overrides.insert(options.overrides.end(), line.rest().begin(),
                            line.rest().end());
-  LEXTRA_RETURN_IF_ERROR(CheckOptions(options));
+  LEXTRA_RETURN_IF_ERROR(CheckEvaluateOptions(options));
   LEXTRA_RETURN_IF_ERROR(CheckWorldSize(mpi, options.expect_world_size));
 
   const std::unique_ptr<Communicator> world = mpi.World();

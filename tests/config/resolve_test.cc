@@ -191,6 +191,16 @@ TEST(Resolve, RefusesNumbersOutOfRangeInTraining) {
       {"evaluation.validation_samples=0", "evaluation.validation_samples = 0"},
       {"evaluation.lengths=[128, 0]", "evaluation.lengths = [128, 0]"},
       {"evaluation.block_size=-1", "evaluation.block_size = -1"},
+      {"evaluation.window_size=-1", "evaluation.window_size = -1"},
+      {"evaluation.num_sinks=0", "evaluation.num_sinks = 0"},
+      {"evaluation.stride=-1", "evaluation.stride = -1"},
+      {"evaluation.resolution_lengths=[0]",
+       "evaluation.resolution_lengths = [0]"},
+      {"evaluation.resolution_documents=0",
+       "evaluation.resolution_documents = 0"},
+      {"evaluation.extensions=[YARN, YARN]",
+       "evaluation.extensions = [YARN, YARN]"},
+      {"evaluation.validation_tokens=-1", "evaluation.validation_tokens = -1"},
       {"logging.every_steps=0", "logging.every_steps = 0"},
   };
   ASSERT_TRUE(TrainStatus({}).ok()) << TrainStatus({});
@@ -390,6 +400,41 @@ TEST(Resolve, ThePaddedVocabularyMustDivideIntoTensorRanks) {
               AllOf(StartsWith("model.vocab_size = 256: padded to 256, a "
                                "multiple of parallel.tensor = 3"),
                     HasSubstr("model.vocab_multiple")));
+}
+
+TEST(Resolve, WindowsAndStridesAreDerivedForAnEvaluation) {
+  RunConfig config;
+  ASSERT_TRUE(ApplyOverrides(
+                  {"model.training_length=128", "evaluation.lengths=[96, 512]"},
+                  &config)
+                  .ok());
+  ASSERT_TRUE(Resolve(&config, Purpose::kEvaluate, 1).ok());
+  EXPECT_EQ(config.evaluation().window_size(), 128);
+  EXPECT_EQ(config.evaluation().stride(), 48);
+  EXPECT_THAT(config.evaluation().extensions(), ElementsAre(UNCHANGED));
+}
+
+TEST(Resolve, AnEvaluationThatAMethodOrMaskCannotDoIsRefused) {
+  const Refused cases[] = {
+      {"evaluation.num_sinks=5", "evaluation.num_sinks = 5: at most"},
+      {"evaluation.stride=33", "evaluation.stride = 33: at most"},
+      {"model.position=ALIBI", "evaluation.extensions = [YARN]: [UNCHANGED]"},
+  };
+  for (const Refused& refused : cases) {
+    EXPECT_THAT(UsageMessage(EvaluateStatus(
+                    {"evaluation.masks=[SINKS]", "evaluation.window_size=4",
+                     "evaluation.protocols=[SAME_TARGETS]",
+                     "evaluation.lengths=[32, 64]",
+                     "evaluation.extensions=[YARN]", refused.override})),
+                StartsWith(refused.field));
+  }
+  EXPECT_THAT(UsageMessage(TrainStatus({"model.position=LEARNED",
+                                        "evaluation.validation_tokens=10"})),
+              StartsWith("evaluation.validation_tokens = 10: 0, because"));
+  EXPECT_THAT(
+      UsageMessage(TrainStatus({"model.position=SINUSOIDAL", "model.width=33",
+                                "model.num_heads=1", "model.head_size=8"})),
+      HasSubstr("model.width = 33: even"));
 }
 
 }  // namespace

@@ -1,0 +1,39 @@
+// What `lextra evaluate` was asked for: its flags, and the configuration that
+// follows from the checkpoint's and what is given.
+#ifndef LEXTRA_LAUNCH_EVALUATE_OPTIONS_H_
+#define LEXTRA_LAUNCH_EVALUATE_OPTIONS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "config/run.pb.h"
+#include "launch/command_line.h"
+
+namespace lextra {
+
+struct EvaluateOptions {
+  std::string checkpoint;
+  std::string results_dir;
+  std::string tokens;
+  std::string nll_out;
+  std::string config;
+  int64_t expect_world_size = 0;
+  std::vector<std::string> overrides;
+};
+
+CommandLine EvaluateCommandLine(EvaluateOptions* options);
+
+// UsageError for flags that need each other.
+absl::Status CheckEvaluateOptions(const EvaluateOptions& options);
+
+// The configuration stored with the checkpoint, but for the layout of the ranks
+// that saved it, with what is given here.
+absl::StatusOr<RunConfig> EffectiveEvaluateConfig(
+    const EvaluateOptions& options, const std::string& step_folder,
+    int world_size);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_LAUNCH_EVALUATE_OPTIONS_H_
