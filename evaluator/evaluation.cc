@@ -59,18 +59,10 @@ absl::StatusOr<std::vector<double>> BytesOfRows(
   return bytes;
 }
 
-int64_t LongestPiece(const PieceRow& row) {
-  int64_t longest = 0;
-  for (const Piece& piece : row.pieces) {
-    longest = std::max(longest, piece.num_targets);
-  }
-  return longest;
-}
-
 int64_t LongestPiece(const std::vector<PieceRow>& rows) {
   int64_t longest = 0;
   for (const PieceRow& row : rows) {
-    longest = std::max(longest, LongestPiece(row));
+    longest = std::max(longest, row.num_places());
   }
   return longest;
 }
@@ -168,7 +160,7 @@ absl::StatusOr<std::vector<ResultRow>> Evaluate(Transformer& model,
         const PieceRow& row = (*rows)[i];
         const EvaluatedMask mask =
             MakeMask(static_cast<Mask>(kind), static_cast<Extension>(extension),
-                     config, model.config(), LongestPiece(row));
+                     config, model.config(), row.num_places());
         if (!mask.is_distinct()) continue;
         LongDocumentScorer scorer(model, mesh, ScorerOptions(mask, config));
         const ResultRow heading = Heading(row, mask, config);

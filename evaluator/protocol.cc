@@ -145,6 +145,12 @@ PieceRow Streaming(const Documents& documents, int64_t budget) {
 
 }  // namespace
 
+int64_t PieceRow::num_places() const {
+  int64_t most = 0;
+  for (const Piece& piece : pieces) most = std::max(most, piece.num_targets);
+  return most;
+}
+
 absl::StatusOr<std::vector<PieceRow>> PlanRows(const Documents& documents,
                                                const EvaluationConfig& config) {
   std::vector<PieceRow> rows;

@@ -54,6 +54,9 @@ struct PieceRow {
   Protocol protocol = NON_OVERLAPPING;
   int64_t length = 0;
   std::vector<Piece> pieces = {};  // by document, then by begin
+
+  // Places of the longest piece.
+  int64_t num_places() const;
 };
 
 // The rows of all protocols and lengths of `config` (resolved), in its order.

@@ -174,14 +174,6 @@ std::vector<Group> WithoutJournalled(std::vector<Group> groups,
   return groups;
 }
 
-int64_t NumPlaces(const PieceRow& row) {
-  int64_t most = 0;
-  for (const Piece& piece : row.pieces) {
-    most = std::max(most, piece.num_targets);
-  }
-  return most;
-}
-
 int64_t NumCounted(const std::vector<Group>& groups) {
   int64_t counted = 0;
   for (const Group& group : groups) {
@@ -201,7 +193,7 @@ RowScores ScoreRow(const PieceRow& row, const std::string& name,
                    DeviceMesh& mesh, DocumentJournal* journal,
                    const TakeDocumentNll& take) {
   const std::vector<RowDocument> row_documents = DocumentsOf(row);
-  RowScores scores = {PositionNll(std::ssize(row_documents), NumPlaces(row))};
+  RowScores scores = {PositionNll(std::ssize(row_documents), row.num_places())};
   Communicator& data_axis = mesh.data();
   const std::vector<Group> groups =
       WithoutJournalled(GroupsOf(row_documents, scorer), name, journal,

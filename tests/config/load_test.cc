@@ -88,7 +88,7 @@ TEST(ParseRunConfig, AWrongTypeIsNamedWithItsPlaceValueAndField) {
 
 TEST(ParseRunConfig, AnUnknownEnumNameListsTheAllowedOnes) {
   EXPECT_THAT(ParseError("model { position: XPROS }"),
-              AllOf(HasSubstr("XPROS"), HasSubstr("one of XPOS, ROPE, NONE")));
+              AllOf(HasSubstr("XPROS"), HasSubstr("one of XPOS, ROPE, NONE, ALIBI")));
 }
 
 TEST(ParseRunConfig, AFieldOrSectionGivenTwiceIsRefused) {
@@ -215,8 +215,8 @@ TEST(ApplyOverrides, WrongTypesSayWhatIsExpected) {
   EXPECT_THAT(OverrideError({"model.init_seed=-1"}), HasSubstr("not negative"));
   EXPECT_THAT(OverrideError({"model.bias=perhaps"}),
               HasSubstr("true or false"));
-  EXPECT_THAT(OverrideError({"model.position=ALIBI"}),
-              HasSubstr("one of XPOS, ROPE, NONE"));
+  EXPECT_THAT(OverrideError({"model.position=CIRCLES"}),
+              HasSubstr("one of XPOS, ROPE, NONE, ALIBI"));
   EXPECT_THAT(OverrideError({"evaluation.masks=[BCA, X]"}),
               HasSubstr("one of CAUSAL, BCA"));
   EXPECT_THAT(OverrideError({"evaluation.lengths=128"}),
