@@ -48,7 +48,9 @@ for part in "${parts[@]}"; do
   start=$SECONDS
   case $part in
     kills) LEXTRA_RANDOM_KILLS=$(count 1000) \
-      test_program end_to_end/end_to_end_kill_test '*' || failed=1 ;;
+      test_program end_to_end/end_to_end_kill_test '*' || failed=1
+      LEXTRA_EVALUATION_KILLS=$(count 100) \
+        test_program end_to_end/end_to_end_evaluation_kill_test '*' || failed=1 ;;
     deaths) LEXTRA_DEATHS_PER_KIND=$(count 50) \
       test_program end_to_end/end_to_end_rank_death_test '*' || failed=1 ;;
     stops) LEXTRA_STOPS=$(count 20) \

@@ -72,7 +72,8 @@ TEST_F(EvaluationKillTest, KilledAtRandomEndsAsIfNothingHadHappened) {
   const ProcessResult undisturbed = RunWell(Evaluate(whole));
   const std::set<std::string> documents = Documents(whole);
   ASSERT_GT(documents.size(), 100u);
-  const int num_kills = CountFrom("LEXTRA_RANDOM_KILLS", kKillsOfOneEvaluation);
+  const int num_kills =
+      CountFrom("LEXTRA_EVALUATION_KILLS", kKillsOfOneEvaluation);
   int num_killed = 0;
   int num_hung = 0;
   while (num_killed < num_kills) {
