@@ -12,11 +12,12 @@ namespace lextra {
 namespace {
 
 constexpr double kWidth = 560;
-constexpr double kHeight = 360;
+constexpr double kPlotHeight = 248;
 constexpr double kLeft = 62;
 constexpr double kRight = 14;
 constexpr double kTop = 34;
-constexpr double kBottom = 78;
+constexpr double kLegendTop = 50;  // below the plot
+constexpr double kLegendRow = 15;
 constexpr double kLegendGlyph = 7;  // of a letter, about
 
 const char* const kDashes[] = {"none", "7 3", "2 3", "9 3 2 3", "5 2", "1 2"};
@@ -66,7 +67,7 @@ class Drawing {
         "<svg viewBox=\"0 0 %g %g\" role=\"img\" class=\"chart\">\n"
         "<title>%s</title>\n<text class=\"heading\" x=\"%g\" "
         "y=\"18\">%s</text>\n",
-        kWidth, kHeight, EscapeHtml(chart_.title), kLeft,
+        kWidth, Height(), EscapeHtml(chart_.title), kLeft,
         EscapeHtml(chart_.title));
     DrawAxes();
     DrawMark();
@@ -109,11 +110,10 @@ class Drawing {
                        (kWidth - kLeft - kRight);
   }
   double YOf(double on_scale) const {
-    return kHeight - kBottom -
-           (on_scale - y_min_) / (y_max_ - y_min_) * (kHeight - kTop - kBottom);
+    return bottom_ - (on_scale - y_min_) / (y_max_ - y_min_) * kPlotHeight;
   }
   double Y(double y) const {
-    return std::clamp(YOf(OnScale(y)), kTop - 4.0, kHeight - kBottom + 4.0);
+    return std::clamp(YOf(OnScale(y)), kTop - 4.0, bottom_ + 4.0);
   }
 
   // Values on a linear axis, or 1, 2, 5 times powers of ten.
@@ -153,7 +153,7 @@ class Drawing {
   }
 
   void DrawAxes() {
-    const double bottom = kHeight - kBottom;
+    const double bottom = bottom_;
     for (const double tick : TicksOfY()) {
       const double y = YOf(OnScale(tick));
       absl::StrAppendFormat(
@@ -193,12 +193,15 @@ class Drawing {
     if (mark <= 0 || std::log2(mark) < x_min_ || std::log2(mark) > x_max_) {
       return;
     }
+    // The label stands where there is room for it.
+    const bool is_left = X(mark) < kWidth - kRight - 70;
     absl::StrAppendFormat(
         &svg_,
         "<line class=\"mark\" x1=\"%.1f\" y1=\"%g\" x2=\"%.1f\" y2=\"%g\"/>"
-        "<text class=\"tick\" x=\"%.1f\" y=\"%g\">%s</text>\n",
-        X(mark), kTop, X(mark), kHeight - kBottom, X(mark) + 4, kTop + 12,
-        EscapeHtml(chart_.mark_label));
+        "<text class=\"tick\" x=\"%.1f\" y=\"%g\" "
+        "text-anchor=\"%s\">%s</text>\n",
+        X(mark), kTop, X(mark), bottom_, X(mark) + (is_left ? 4 : -4),
+        kTop + 12, is_left ? "start" : "end", EscapeHtml(chart_.mark_label));
   }
 
   void DrawBand(const ChartSeries& series) {
@@ -270,21 +273,30 @@ class Drawing {
     }
   }
 
-  // In as many columns as the longest name leaves room for.
-  void DrawLegend() {
+  // As many columns as the longest name leaves room for.
+  int64_t LegendColumns() const {
     size_t longest = 0;
     for (const ChartSeries& series : chart_.series) {
       longest = std::max(longest, series.name.size());
     }
-    const double room = kWidth - kLeft - kRight;
-    const auto columns = std::max<int64_t>(
-        1, static_cast<int64_t>(
-               room / (40 + kLegendGlyph * static_cast<double>(longest))));
-    const double column = room / static_cast<double>(columns);
+    const double column = 40 + kLegendGlyph * static_cast<double>(longest);
+    return std::max<int64_t>(1, static_cast<int64_t>(PlotWidth() / column));
+  }
+
+  double Height() const {
+    const int64_t columns = LegendColumns();
+    const int64_t rows = (std::ssize(chart_.series) + columns - 1) / columns;
+    return bottom_ + kLegendTop + kLegendRow * static_cast<double>(rows) - 4;
+  }
+
+  void DrawLegend() {
+    const int64_t columns = LegendColumns();
+    const double column = PlotWidth() / static_cast<double>(columns);
     int64_t place = 0;
     for (const ChartSeries& series : chart_.series) {
       const double x = kLeft + static_cast<double>(place % columns) * column;
-      const double y = kHeight - 32 + static_cast<double>(place / columns) * 15;
+      const double y = bottom_ + kLegendTop - 4 +
+                       kLegendRow * static_cast<double>(place / columns);
       absl::StrAppendFormat(
           &svg_,
           "<line class=\"line c%d\" stroke-dasharray=\"%s\" x1=\"%g\" "
@@ -299,7 +311,10 @@ class Drawing {
     }
   }
 
+  static double PlotWidth() { return kWidth - kLeft - kRight; }
+
   const Chart& chart_;
+  const double bottom_ = kTop + kPlotHeight;  // of the plot
   std::string svg_;
   double x_min_ = 0;  // in octaves
   double x_max_ = 0;
