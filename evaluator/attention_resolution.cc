@@ -90,7 +90,6 @@ at::Tensor MeanScoresOf(const Documents& documents,
     TORCH_CHECK(status.ok(), std::string(status.message()));
     scorer.Score(tokens);
     collector.FinishDocument();
-    mesh.world().activity().Tick();
   }
   return collector.Means();
 }

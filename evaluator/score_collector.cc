@@ -75,6 +75,7 @@ void ScoreCollector::FinishDocument() {
                 all.k_TKD, &means_[layer]);
       begin = end;
     }
+    mesh_.world().activity().Tick();
   }
 }
 

@@ -79,16 +79,17 @@ CommandLine EvaluateCommandLine(EvaluateOptions* options) {
   CommandLine line(
       "evaluate --checkpoint=FOLDER [section.field=value ...]",
       "Scores documents of any length with a checkpoint's model and prints one "
-      "row for each\nmask, protocol and length (evaluation.masks, .protocols, "
-      ".lengths). Start it with\n`mpirun -np D*S*T`: parallel.sequence=S ranks "
+      "row for each\nmask, extension, protocol and length (evaluation.masks, "
+      ".extensions, .protocols,\n.lengths). Start it with `mpirun -np D*S*T`: "
+      "parallel.sequence=S ranks "
       "share a document, parallel.tensor=T the\nmodel, and D groups share the "
       "documents. The model comes from the checkpoint, and so\ndo evaluation.* "
       "and data.validation, the documents, unless they are given here.");
   line.AddFlag("checkpoint", &options->checkpoint,
                "a step folder, or a run folder for its newest step");
   line.AddFlag("results_dir", &options->results_dir,
-               "where results.json, .csv and .md go; RUN/eval by default, "
-               "nowhere with --tokens");
+               "where results.json, .csv, .md and report.html go; RUN/eval by "
+               "default, nowhere with --tokens");
   line.AddFlag("tokens", &options->tokens,
                "safetensors file, `tokens` I64 [T] or [B, T]: each row is a "
                "document, in place of data.validation");
