@@ -81,10 +81,11 @@ CommandLine EvaluateCommandLine(EvaluateOptions* options) {
       "Scores documents of any length with a checkpoint's model and prints one "
       "row for each\nmask, extension, protocol and length (evaluation.masks, "
       ".extensions, .protocols,\n.lengths). Start it with `mpirun -np D*S*T`: "
-      "parallel.sequence=S ranks "
-      "share a document, parallel.tensor=T the\nmodel, and D groups share the "
-      "documents. The model comes from the checkpoint, and so\ndo evaluation.* "
-      "and data.validation, the documents, unless they are given here.");
+      "parallel.sequence=S ranks share a document,\nparallel.tensor=T the "
+      "model, and D groups share the documents. The model comes from the\n"
+      "checkpoint, and so do evaluation.* and data.validation, the documents, "
+      "unless they are\ngiven here. Started again, it goes on where it was "
+      "stopped.");
   line.AddFlag("checkpoint", &options->checkpoint,
                "a step folder, or a run folder for its newest step");
   line.AddFlag("results_dir", &options->results_dir,
