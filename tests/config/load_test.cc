@@ -87,8 +87,9 @@ TEST(ParseRunConfig, AWrongTypeIsNamedWithItsPlaceValueAndField) {
 }
 
 TEST(ParseRunConfig, AnUnknownEnumNameListsTheAllowedOnes) {
-  EXPECT_THAT(ParseError("model { position: XPROS }"),
-              AllOf(HasSubstr("XPROS"), HasSubstr("one of XPOS, ROPE, NONE, ALIBI")));
+  EXPECT_THAT(
+      ParseError("model { position: XPROS }"),
+      AllOf(HasSubstr("XPROS"), HasSubstr("one of XPOS, ROPE, NONE, ALIBI")));
 }
 
 TEST(ParseRunConfig, AFieldOrSectionGivenTwiceIsRefused) {
