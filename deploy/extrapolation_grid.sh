@@ -7,8 +7,8 @@
 #   deploy/extrapolation_grid.sh --preset=cpu|gpu [--methods="XPOS ROPE"] [--seeds="1 2"]
 #
 #   cpu   18 models of 0.8 M parameters, within an hour on two cores
-#   gpu   models of 124 M parameters on one GPU; a part at a time, within nine
-#         minutes each: --methods=XPOS, then --methods=ROPE, ...
+#   gpu   models of 124 M parameters on one GPU, planned for nine minutes a part
+#         (it has not run yet): --methods=XPOS --seeds=1, then --methods=ROPE ...
 #
 # Runs lie in runs/grid/PRESET/, the report of all that are there in
 # runs/grid/PRESET/report/. The text is ../shared/corpora where that is present,
