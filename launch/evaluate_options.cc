@@ -127,9 +127,10 @@ absl::StatusOr<RunConfig> EffectiveEvaluateConfig(
   saved.clear_parallel();
   RunConfig config = saved;
   if (!options.tokens.empty()) {
-    // The stored protocols are for the data set; a file is scored whole unless
-    // protocols are given here.
+    // What is stored is for the data set; a file is scored whole, and nothing
+    // else, unless more is given here.
     config.mutable_evaluation()->clear_protocols();
+    config.mutable_evaluation()->clear_resolution_lengths();
     config.mutable_evaluation()->set_max_tokens(0);
   }
   if (!options.config.empty()) {
