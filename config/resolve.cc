@@ -20,6 +20,8 @@ namespace {
 constexpr double kNoBound = std::numeric_limits<double>::max();
 constexpr int64_t kMaxLength = int64_t{1} << 40;
 constexpr int64_t kLengthFactors[] = {1, 4, 16, 64};
+// Room for a passkey's two sentences (evaluator/synthetic_tasks.cc).
+constexpr int64_t kShortestTask = 100;
 
 // What a number may be, whatever the other fields hold. Upper bounds of sizes
 // only keep products of them within 64 bits; no machine reaches them.
@@ -58,6 +60,7 @@ constexpr Range kAlways[] = {
     {"evaluation.stride", 0},
     {"evaluation.max_tokens", 0},
     {"evaluation.resolution_documents", 1, 1 << 20},
+    {"evaluation.synthetic_trials", 0, 1 << 20},
     {"evaluation.segment_tokens", 1, 1 << 30},
 };
 
@@ -289,6 +292,15 @@ void Resolution::ResolveEvaluation() {
           "evaluation.lengths", range);
   Require(std::ranges::all_of(evaluation.resolution_lengths(), in_range),
           "evaluation.resolution_lengths", range);
+  const auto holds_a_task = [](int64_t length) {
+    return length >= kShortestTask && length <= kMaxLength;
+  };
+  const std::string task_range = absl::StrCat("each at least ", kShortestTask,
+                                              " and at most ", kMaxLength);
+  Require(std::ranges::all_of(evaluation.passkey_lengths(), holds_a_task),
+          "evaluation.passkey_lengths", task_range);
+  Require(std::ranges::all_of(evaluation.induction_lengths(), holds_a_task),
+          "evaluation.induction_lengths", task_range);
   const int64_t shortest = *std::ranges::min_element(evaluation.lengths());
   const std::string once = "no value twice";
   Require(!HasRepeats(evaluation.extensions()), "evaluation.extensions", once);

@@ -1,5 +1,7 @@
 #include "evaluator/html_page.h"
 
+#include <cmath>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
@@ -36,6 +38,8 @@ th, td { padding: .22rem .7rem .22rem 0; text-align: right;
   border-bottom: 1px solid var(--rule); white-space: nowrap; }
 th { font-weight: 600; }
 .text { text-align: left; }
+.heat td { background: color-mix(in srgb, var(--c0) var(--share, 0%),
+  transparent); padding-left: .7rem; text-align: center; }
 code { font: .85em/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
 .heading { font-weight: 600; font-size: 14px; fill: var(--ink); }
 .tick { font-size: 11.5px; fill: var(--faint); }
@@ -96,6 +100,33 @@ void HtmlPage::Table(const std::vector<std::vector<std::string>>& lines,
       absl::StrAppend(&html_, "<", tag,
                       i < num_texts ? " class=\"text\">" : ">",
                       EscapeHtml(cells[i]), "</", tag, ">");
+    }
+    absl::StrAppend(&html_, "</tr>\n");
+  }
+  absl::StrAppend(&html_, "</table></div>\n");
+}
+
+void HtmlPage::HeatMap(const std::string& corner,
+                       const std::vector<std::string>& rows,
+                       const std::vector<std::string>& columns,
+                       const std::vector<std::vector<double>>& shares) {
+  absl::StrAppend(&html_, "<div class=\"scroll\"><table class=\"heat\">\n<tr>",
+                  "<th class=\"text\">", EscapeHtml(corner), "</th>");
+  for (const std::string& column : columns) {
+    absl::StrAppend(&html_, "<th>", EscapeHtml(column), "</th>");
+  }
+  absl::StrAppend(&html_, "</tr>\n");
+  for (size_t row = 0; row < rows.size(); ++row) {
+    absl::StrAppend(&html_, "<tr><th class=\"text\">", EscapeHtml(rows[row]),
+                    "</th>");
+    for (const double share : shares[row]) {
+      if (std::isnan(share)) {
+        absl::StrAppend(&html_, "<td></td>");
+      } else {
+        absl::StrAppendFormat(&html_,
+                              "<td style=\"--share: %.0f%%\">%.0f %%</td>",
+                              70 * share, 100 * share);
+      }
     }
     absl::StrAppend(&html_, "</tr>\n");
   }

@@ -25,6 +25,12 @@ class HtmlPage {
   void Table(const std::vector<std::vector<std::string>>& lines,
              size_t num_texts);
 
+  // Shares, 0 to 1, of rows and columns, as a table whose cells are the darker
+  // the larger the share; NaN leaves a cell empty.
+  void HeatMap(const std::string& corner, const std::vector<std::string>& rows,
+               const std::vector<std::string>& columns,
+               const std::vector<std::vector<double>>& shares);
+
   // Charts side by side where there is room, and a caption below them.
   void BeginFigure();
   void Panel(const Chart& chart);

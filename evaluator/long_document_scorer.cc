@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "model/attention.h"
 #include "parallel/device_copy.h"
@@ -10,6 +11,9 @@
 // Legend: B documents, T places, P ranks of the sequence axis, h block.
 namespace lextra {
 namespace {
+
+// Logits of so many tokens exist at once.
+constexpr int64_t kLogitRows = 512;
 
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -225,10 +229,26 @@ at::Tensor LongDocumentScorer::Nll(const Job& job, const Places& places,
   const at::Tensor hidden_BTC =
       model_(places.inputs_BT, observed,
              places.positions_BT.clamp_max(job.num_tokens - 2));
-  return model_.cross_entropy()
-      .Nll(hidden_BTC.flatten(0, 1), places.targets_BT.reshape(-1))
-      .to(at::kDouble)
-      .view(places.inputs_BT.sizes());
+  const at::Tensor hidden_NC = hidden_BTC.flatten(0, 1);
+  const at::Tensor targets_N = places.targets_BT.reshape(-1);
+  const at::Tensor scored_N =
+      options_.hits ? Hits(hidden_NC, targets_N)
+                    : model_.cross_entropy().Nll(hidden_NC, targets_N);
+  return scored_N.to(at::kDouble).view(places.inputs_BT.sizes());
+}
+
+at::Tensor LongDocumentScorer::Hits(const at::Tensor& hidden_NC,
+                                    const at::Tensor& targets_N) {
+  std::vector<at::Tensor> hits;
+  for (int64_t begin = 0; begin < hidden_NC.size(0); begin += kLogitRows) {
+    const int64_t rows = std::min(kLogitRows, hidden_NC.size(0) - begin);
+    const at::Tensor logits =
+        model_.cross_entropy().Logits(hidden_NC.narrow(0, begin, rows));
+    const at::Tensor own =
+        logits.gather(1, targets_N.narrow(0, begin, rows).unsqueeze(1));
+    hits.push_back(own.squeeze(1) >= logits.amax(1));
+  }
+  return at::cat(hits);
 }
 
 BlockMask LongDocumentScorer::MaskFor(int64_t num_targets) const {

@@ -45,6 +45,9 @@ class LongDocumentScorer {
     int64_t segment_tokens = 0;  // that a rank holds at once, at the least one
                                  // block of each document scored together
     AngleExtension extension = {};
+    // What is handed out in place of NLL: 1 for a target that no id has a
+    // larger logit than, otherwise 0.
+    bool hits = false;
   };
 
   // Fills tokens [B, n] (each row contiguous) with ids begin .. begin + n - 1
@@ -106,6 +109,7 @@ class LongDocumentScorer {
   Places ReadPlaces(const Job& job, int64_t begin, int64_t count);
   at::Tensor GatherOverSequence(const at::Tensor& nll);
   at::Tensor Nll(const Job& job, const Places& places, Attention& attention);
+  at::Tensor Hits(const at::Tensor& hidden_NC, const at::Tensor& targets_N);
   // For documents of so many targets.
   BlockMask MaskFor(int64_t num_targets) const;
   // Blocks of h places that a rank takes at once, and places of a chunk.

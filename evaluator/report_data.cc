@@ -108,6 +108,9 @@ class Merger {
     if (json.contains("resolution")) {
       for (const Json& row : json["resolution"]) AddResolution(run, row);
     }
+    if (json.contains("synthetic")) {
+      for (const Json& row : json["synthetic"]) AddSynthetic(run, row);
+    }
     runs_.push_back(std::move(run));
   }
 
@@ -116,6 +119,9 @@ class Merger {
     for (auto& [key, row] : rows_) data.rows.push_back(std::move(row));
     for (auto& [key, row] : resolution_) {
       data.resolution.push_back(std::move(row));
+    }
+    for (auto& [key, row] : synthetic_) {
+      data.synthetic.push_back(std::move(row));
     }
     if (!data.runs.empty()) {
       data.training_length = data.runs[0].training_length;
@@ -206,6 +212,22 @@ class Merger {
     }
   }
 
+  void AddSynthetic(const ReportRun& run, const Json& json) {
+    const std::string mask = MaskOf(json);
+    const auto task = json.at("task").get<std::string>();
+    const auto length = json.at("length").get<int64_t>();
+    const double depth = json.value("depth", 0.0);
+    ReportSynthetic& row = synthetic_[{
+        task, OrderOf(mask), PlaceIn(kMethods, run.method), length, depth}];
+    row.task = task;
+    row.method = run.method;
+    row.mask = mask;
+    row.length = length;
+    row.depth = depth;
+    row.trials += json.at("trials").get<int64_t>();
+    row.correct += json.at("correct").get<int64_t>();
+  }
+
   using MaskOrder = std::pair<int64_t, std::string>;
   std::vector<ReportRun> runs_;
   std::map<std::tuple<std::string, MaskOrder, int64_t, int64_t, int64_t>,
@@ -213,6 +235,9 @@ class Merger {
       rows_;
   std::map<std::tuple<int64_t, MaskOrder, int64_t>, ReportResolution>
       resolution_;
+  std::map<std::tuple<std::string, MaskOrder, int64_t, int64_t, double>,
+           ReportSynthetic>
+      synthetic_;
 };
 
 absl::StatusOr<std::string> ResultsPath(const std::string& path) {

@@ -73,10 +73,21 @@ struct ReportResolution {
   std::vector<double> mean_scores = {};  // s at these, mean over layers
 };
 
+struct ReportSynthetic {
+  std::string task;  // "passkey" or "induction"
+  std::string method;
+  std::string mask;
+  int64_t length = 0;
+  double depth = 0;    // of a passkey
+  int64_t trials = 0;  // of all runs, like what follows
+  int64_t correct = 0;
+};
+
 struct ReportData {
   std::vector<ReportRun> runs = {};
   std::vector<ReportRow> rows = {};  // by protocol, mask, method, length
   std::vector<ReportResolution> resolution = {};
+  std::vector<ReportSynthetic> synthetic = {};
   int64_t training_length = 0;  // 0 where runs differ in it
 };
 

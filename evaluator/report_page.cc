@@ -11,6 +11,7 @@
 #include "evaluator/html_page.h"
 #include "evaluator/paper_comparison.h"
 #include "evaluator/report.h"
+#include "evaluator/report_tasks.h"
 #include "evaluator/svg_chart.h"
 
 namespace lextra {
@@ -33,6 +34,7 @@ class Page {
     GainFigure();
     PlaceFigures();
     Resolution();
+    AppendSyntheticTasks(data_, &page_);
     Paper();
     AllRows();
     Runs();

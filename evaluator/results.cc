@@ -15,6 +15,7 @@
 #include "base/files.h"
 #include "config/fields.h"
 #include "config/load.h"
+#include "evaluator/wilson_interval.h"
 
 namespace lextra {
 namespace {
@@ -129,6 +130,19 @@ Json ResolutionJson(const ResolutionRow& row) {
   return json;
 }
 
+Json SyntheticJson(const SyntheticRow& row) {
+  Json json = {{"task", row.task}, {"length", row.length}};
+  AddMask(row.mask, &json);
+  if (row.depth) json["depth"] = *row.depth;
+  const Interval interval = WilsonInterval(row.correct, row.trials);
+  json["trials"] = row.trials;
+  json["correct"] = row.correct;
+  json["accuracy"] = static_cast<double>(row.correct) / row.trials;
+  json["low"] = interval.low;
+  json["high"] = interval.high;
+  return json;
+}
+
 // Protobuf's JSON writes 64-bit integers as text.
 Json WithIntegers(const Json& value) {
   if (value.is_string()) return Json::parse(value.get<std::string>());
@@ -237,6 +251,23 @@ std::string ResolutionTable(const std::vector<ResolutionRow>& rows) {
       MarkdownTable(lines, /*num_texts=*/1));
 }
 
+std::string SyntheticTable(const std::vector<SyntheticRow>& rows) {
+  if (rows.empty()) return "";
+  std::vector<Cells> lines = {
+      {"task", "mask", "length", "depth", "right", "of", "95 % interval"}};
+  for (const SyntheticRow& row : rows) {
+    const Interval interval = WilsonInterval(row.correct, row.trials);
+    lines.push_back(
+        {row.task, row.mask.Text(), absl::StrCat(row.length),
+         row.depth ? absl::StrFormat("%.2f", *row.depth) : "-",
+         absl::StrCat(row.correct), absl::StrCat(row.trials),
+         absl::StrFormat("%.2f to %.2f", interval.low, interval.high)});
+  }
+  return absl::StrCat(
+      "\nSynthetic tasks: keys of five digits found, bytes copied.\n\n",
+      MarkdownTable(lines, /*num_texts=*/2));
+}
+
 }  // namespace
 
 std::string RowName(const ResultRow& row) {
@@ -260,6 +291,9 @@ std::string ResultsJson(const Results& results, const ResultsContext& context) {
   }
   for (const ResolutionRow& row : results.resolution) {
     json["resolution"].push_back(ResolutionJson(row));
+  }
+  for (const SyntheticRow& row : results.synthetic) {
+    json["synthetic"].push_back(SyntheticJson(row));
   }
   json["config"] = ConfigJson(context.config);
   json["checkpoint"] = {{"path", context.checkpoint_path},
@@ -296,9 +330,9 @@ std::string ResultsTable(const Results& results) {
                                "perplexity", "bits/byte", "tokens", "documents",
                                "std. error", "keys/token", "tokens/s"}};
   for (const ResultRow& row : results.rows) lines.push_back(RowCells(row));
-  return absl::StrCat(MarkdownTable(lines, /*num_texts=*/2), "\n",
-                      Caption(results.rows),
-                      ResolutionTable(results.resolution));
+  return absl::StrCat(
+      MarkdownTable(lines, /*num_texts=*/2), "\n", Caption(results.rows),
+      ResolutionTable(results.resolution), SyntheticTable(results.synthetic));
 }
 
 absl::Status WriteResults(const std::string& folder, const Results& results,

@@ -49,10 +49,21 @@ struct ResolutionRow {
   std::optional<double> spread = std::nullopt;
 };
 
+// Right answers of a synthetic task (evaluator/synthetic_tasks.h).
+struct SyntheticRow {
+  std::string task;
+  EvaluatedMask mask = {};
+  int64_t length = 0;
+  std::optional<double> depth = std::nullopt;  // of a passkey, 0 to 1
+  int64_t trials = 0;
+  int64_t correct = 0;
+};
+
 // All that an evaluation found.
 struct Results {
   std::vector<ResultRow> rows = {};
   std::vector<ResolutionRow> resolution = {};
+  std::vector<SyntheticRow> synthetic = {};
 };
 
 // What the numbers are about.

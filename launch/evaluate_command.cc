@@ -22,6 +22,7 @@
 #include "evaluator/evaluation.h"
 #include "evaluator/report.h"
 #include "evaluator/results.h"
+#include "evaluator/synthetic_tasks.h"
 #include "launch/commands.h"
 #include "launch/evaluate_options.h"
 #include "launch/evaluation_input.h"
@@ -207,6 +208,11 @@ absl::StatusOr<Scores> Score(const Job& job, Transformer& model,
   LEXTRA_ASSIGN_OR_RETURN(scores.results.resolution,
                           MeasureResolution(model, mesh, *job.input->documents,
                                             job.config.evaluation()));
+  LEXTRA_ASSIGN_OR_RETURN(
+      scores.results.synthetic,
+      RunSyntheticTasks(model, mesh, *job.input->documents,
+                        job.manifest.state().tokenizer().name(),
+                        job.config.evaluation()));
   if (keeps_nll) {
     AllReduceOnHost(scores.nll_BT, ReduceOp::kSum, mesh.data());
   }

@@ -131,6 +131,7 @@ absl::StatusOr<RunConfig> EffectiveEvaluateConfig(
     // else, unless more is given here.
     config.mutable_evaluation()->clear_protocols();
     config.mutable_evaluation()->clear_resolution_lengths();
+    config.mutable_evaluation()->set_synthetic_trials(0);
     config.mutable_evaluation()->set_max_tokens(0);
   }
   if (!options.config.empty()) {

@@ -137,6 +137,36 @@ TEST(LmEvalJson, HasTheHarnesssKeys) {
   EXPECT_TRUE(json.contains("n-samples"));
 }
 
+TEST(ReportData, AnswersOfSyntheticTasksAreAddedOverSeeds) {
+  const testing::TemporaryFolder folder;
+  std::vector<std::string> paths;
+  for (int seed = 0; seed < 2; ++seed) {
+    nlohmann::json results = ExampleResults("XPOS", seed, {{"bca", 128, 1}});
+    results["synthetic"] = {{{"task", "passkey"},
+                             {"mask", "bca"},
+                             {"length", 128},
+                             {"depth", 0.25},
+                             {"trials", 20},
+                             {"correct", 4 + seed}},
+                            {{"task", "induction"},
+                             {"mask", "bca"},
+                             {"length", 128},
+                             {"trials", 300},
+                             {"correct", 150}}};
+    paths.push_back(WriteExample(folder / std::to_string(seed), results));
+  }
+  const ReportData data = ReadReportData(paths).value();
+  ASSERT_EQ(data.synthetic.size(), 2u);
+  EXPECT_EQ(data.synthetic[1].task, "passkey");
+  EXPECT_EQ(data.synthetic[1].trials, 40);
+  EXPECT_EQ(data.synthetic[1].correct, 9);
+  const std::string html = ReportHtml(data, "tasks");
+  EXPECT_THAT(html, HasSubstr("passkey, xPos, BCA"));
+  EXPECT_THAT(html, HasSubstr("depth 0.25"));
+  EXPECT_THAT(html, HasSubstr(">22 %<"));  // 9 of 40
+  EXPECT_THAT(html, HasSubstr("0.500"));
+}
+
 TEST(ReportHtml, EscapesWhatRunsSayAndAsksForNothingFromOutside) {
   const testing::TemporaryFolder folder;
   nlohmann::json results = ExampleResults("XPOS", 1, {{"causal", 128, 1}});

@@ -1,0 +1,77 @@
+#include "evaluator/report_tasks.h"
+
+#include <limits>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "evaluator/report.h"
+#include "evaluator/wilson_interval.h"
+
+namespace lextra {
+namespace {
+
+// Depth, then length.
+using SharesByDepth = std::map<double, std::map<int64_t, double>>;
+
+// Keys found, by depth and length.
+void AppendHeatMap(const std::string& mask, const std::string& method,
+                   const SharesByDepth& by_depth, HtmlPage* page) {
+  std::set<int64_t> lengths;
+  for (const auto& [depth, by_length] : by_depth) {
+    for (const auto& [length, share] : by_length) lengths.insert(length);
+  }
+  std::vector<std::string> rows;
+  std::vector<std::string> columns;
+  std::vector<std::vector<double>> shares;
+  for (const int64_t length : lengths) columns.push_back(absl::StrCat(length));
+  for (const auto& [depth, by_length] : by_depth) {
+    rows.push_back(absl::StrFormat("depth %.2f", depth));
+    shares.emplace_back();
+    for (const int64_t length : lengths) {
+      const auto it = by_length.find(length);
+      shares.back().push_back(it == by_length.end()
+                                  ? std::numeric_limits<double>::quiet_NaN()
+                                  : it->second);
+    }
+  }
+  page->HeatMap(absl::StrCat("passkey, ", method, ", ", mask), rows, columns,
+                shares);
+}
+
+}  // namespace
+
+void AppendSyntheticTasks(const ReportData& data, HtmlPage* page) {
+  if (data.synthetic.empty()) return;
+  page->Heading("Synthetic tasks");
+  page->Paragraph(
+      "passkey: a key of five digits is stated at some depth of a text "
+      "(0: its beginning) and asked for at its end; found if every digit is "
+      "the most likely byte. induction: the share of the last 15 of 16 "
+      "different bytes, which come again after a text, that are the most "
+      "likely byte.");
+  std::map<std::pair<std::string, std::string>, SharesByDepth> maps;
+  std::vector<std::vector<std::string>> copied = {
+      {"method", "mask", "length", "copied", "95 % interval", "of"}};
+  for (const ReportSynthetic& row : data.synthetic) {
+    const double share =
+        static_cast<double>(row.correct) / static_cast<double>(row.trials);
+    if (row.task == "passkey") {
+      maps[{row.mask, row.method}][row.depth][row.length] = share;
+      continue;
+    }
+    const Interval interval = WilsonInterval(row.correct, row.trials);
+    copied.push_back(
+        {row.method, row.mask, absl::StrCat(row.length), FixedPoint(3, share),
+         absl::StrFormat("%.3f to %.3f", interval.low, interval.high),
+         absl::StrCat(row.trials)});
+  }
+  for (const auto& [key, by_depth] : maps) {
+    AppendHeatMap(key.first, key.second, by_depth, page);
+  }
+  if (copied.size() > 1) page->Table(copied, /*num_texts=*/2);
+}
+
+}  // namespace lextra

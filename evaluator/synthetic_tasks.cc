@@ -1,0 +1,236 @@
+#include "evaluator/synthetic_tasks.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <span>
+#include <tuple>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/log.h"
+#include "base/seeds.h"
+#include "data/byte_tokenizer.h"
+#include "evaluator/long_document_scorer.h"
+#include "parallel/agreement.h"
+#include "parallel/device_copy.h"
+
+namespace lextra {
+namespace {
+
+constexpr int64_t kCopied = 16;
+constexpr double kDepths[] = {0, 0.25, 0.5, 0.75, 1};
+
+void Append(const std::string& text, std::vector<int64_t>* tokens) {
+  for (const char byte : text) {
+    tokens->push_back(static_cast<unsigned char>(byte));
+  }
+}
+
+void Append(const std::vector<int64_t>& filler, int64_t begin, int64_t count,
+            std::vector<int64_t>* tokens) {
+  tokens->insert(tokens->end(), filler.begin() + begin,
+                 filler.begin() + begin + count);
+}
+
+// Text for a trial: `length` tokens from a place of a document that the seed
+// draws.
+std::vector<int64_t> Filler(const Documents& documents,
+                            const std::vector<int64_t>& long_documents,
+                            int64_t length, uint64_t seed) {
+  std::mt19937_64 random(SeedFor(seed, "filler"));
+  const int64_t document = long_documents[random() % long_documents.size()];
+  // A document's last token closes it: it is no text.
+  const int64_t places = documents.size(document) - 1 - length;
+  const auto begin = static_cast<int64_t>(random() % (places + 1));
+  std::vector<int64_t> filler(length);
+  const absl::Status status =
+      documents.Read(document, begin, std::span(filler));
+  TORCH_CHECK(status.ok(), std::string(status.message()));
+  return filler;
+}
+
+// What is measured on one row's trials.
+struct Task {
+  const char* name;
+  int64_t length;
+  std::optional<double> depth;
+
+  SyntheticTrial Make(const std::vector<int64_t>& filler, uint64_t seed) const {
+    return depth ? PasskeyTrial(length, *depth, filler, seed)
+                 : InductionTrial(length, filler, seed);
+  }
+};
+
+std::vector<Task> TasksOf(const EvaluationConfig& config) {
+  std::vector<Task> tasks;
+  if (config.synthetic_trials() == 0) return tasks;
+  for (const int64_t length : config.passkey_lengths()) {
+    for (const double depth : kDepths) {
+      tasks.push_back({"passkey", length, depth});
+    }
+  }
+  for (const int64_t length : config.induction_lengths()) {
+    tasks.push_back({"induction", length, std::nullopt});
+  }
+  return tasks;
+}
+
+std::vector<int64_t> DocumentsLongerThan(const Documents& documents,
+                                         int64_t length) {
+  std::vector<int64_t> found;
+  for (int64_t d = 0; d < documents.num_documents(); ++d) {
+    if (documents.size(d) > length) found.push_back(d);
+  }
+  return found;
+}
+
+absl::Status CheckTasks(const Documents& documents,
+                        const std::string& tokenizer, const ModelConfig& model,
+                        const std::vector<Task>& tasks) {
+  if (tasks.empty()) return absl::OkStatus();
+  if (tokenizer != ByteTokenizer::kName) {
+    return UsageError(absl::StrFormat(
+        "evaluation.passkey_lengths and induction_lengths make tasks of bytes, "
+        "and the model's tokenizer is %s: leave them out ([])",
+        tokenizer));
+  }
+  int64_t longest = 0;
+  for (const Task& task : tasks) longest = std::max(longest, task.length);
+  if (model.position() == LEARNED && longest > model.training_length()) {
+    return UsageError(absl::StrFormat(
+        "model.position = LEARNED has no row for a place beyond "
+        "model.training_length = %d, and a synthetic task has %d",
+        model.training_length(), longest));
+  }
+  if (DocumentsLongerThan(documents, longest).empty()) {
+    return InputError(absl::StrFormat(
+        "no document has more than %d tokens, to fill the longest of "
+        "evaluation.passkey_lengths and induction_lengths with",
+        longest));
+  }
+  return absl::OkStatus();
+}
+
+// Right answers among those of trials [first, last) side by side.
+int64_t CountCorrect(const Task& task, const Documents& documents,
+                     const std::vector<int64_t>& long_documents, int64_t first,
+                     int64_t last, LongDocumentScorer& scorer) {
+  const at::Tensor tokens_BT =
+      at::empty({last - first, task.length}, at::kLong);
+  int64_t first_answer = 0;
+  for (int64_t trial = first; trial < last; ++trial) {
+    const uint64_t seed = SeedFor(
+        trial,
+        absl::StrCat(task.name, task.length, "@", task.depth.value_or(-1)));
+    const SyntheticTrial made =
+        task.Make(Filler(documents, long_documents, task.length, seed), seed);
+    std::copy(made.tokens.begin(), made.tokens.end(),
+              tokens_BT[trial - first].mutable_data_ptr<int64_t>());
+    first_answer = made.first_answer;
+  }
+  const at::Tensor answers = scorer.Score(tokens_BT).narrow(
+      1, first_answer - 1, task.length - first_answer);
+  // All digits of a key, or each copied byte by itself.
+  const at::Tensor correct = task.depth ? std::get<0>(answers.min(1)) : answers;
+  return static_cast<int64_t>(correct.sum().item<double>());
+}
+
+// Over all trials, dealt to the data axis in groups that fill the ranks.
+int64_t CountCorrect(const Task& task, const Documents& documents,
+                     int64_t num_trials, LongDocumentScorer& scorer,
+                     Communicator& data_axis) {
+  const std::vector<int64_t> long_documents =
+      DocumentsLongerThan(documents, task.length);
+  const int64_t at_once = scorer.DocumentsAtOnce(task.length);
+  int64_t mine = 0;
+  int64_t group = 0;
+  for (int64_t first = 0; first < num_trials; first += at_once, ++group) {
+    if (group % data_axis.size() != data_axis.rank()) continue;
+    mine += CountCorrect(task, documents, long_documents, first,
+                         std::min(first + at_once, num_trials), scorer);
+    data_axis.activity().Tick();
+  }
+  const at::Tensor correct = at::full({1}, mine, at::kLong);
+  AllReduceOnHost(correct, ReduceOp::kSum, data_axis);
+  return correct.item<int64_t>();
+}
+
+}  // namespace
+
+SyntheticTrial PasskeyTrial(int64_t length, double depth,
+                            const std::vector<int64_t>& filler, uint64_t seed) {
+  std::mt19937_64 random(SeedFor(seed, "key"));
+  const std::string key = absl::StrFormat("%05d", random() % 100000);
+  std::vector<int64_t> statement;
+  Append(absl::StrCat("\nThe pass key is ", key, ". Remember it.\n"),
+         &statement);
+  std::vector<int64_t> question;
+  Append("\nWhat is the pass key? The pass key is ", &question);
+  const int64_t room =
+      length - std::ssize(statement) - std::ssize(question) - std::ssize(key);
+  TORCH_CHECK(room >= 0, "a passkey in ", length, " tokens");
+  const auto before = static_cast<int64_t>(std::lround(depth * room));
+  SyntheticTrial trial;
+  Append(filler, 0, before, &trial.tokens);
+  trial.tokens.insert(trial.tokens.end(), statement.begin(), statement.end());
+  Append(filler, before, room - before, &trial.tokens);
+  trial.tokens.insert(trial.tokens.end(), question.begin(), question.end());
+  trial.first_answer = std::ssize(trial.tokens);
+  Append(key, &trial.tokens);
+  return trial;
+}
+
+SyntheticTrial InductionTrial(int64_t length,
+                              const std::vector<int64_t>& filler,
+                              uint64_t seed) {
+  std::mt19937_64 random(SeedFor(seed, "copied"));
+  std::vector<int64_t> letters;
+  for (char letter = '0'; letter <= 'z'; ++letter) letters.push_back(letter);
+  std::shuffle(letters.begin(), letters.end(), random);
+  TORCH_CHECK(length >= 2 * kCopied, "an induction task in ", length,
+              " tokens");
+  SyntheticTrial trial;
+  Append(letters, 0, kCopied, &trial.tokens);
+  Append(filler, 0, length - 2 * kCopied, &trial.tokens);
+  // The first byte of the copy can't be known.
+  trial.first_answer = std::ssize(trial.tokens) + 1;
+  Append(letters, 0, kCopied, &trial.tokens);
+  return trial;
+}
+
+absl::StatusOr<std::vector<SyntheticRow>> RunSyntheticTasks(
+    Transformer& model, DeviceMesh& mesh, const Documents& documents,
+    const std::string& tokenizer, const EvaluationConfig& config) {
+  const std::vector<Task> tasks = TasksOf(config);
+  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(
+      mesh.world(), CheckTasks(documents, tokenizer, model.config(), tasks)));
+  std::vector<SyntheticRow> rows;
+  for (const int kind : config.masks()) {
+    for (const Task& task : tasks) {
+      const EvaluatedMask mask = MakeMask(static_cast<Mask>(kind), UNCHANGED,
+                                          config, model.config(), task.length);
+      LongDocumentScorer::Options options = ScorerOptions(mask, config);
+      options.hits = true;
+      LongDocumentScorer scorer(model, mesh, options);
+      const int64_t correct = CountCorrect(
+          task, documents, config.synthetic_trials(), scorer, mesh.data());
+      const int64_t answers = task.depth ? 1 : kCopied - 1;
+      rows.push_back({.task = task.name,
+                      .mask = mask,
+                      .length = task.length,
+                      .depth = task.depth,
+                      .trials = config.synthetic_trials() * answers,
+                      .correct = correct});
+    }
+    if (!tasks.empty()) {
+      LogInfo("synthetic tasks with %s: done",
+              MaskName(static_cast<Mask>(kind)));
+    }
+  }
+  return rows;
+}
+
+}  // namespace lextra
