@@ -11,10 +11,11 @@ namespace lextra {
 // faults are a twentieth of a training step on a CPU.
 void KeepFreedMemory();
 
-// Bytes that this process may still ask for: the least that the limits of the
-// process (RLIMIT_DATA, RLIMIT_AS) and of its control group (version 2) leave.
+// Bytes that this process may still ask for under its own limits (RLIMIT_DATA,
+// RLIMIT_AS).
 int64_t MemoryLeftToProcess();
-// Bytes that all processes of this host may still use (MemAvailable).
+// Bytes that all processes of this host may still use: MemAvailable, or what
+// the limit of this process's control group (version 2) leaves.
 int64_t MemoryLeftOnHost();
 
 }  // namespace lextra

@@ -67,20 +67,32 @@ int64_t LongestPiece(const std::vector<PieceRow>& rows) {
   return longest;
 }
 
+// Places of whatever is scored, other measurements included.
+int64_t LongestOfAll(const std::vector<PieceRow>& rows,
+                     const EvaluationConfig& config) {
+  int64_t longest = LongestPiece(rows);
+  const auto include = [&](const auto& lengths) {
+    for (const int64_t length : lengths) longest = std::max(longest, length);
+  };
+  include(config.resolution_lengths());
+  if (config.synthetic_trials() > 0) {
+    include(config.passkey_lengths());
+    include(config.induction_lengths());
+  }
+  return longest;
+}
+
 // A learned table ends where training did.
 absl::Status CheckPlaces(const ModelConfig& model,
                          const EvaluationConfig& config,
                          const std::vector<PieceRow>& rows) {
   if (model.position() != LEARNED) return absl::OkStatus();
-  int64_t places = LongestPiece(rows);
-  for (const int64_t length : config.resolution_lengths()) {
-    places = std::max(places, length);
-  }
+  const int64_t places = LongestOfAll(rows, config);
   if (places <= model.training_length()) return absl::OkStatus();
   return UsageError(absl::StrFormat(
       "model.position = LEARNED has no row for a place beyond "
       "model.training_length = %d, and a document would be read to place %d: "
-      "leave longer evaluation.lengths and resolution_lengths out, or train "
+      "leave longer lengths of evaluation out, or train "
       "another model.position",
       model.training_length(), places));
 }
@@ -148,7 +160,7 @@ absl::StatusOr<std::vector<ResultRow>> Evaluate(Transformer& model,
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh.world(), rows.status()));
   LEXTRA_RETURN_IF_ERROR(CheckPlaces(model.config(), config, *rows));
   LEXTRA_RETURN_IF_ERROR(
-      CheckMemory(model.config(), config, LongestPiece(*rows), mesh));
+      CheckMemory(model.config(), config, LongestOfAll(*rows, config), mesh));
   const absl::StatusOr<std::vector<double>> bytes =
       BytesOfRows(documents, *rows);
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh.world(), bytes.status()));

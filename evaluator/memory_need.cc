@@ -32,11 +32,11 @@ int64_t ScoringBytes(const ModelConfig& model, int num_tensor_ranks,
   const int64_t inner = model.ffn_width() / num_tensor_ranks;
   // The residual stream, its branch, norms; packed queries, keys and values;
   // rotated queries and outputs; keys and values that travel, twice; the feed
-  // forward before and after its activation.
+  // forward before and after its activation, and SwiGLU's gate.
   const int64_t numbers =
       4 * int64_t{model.width()} +
       (heads + 2 * kv_heads + 2 * heads + 4 * kv_heads) * model.head_size() +
-      2 * inner;
+      (model.activation() == SWIGLU ? 3 : 2) * inner;
   return num_places * numbers *
          static_cast<int64_t>(c10::elementSize(ComputeType(model.precision())));
 }

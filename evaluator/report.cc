@@ -115,10 +115,11 @@ std::string LmEvalJson(const ReportData& data) {
                {"configs", Json::object()},
                {"n-samples", Json::object()}};
   for (const ReportRow& row : data.rows) {
-    const std::string task =
-        absl::StrReplaceAll(absl::StrCat(row.method, " ", row.protocol, " ",
-                                         row.mask, " ", row.length),
-                            {{" + ", "+"}, {" ", "_"}});
+    const std::string task = absl::StrReplaceAll(
+        absl::StrCat(row.method, " ", row.protocol, " ", row.mask, " ",
+                     row.length,
+                     row.stride ? absl::StrCat(" stride ", *row.stride) : ""),
+        {{" + ", "+"}, {" ", "_"}});
     // The error of a ratio whose denominator, the bytes, is known.
     const double error = row.standard_error / row.nll * row.bits_per_byte;
     json["results"][task] = {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <tuple>
 #include <utility>
 
@@ -45,13 +46,19 @@ int64_t PlaceIn(const List& list, const std::string& name) {
   return place;
 }
 
+// Results that are JSON, but not such as can be merged.
+class BadResults : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 // Non-finite numbers are texts.
 double Number(const Json& json) {
   if (!json.is_string()) return json.get<double>();
   const auto text = json.get<std::string>();
   if (text == "inf") return std::numeric_limits<double>::infinity();
   if (text == "-inf") return -std::numeric_limits<double>::infinity();
-  return std::numeric_limits<double>::quiet_NaN();
+  if (text == "nan") return std::numeric_limits<double>::quiet_NaN();
+  throw BadResults(absl::StrCat("a number is '", text, "'"));
 }
 
 // Seeds are 64-bit and may be numbers or texts.
@@ -59,9 +66,14 @@ std::string TextOf(const Json& json) {
   return json.is_string() ? json.get<std::string>() : json.dump();
 }
 
-std::string MaskOf(const Json& row) {
+// Blocks of BCA are named where they are not half the training length.
+std::string MaskOf(const Json& row, int64_t training_length) {
   const auto kind = row.at("mask").get<std::string>();
   std::string mask = kind == "causal" ? "plain" : kind == "bca" ? "BCA" : kind;
+  if (row.contains("block") &&
+      2 * row["block"].get<int64_t>() != training_length) {
+    absl::StrAppend(&mask, " ", row["block"].get<int64_t>());
+  }
   if (row.contains("window")) {
     const std::string sinks =
         row.contains("sinks") ? absl::StrCat(row["sinks"].get<int64_t>(), "+")
@@ -78,7 +90,11 @@ std::string MaskOf(const Json& row) {
 
 // A mean that grows by one value after another.
 void AddToMean(double* mean, double value, int64_t count) {
-  *mean += (value - *mean) / static_cast<double>(count);
+  if (std::isfinite(*mean) && std::isfinite(value)) {
+    *mean += (value - *mean) / static_cast<double>(count);
+  } else {
+    *mean += value;
+  }
 }
 
 class Merger {
@@ -102,6 +118,7 @@ class Merger {
         .versions = json.at("versions").get<std::string>(),
         .command = json.at("command").get<std::string>(),
         .date = json.at("date").get<std::string>()};
+    CheckLikeTheFirst(run);
     const std::string seeds =
         absl::StrCat(run.init_seed, "/", run.shuffle_seed);
     for (const Json& row : json.at("results")) AddRow(run, seeds, row);
@@ -126,18 +143,44 @@ class Merger {
     if (!data.runs.empty()) {
       data.training_length = data.runs[0].training_length;
     }
-    for (const ReportRun& run : data.runs) {
-      if (run.training_length != data.training_length) data.training_length = 0;
-    }
     return data;
   }
 
  private:
+  // Rows are merged by what they are, so all runs must be about the same.
+  void CheckLikeTheFirst(const ReportRun& run) const {
+    if (runs_.empty()) return;
+    const ReportRun& first = runs_[0];
+    if (run.training_length != first.training_length) {
+      throw BadResults(absl::StrCat(
+          "its training length is ", run.training_length, ", that of ",
+          first.path, " ", first.training_length, ": make a report for each"));
+    }
+    if (run.data_documents != first.data_documents ||
+        run.data_tokens != first.data_tokens) {
+      throw BadResults(
+          absl::StrCat("its data set has ", run.data_documents,
+                       " documents and ", run.data_tokens, " tokens, that of ",
+                       first.path, " ", first.data_documents, " and ",
+                       first.data_tokens, ": make a report for each"));
+    }
+  }
+
+  // One result of a run for each row: another would be another checkpoint's.
+  void CheckNew(bool is_new, const ReportRun& run, const std::string& row) {
+    if (is_new) return;
+    throw BadResults(absl::StrCat(
+        row, " of ", run.method, " with seeds ", run.init_seed, " and ",
+        run.shuffle_seed,
+        " is in an earlier file, too: give each evaluation once, and one "
+        "checkpoint of a run"));
+  }
+
   // Plain first, then other masks, then those with extensions.
   static std::pair<int64_t, std::string> OrderOf(const std::string& mask) {
     const bool is_extended = mask.find(" + ") != std::string::npos;
     const int64_t kind = mask.starts_with("plain")    ? 0
-                         : mask == "BCA"              ? 1
+                         : mask.starts_with("BCA")    ? 1
                          : mask.starts_with("window") ? 2
                                                       : 3;
     return {is_extended ? 10 + kind : kind, mask};
@@ -145,14 +188,15 @@ class Merger {
 
   void AddRow(const ReportRun& run, const std::string& seeds,
               const Json& json) {
-    const std::string mask = MaskOf(json);
+    const std::string mask = MaskOf(json, run.training_length);
     const auto protocol = json.at("protocol").get<std::string>();
     const auto length = json.at("length").get<int64_t>();
     const int64_t stride = json.value("stride", int64_t{0});
     ReportRow& row = rows_[{protocol, OrderOf(mask),
                             PlaceIn(kMethods, run.method), length, stride}];
     const double nll = Number(json.at("nll"));
-    if (!row.nll_of_run.emplace(seeds, nll).second) return;
+    CheckNew(row.nll_of_run.emplace(seeds, nll).second, run,
+             absl::StrCat(protocol, " ", mask, " at ", length));
     const int64_t count = std::ssize(row.nll_of_run);
     row.method = run.method;
     row.mask = mask;
@@ -180,7 +224,7 @@ class Merger {
   }
 
   void AddResolution(const ReportRun& run, const Json& json) {
-    const std::string mask = MaskOf(json);
+    const std::string mask = MaskOf(json, run.training_length);
     const auto length = json.at("length").get<int64_t>();
     ReportResolution& row =
         resolution_[{length, OrderOf(mask), PlaceIn(kMethods, run.method)}];
@@ -213,7 +257,7 @@ class Merger {
   }
 
   void AddSynthetic(const ReportRun& run, const Json& json) {
-    const std::string mask = MaskOf(json);
+    const std::string mask = MaskOf(json, run.training_length);
     const auto task = json.at("task").get<std::string>();
     const auto length = json.at("length").get<int64_t>();
     const double depth = json.value("depth", 0.0);
@@ -224,6 +268,9 @@ class Merger {
     row.mask = mask;
     row.length = length;
     row.depth = depth;
+    if (json.at("trials").get<int64_t>() < 1) {
+      throw BadResults(absl::StrCat(task, " without trials"));
+    }
     row.trials += json.at("trials").get<int64_t>();
     row.correct += json.at("correct").get<int64_t>();
   }
@@ -273,9 +320,9 @@ absl::StatusOr<ReportData> ReadReportData(
     LEXTRA_ASSIGN_OR_RETURN(const std::string text, ReadFile(file, kMaxBytes));
     try {
       merger.Add(file, Json::parse(text));
-    } catch (const Json::exception& error) {
-      return InputError(absl::StrCat(
-          file, ": is not what lextra evaluate writes: ", error.what()));
+    } catch (const std::exception& error) {
+      return InputError(
+          absl::StrCat(file, ": can't be merged: ", error.what()));
     }
   }
   return merger.Take();

@@ -88,12 +88,13 @@ struct ReportData {
   std::vector<ReportRow> rows = {};  // by protocol, mask, method, length
   std::vector<ReportResolution> resolution = {};
   std::vector<ReportSynthetic> synthetic = {};
-  int64_t training_length = 0;  // 0 where runs differ in it
+  int64_t training_length = 0;
 };
 
 // The results in `paths`: a results.json, a folder that holds one, or a run
 // folder, whose eval/ does. InputError names the file and what is wrong with
-// it.
+// it: also where runs differ in training length or data, or a row of a run
+// comes twice.
 absl::StatusOr<ReportData> ReadReportData(
     const std::vector<std::string>& paths);
 

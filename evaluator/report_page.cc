@@ -56,9 +56,7 @@ class Page {
         "%d evaluation(s) on %s; tokenizer %s; trained on samples of %s "
         "tokens, which is l below.",
         data_.runs.size(), absl::StrJoin(data_sets, ", "),
-        absl::StrJoin(tokenizers, ", "),
-        data_.training_length > 0 ? absl::StrCat(data_.training_length)
-                                  : "different numbers of"));
+        absl::StrJoin(tokenizers, ", "), absl::StrCat(data_.training_length)));
   }
 
   void LengthFigures() {
@@ -225,7 +223,6 @@ class Page {
   }
 
   void Paper() {
-    if (data_.training_length == 0) return;
     std::vector<std::vector<std::string>> lines = {
         {"method", "mask up to l", "mask beyond", "whose", "l/4", "l/2", "l",
          "2l", "4l"}};

@@ -118,14 +118,15 @@ Json ListOf(const at::Tensor& numbers) {
 Json ResolutionJson(const ResolutionRow& row) {
   Json json = {{"length", row.length}, {"documents", row.documents}};
   AddMask(row.mask, &json);
-  json["resolution"] = row.resolution_LH.mean().item<double>();
-  if (row.spread) json["spread"] = *row.spread;
+  json["resolution"] = Number(row.resolution_LH.mean().item<double>());
+  if (row.spread) json["spread"] = Number(*row.spread);
   json["distances"] = row.distances;
   for (int64_t layer = 0; layer < row.resolution_LH.size(0); ++layer) {
     const at::Tensor heads = row.resolution_LH[layer];
-    json["layers"].push_back({{"resolution", heads.mean().item<double>()},
-                              {"heads", ListOf(heads)},
-                              {"s_hat", ListOf(row.mean_scores_LN[layer])}});
+    json["layers"].push_back(
+        {{"resolution", Number(heads.mean().item<double>())},
+         {"heads", ListOf(heads)},
+         {"s_hat", ListOf(row.mean_scores_LN[layer])}});
   }
   return json;
 }

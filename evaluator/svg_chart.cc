@@ -341,8 +341,14 @@ Extent ExtentOfY(const std::vector<ChartSeries>& series) {
 std::string ChartSvg(const Chart& chart) { return Drawing(chart).Svg(); }
 
 std::string EscapeHtml(const std::string& text) {
+  std::string printable;
+  for (const char letter : text) {
+    const auto byte = static_cast<unsigned char>(letter);
+    printable += byte < ' ' && letter != '\n' ? ' ' : letter;
+  }
   return absl::StrReplaceAll(
-      text, {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}});
+      printable,
+      {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}});
 }
 
 }  // namespace lextra

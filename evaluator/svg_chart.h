@@ -37,7 +37,7 @@ struct Chart {
   double y_max = 0;
 };
 
-// The least and the largest y of finite points, bands included.
+// The least and the largest y of finite points. (Bands beyond are cut off.)
 struct Extent {
   double min = 0;
   double max = 0;
@@ -48,7 +48,8 @@ Extent ExtentOfY(const std::vector<ChartSeries>& series);
 // logarithmic axis, y <= 0.
 std::string ChartSvg(const Chart& chart);
 
-// & < > " for text and attributes of a page.
+// & < > " for text and attributes of a page; control characters, which XML does
+// not allow, are blanks.
 std::string EscapeHtml(const std::string& text);
 
 }  // namespace lextra

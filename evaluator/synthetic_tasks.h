@@ -6,7 +6,10 @@
 //              counts if every digit is the most likely byte given those before
 //              it: what greedy decoding would answer.
 //   induction  16 different bytes, text of the documents, and the same 16 bytes
-//              once more. Each of the last 15 is a trial.
+//              once more. Each of the last 15 is a trial. (Those of one text
+//              are not independent: intervals are too narrow for that.)
+//
+// A target is right where no byte has a larger logit: ties count.
 //
 // Both are in bytes: for models of the byte tokenizer.
 #ifndef LEXTRA_EVALUATOR_SYNTHETIC_TASKS_H_

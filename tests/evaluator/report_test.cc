@@ -90,6 +90,42 @@ TEST(ReportData, WhatIsNoResultIsRefusedInOneLineThatNamesIt) {
   EXPECT_THAT(std::string(missing.message()), HasSubstr("nothing: is neither"));
 }
 
+TEST(ReportData, RunsThatAreNotAboutTheSameAreRefused) {
+  const testing::TemporaryFolder folder;
+  const nlohmann::json one = ExampleResults("XPOS", 1, {{"causal", 128, 1}});
+  nlohmann::json longer = ExampleResults("XPOS", 2, {{"causal", 128, 1}});
+  longer["config"]["model"]["training_length"] = 256;
+  nlohmann::json other_data = ExampleResults("XPOS", 2, {{"causal", 128, 1}});
+  other_data["data"]["tokens"] = 7;
+  nlohmann::json misspelt = ExampleResults("XPOS", 2, {{"causal", 128, 1}});
+  misspelt["results"][0]["nll"] = "abc";
+  const std::string first = WriteExample(folder / "first", one);
+  const std::pair<nlohmann::json, const char*> cases[] = {
+      {longer, "its training length is 256, that of"},
+      {other_data, "its data set has 10 documents and 7 tokens"},
+      {one, "non_overlapping plain at 128 of xPos with seeds 1 and 1 is in an"},
+      {misspelt, "a number is 'abc'"}};
+  for (const auto& [second, says] : cases) {
+    const absl::Status status =
+        ReadReportData({first, WriteExample(folder / "second", second)})
+            .status();
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kInput);
+    EXPECT_THAT(std::string(status.message()), HasSubstr(says));
+  }
+}
+
+TEST(ReportData, BlocksOfBcaOtherThanHalfTheTrainingLengthAreNamed) {
+  const testing::TemporaryFolder folder;
+  nlohmann::json results =
+      ExampleResults("XPOS", 1, {{"bca", 128, 1}, {"bca", 256, 1}});
+  results["results"][0]["block"] = 64;
+  results["results"][1]["block"] = 32;
+  const ReportData data =
+      ReadReportData({WriteExample(folder / "run", results)}).value();
+  EXPECT_EQ(data.rows[0].mask, "BCA");
+  EXPECT_EQ(data.rows[1].mask, "BCA 32");
+}
+
 TEST(CompareOrders, TakesMarginsSeedBySeed) {
   const testing::TemporaryFolder folder;
   std::vector<std::string> paths;
