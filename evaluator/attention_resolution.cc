@@ -21,11 +21,7 @@ constexpr double kPointsPerOctave = 8;
 absl::StatusOr<std::vector<int64_t>> LongDocuments(const Documents& documents,
                                                    int64_t length,
                                                    int64_t most) {
-  std::vector<int64_t> found;
-  for (int64_t d = 0; d < documents.num_documents() && std::ssize(found) < most;
-       ++d) {
-    if (documents.size(d) > length) found.push_back(d);
-  }
+  std::vector<int64_t> found = DocumentsLongerThan(documents, length, most);
   if (!found.empty()) return found;
   return InputError(
       absl::StrFormat("no document has more than %d tokens, which "

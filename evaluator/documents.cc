@@ -6,6 +6,16 @@
 
 namespace lextra {
 
+std::vector<int64_t> DocumentsLongerThan(const Documents& documents,
+                                         int64_t num_tokens, int64_t most) {
+  std::vector<int64_t> found;
+  for (int64_t d = 0; d < documents.num_documents() && std::ssize(found) < most;
+       ++d) {
+    if (documents.size(d) > num_tokens) found.push_back(d);
+  }
+  return found;
+}
+
 DatasetDocuments::DatasetDocuments(const TokenDataset& dataset)
     : Documents({.eos_id = dataset.meta().eos_id,
                  .bytes_per_token =

@@ -8,6 +8,7 @@
 #include <limits>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "base/status.h"
 #include "data/token_dataset.h"
@@ -41,6 +42,11 @@ class Documents {
  private:
   TextMeasure text_measure_;
 };
+
+// The first `most` documents that have more than `num_tokens` tokens.
+std::vector<int64_t> DocumentsLongerThan(
+    const Documents& documents, int64_t num_tokens,
+    int64_t most = std::numeric_limits<int64_t>::max());
 
 // The documents of a data set, which outlives this.
 class DatasetDocuments : public Documents {

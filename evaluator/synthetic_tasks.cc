@@ -78,15 +78,6 @@ std::vector<Task> TasksOf(const EvaluationConfig& config) {
   return tasks;
 }
 
-std::vector<int64_t> DocumentsLongerThan(const Documents& documents,
-                                         int64_t length) {
-  std::vector<int64_t> found;
-  for (int64_t d = 0; d < documents.num_documents(); ++d) {
-    if (documents.size(d) > length) found.push_back(d);
-  }
-  return found;
-}
-
 absl::Status CheckTasks(const Documents& documents,
                         const std::string& tokenizer, const ModelConfig& model,
                         const std::vector<Task>& tasks) {
@@ -105,7 +96,7 @@ absl::Status CheckTasks(const Documents& documents,
         "model.training_length = %d, and a synthetic task has %d",
         model.training_length(), longest));
   }
-  if (DocumentsLongerThan(documents, longest).empty()) {
+  if (DocumentsLongerThan(documents, longest, 1).empty()) {
     return InputError(absl::StrFormat(
         "no document has more than %d tokens, to fill the longest of "
         "evaluation.passkey_lengths and induction_lengths with",
