@@ -24,7 +24,7 @@ ctest --test-dir build --output-on-failure --no-tests=error "$@" -V >"$log" 2>&1
 grep -E '^ *[0-9]+/[0-9]+ Test|^Total Test time|tests passed' "$log" || true
 if ((status)); then
   echo "== failures (all of it in $log)"
-  grep -E '\[  FAILED  \]|Failure$|\[rank [0-9]+\].*: ' "$log" | head -60 || true
+  grep -E -A4 '\[  FAILED  \]|Failure$|\[rank [0-9]+\].*: ' "$log" | cut -c1-400 | head -120 || true
 fi
 skipped=$(grep -cE '\[  SKIPPED \] [^ ]+ \([0-9]+ ms\)' "$log" || true)
 passed=$(grep -cE '\[       OK \]' "$log" || true)
