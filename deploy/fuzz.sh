@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Runs the fuzz targets of tests/fuzz under ASan and UBSan, two at a time, and
 # prints a table. The status is not zero if a target crashed, hung, leaked or
-# took too much memory; the input that does it stays in build-fuzz/crashes/.
+# took too much memory; the input that does it stays in build-asan/crashes/.
 #
 #   deploy/fuzz.sh [--seconds=30 | --runs=N] [TARGET ...]     (default: all targets)
 #
-# Inputs found in earlier runs are kept in build-fuzz/found/TARGET/ and used
+# Inputs found in earlier runs are kept in build-asan/found/TARGET/ and used
 # again. Needs what `deploy/setup.sh --tests` installs, but not LibTorch.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -28,10 +28,10 @@ for target in "${targets[@]}"; do
     { echo "fuzz: no target $target; see tests/fuzz/" >&2; exit 2; }
 done
 
-build=build-fuzz
+build=build-asan
 mkdir -p $build
-{ cmake --preset fuzz && cmake --build $build --target fuzz_programs; } \
-  >$build/build.log 2>&1 || { tail -40 $build/build.log; exit 1; }
+{ cmake --preset asan && cmake --build $build --target fuzz_programs; } \
+  >$build/fuzz.log 2>&1 || { tail -40 $build/fuzz.log; exit 1; }
 
 # The targets' files never touch a disk.
 files=$(mktemp -d "$([[ -w /dev/shm ]] && echo /dev/shm || echo /tmp)/lextra-fuzz-XXXXXX")
