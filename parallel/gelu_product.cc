@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 #include <ATen/record_function.h>
 
+#include "parallel/cuda_kernel.h"
 #include "parallel/kernels/gelu.h"
+#include "parallel/kernels/gelu_gradient_cuda.h"
 #include "parallel/mixed_precision.h"
 #include "parallel/row_blocks.h"
 
@@ -60,6 +62,30 @@ at::Tensor GradientByKernels(const at::Tensor& dy, const at::Tensor& derivative,
   return dh;
 }
 
+at::Tensor GradientOnGpu(const at::Tensor& dy, const at::Tensor& h,
+                         const at::Tensor& dbias) {
+  static const CudaKernel<GeluGradientCuda> kernel(kGeluGradientCuda);
+  const int64_t rows = dy.size(0);
+  const int64_t columns = dy.size(1);
+  const at::Tensor dh = at::empty_like(dy);
+  at::Tensor sums;
+  if (dbias.defined()) {
+    sums =
+        at::empty({(rows + kGeluRowsPerBlock - 1) / kGeluRowsPerBlock, columns},
+                  dy.options().dtype(StatisticsType(dy.scalar_type())));
+  }
+  kernel({.type = ElementTypeOf(dy.scalar_type()),
+          .h = h.const_data_ptr(),
+          .dy = dy.const_data_ptr(),
+          .dh = dh.mutable_data_ptr(),
+          .sums = sums.defined() ? sums.mutable_data_ptr() : nullptr,
+          .rows = rows,
+          .columns = columns},
+         dy.device());
+  if (dbias.defined()) dbias.add_(sums.sum(0));
+  return dh;
+}
+
 }  // namespace
 
 GeluProduct GeluOfProduct(const at::Tensor& a, const at::Tensor& b,
@@ -74,6 +100,7 @@ at::Tensor GeluGradient(const at::Tensor& dy, const at::Tensor& saved,
                         const at::Tensor& dbias) {
   RECORD_USER_SCOPE("activation: GeluGradient");
   if (ByKernels(dy)) return GradientByKernels(dy.contiguous(), saved, dbias);
+  if (dy.is_cuda()) return GradientOnGpu(dy.contiguous(), saved, dbias);
   const at::Tensor dh = at::gelu_backward(dy, saved);
   if (dbias.defined()) AddColumnSums(dbias, dh);
   return dh;
