@@ -18,6 +18,10 @@ int64_t MemoryLeftToProcess();
 // the limit of this process's control group (version 2) leaves.
 int64_t MemoryLeftOnHost();
 
+inline double InGib(int64_t bytes) {
+  return static_cast<double>(bytes) / (int64_t{1} << 30);
+}
+
 }  // namespace lextra
 
 #endif  // LEXTRA_BASE_MEMORY_H_

@@ -56,16 +56,13 @@ absl::Status CheckMemory(const ModelConfig& model,
       std::min(MemoryLeftToProcess(), MemoryLeftOnHost() / ranks);
   absl::Status status;
   if (mesh.device().is_cpu() && needed > left) {
-    const auto gib = [](int64_t bytes) {
-      return static_cast<double>(bytes) / (int64_t{1} << 30);
-    };
     status = UsageError(absl::StrFormat(
         "evaluation.masks has CAUSAL, which holds all of a piece at once: "
         "%d tokens over parallel.sequence = %d take %.2f GiB on a rank, and "
         "%.2f GiB are left; take CAUSAL out (BCA, WINDOW and SINKS hold one "
         "segment, whatever the length), choose shorter evaluation.lengths, or "
         "more ranks for parallel.sequence",
-        num_places + 1, mesh.sequence().size(), gib(needed), gib(left)));
+        num_places + 1, mesh.sequence().size(), InGib(needed), InGib(left)));
   }
   return AgreeOnStatus(mesh.world(), status);
 }

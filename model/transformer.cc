@@ -33,6 +33,15 @@ const ModelConfig& Checked(const ModelConfig& model, int num_ranks) {
   return model;
 }
 
+std::vector<Parameter*> Joined(
+    const std::vector<std::vector<Parameter*>>& lists) {
+  std::vector<Parameter*> all;
+  for (const std::vector<Parameter*>& some : lists) {
+    all.insert(all.end(), some.begin(), some.end());
+  }
+  return all;
+}
+
 // The residual stream is x + branch: norms add the branch, in the pass in which
 // they read x. [B, T, C], or split by tokens.
 struct ResidualStream {
@@ -77,12 +86,10 @@ class Transformer::Layer {
                                     : Recomputed(inside, feed_forward_in)};
   }
 
-  void AppendParameters(std::vector<Parameter*>* all) {
-    for (const std::vector<Parameter*>& some :
-         {attention_norm_.parameters(), self_attention_.parameters(),
-          feed_forward_norm_.parameters(), feed_forward_.parameters()}) {
-      all->insert(all->end(), some.begin(), some.end());
-    }
+  std::vector<Parameter*> parameters() {
+    return Joined({attention_norm_.parameters(), self_attention_.parameters(),
+                   feed_forward_norm_.parameters(),
+                   feed_forward_.parameters()});
   }
 
  private:
@@ -122,6 +129,15 @@ struct Transformer::Parts {
     }
   }
 
+  // Those before, and those after all layers.
+  std::vector<Parameter*> FirstParameters() {
+    return Joined({embedding.parameters(), positions.parameters()});
+  }
+  std::vector<Parameter*> LastParameters() {
+    return Joined({norm.parameters(),
+                   output ? output->parameters() : std::vector<Parameter*>()});
+  }
+
   VocabParallelEmbedding embedding;
   PositionEmbedding positions;
   std::vector<std::unique_ptr<Layer>> layers;
@@ -145,6 +161,7 @@ at::Tensor Transformer::operator()(const at::Tensor& tokens_BT,
   const auto note = [&](const ResidualStream& stream) {
     if (states != nullptr) states->push_back(stream.Sum());
   };
+  WaitFor(parts_->FirstParameters());
   at::Tensor x = parts_->embedding(tokens_BT, tokens_);
   if (config_.embedding_scale() != 1) x = x * config_.embedding_scale();
   x = parts_->positions.AddTo(x, tokens_BT.sizes(), positions_BT, tokens_);
@@ -152,9 +169,11 @@ at::Tensor Transformer::operator()(const at::Tensor& tokens_BT,
   const Pass pass = {attention, tokens_BT.size(1), tokens_};
   note(stream);
   for (const std::unique_ptr<Layer>& layer : parts_->layers) {
+    WaitFor(layer->parameters());
     stream = (*layer)(stream, pass, recomputation_);
     note(stream);
   }
+  WaitFor(parts_->LastParameters());
   return parts_->norm(stream.x, stream.branch).normalised;
 }
 
@@ -163,17 +182,12 @@ VocabParallelCrossEntropy& Transformer::cross_entropy() {
 }
 
 std::vector<Parameter*> Transformer::parameters() {
-  std::vector<Parameter*> all = parts_->embedding.parameters();
-  const auto append = [&](const std::vector<Parameter*>& more) {
-    all.insert(all.end(), more.begin(), more.end());
-  };
-  append(parts_->positions.parameters());
+  std::vector<std::vector<Parameter*>> lists = {parts_->FirstParameters()};
   for (const std::unique_ptr<Layer>& layer : parts_->layers) {
-    layer->AppendParameters(&all);
+    lists.push_back(layer->parameters());
   }
-  append(parts_->norm.parameters());
-  if (parts_->output) append(parts_->output->parameters());
-  return all;
+  lists.push_back(parts_->LastParameters());
+  return Joined(lists);
 }
 
 int64_t Transformer::num_kv_heads() const { return num_kv_heads_; }

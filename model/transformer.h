@@ -10,7 +10,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -49,6 +51,13 @@ class Transformer {
     recomputation_ = recomputation;
   }
 
+  // Called before a forward pass first reads these parameters: whose values may
+  // still be on their way.
+  using BeforeUse = std::function<void(const std::vector<Parameter*>&)>;
+  void set_before_use(BeforeUse before_use) {
+    before_use_ = std::move(before_use);
+  }
+
   // How the residual stream, states and hidden states included, lies on the
   // tensor axis: replicated to begin with. Split by tokens, hidden states are
   // [B T / P, C] (sharded_layers.h says what becomes of gradients).
@@ -64,9 +73,14 @@ class Transformer {
  private:
   class Layer;
   struct Parts;
+  void WaitFor(const std::vector<Parameter*>& parameters) const {
+    if (before_use_) before_use_(parameters);
+  }
+
   ModelConfig config_;
   int64_t num_kv_heads_;
   Recomputation recomputation_ = OFF;
+  BeforeUse before_use_;
   Tokens tokens_ = Tokens::kReplicated;
   std::unique_ptr<Parts> parts_;
 };

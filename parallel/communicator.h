@@ -104,6 +104,12 @@ class Communicator {
   // For a group made of this one; every rank of this one asks alike.
   GroupIdentity NextChild(int color);
 
+  // How long this rank's GPU stood still in Wait()s, those of all its groups,
+  // since the last call; measured from the first call on, which returns 0.
+  // Blocks until it has gone on from the last one. Always 0 on a CPU: there the
+  // host stands still, which a profile shows.
+  virtual double TakeWaitMilliseconds() { return 0; }
+
   // Collective and orderly end. The destructor never runs a collective.
   virtual absl::Status Finalize() = 0;
 

@@ -29,10 +29,12 @@ void* CurrentCudaStream(const at::Device& device) {
   return current(device.index());
 }
 
-int64_t PeakGpuBytes() {
-  static auto* const peak =
-      reinterpret_cast<int64_t (*)()>(CudaFunction("LextraPeakGpuBytes"));
-  return peak();
+GpuMemory PeakGpuMemory() {
+  static auto* const peak = reinterpret_cast<void (*)(GpuMemory&)>(
+      CudaFunction("LextraPeakGpuMemory"));
+  GpuMemory memory;
+  peak(memory);
+  return memory;
 }
 
 HostSyncsAreErrors::HostSyncsAreErrors(const at::Device& device) {

@@ -25,8 +25,12 @@ ElementType ElementTypeOf(at::ScalarType dtype);
 // Runs launchers on the current stream of the device of their tensors.
 void* CurrentCudaStream(const at::Device& device);
 
-// The most that LibTorch has taken of this rank's GPU at any time.
-int64_t PeakGpuBytes();
+// The most that this rank has taken of its GPU at any time.
+struct GpuMemory {
+  int64_t tensor_bytes = 0;
+  int64_t held_bytes = 0;  // by LibTorch, for tensors
+};
+GpuMemory PeakGpuMemory();
 
 template <typename Arguments>
 class CudaKernel {

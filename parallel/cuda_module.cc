@@ -9,6 +9,7 @@
 
 #include "absl/strings/escaping.h"
 #include "parallel/cuda_backend.h"
+#include "parallel/cuda_kernel.h"
 #include "parallel/cuda_streams.h"
 #include "parallel/nccl_communicator.h"
 #include "parallel/nccl_linked.h"
@@ -73,12 +74,13 @@ extern "C" void* LextraCurrentCudaStream(int device_index) {
       .stream();
 }
 
-extern "C" int64_t LextraPeakGpuBytes() {
+extern "C" void LextraPeakGpuMemory(lextra::GpuMemory& result) {
   const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(
       c10::cuda::current_device());
   constexpr auto kAll =
       static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
-  return stats.reserved_bytes[kAll].peak;
+  result = {.tensor_bytes = stats.allocated_bytes[kAll].peak,
+            .held_bytes = stats.reserved_bytes[kAll].peak};
 }
 
 extern "C" void LextraSetHostSyncsAreErrors(bool errors) {

@@ -16,7 +16,7 @@ namespace {
 // watchdog's thread may.
 class FreeEvents {
  public:
-  FreeEvents() = default;
+  explicit FreeEvents(unsigned flags) : flags_(flags) {}
   FreeEvents(const FreeEvents&) = delete;
   ~FreeEvents() {
     for (cudaEvent_t event : events_) {
@@ -35,7 +35,7 @@ class FreeEvents {
       }
     }
     cudaEvent_t event = nullptr;
-    C10_CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+    C10_CUDA_CHECK(cudaEventCreateWithFlags(&event, flags_));
     return event;
   }
 
@@ -45,6 +45,7 @@ class FreeEvents {
   }
 
  private:
+  const unsigned flags_;
   std::mutex mutex_;
   std::vector<cudaEvent_t> events_;
 };
@@ -82,10 +83,19 @@ class CudaStreams : public GpuStreams {
   GpuStream Own() override { return own_.stream(); }
 
   std::shared_ptr<GpuEvent> Record(GpuStream stream) override {
-    const c10::cuda::CUDAGuard guard(device_);
-    auto event = std::make_shared<CudaEvent>(free_);
-    C10_CUDA_CHECK(cudaEventRecord(event->get(), StreamOf(stream)));
-    return event;
+    return RecordOneOf(free_, stream);
+  }
+
+  std::shared_ptr<GpuEvent> RecordTimed(GpuStream stream) override {
+    return RecordOneOf(free_timed_, stream);
+  }
+
+  double MillisecondsBetween(const GpuEvent& begin,
+                             const GpuEvent& end) override {
+    float milliseconds = 0;
+    C10_CUDA_CHECK(
+        cudaEventElapsedTime(&milliseconds, EventOf(begin), EventOf(end)));
+    return milliseconds;
   }
 
   // The stream waits for the event as it is recorded now: whoever records it
@@ -122,9 +132,20 @@ class CudaStreams : public GpuStreams {
   }
 
  private:
+  std::shared_ptr<GpuEvent> RecordOneOf(const std::shared_ptr<FreeEvents>& free,
+                                        GpuStream stream) {
+    const c10::cuda::CUDAGuard guard(device_);
+    auto event = std::make_shared<CudaEvent>(free);
+    C10_CUDA_CHECK(cudaEventRecord(event->get(), StreamOf(stream)));
+    return event;
+  }
+
   const c10::DeviceIndex device_;
   const c10::cuda::CUDAStream own_;
-  const std::shared_ptr<FreeEvents> free_ = std::make_shared<FreeEvents>();
+  const std::shared_ptr<FreeEvents> free_ =
+      std::make_shared<FreeEvents>(cudaEventDisableTiming);
+  const std::shared_ptr<FreeEvents> free_timed_ =
+      std::make_shared<FreeEvents>(cudaEventDefault);
 };
 
 }  // namespace

@@ -140,4 +140,10 @@ void FlatParameters::RoundMasters() {
 
 void FlatParameters::ZeroGradients() { gradients_.zero_(); }
 
+bool Overlap(const FlatParameters::Bucket& bucket,
+             const FlatParameters::Slot& slot) {
+  return bucket.begin < slot.begin + slot.size &&
+         slot.begin < bucket.begin + bucket.size;
+}
+
 }  // namespace lextra

@@ -111,6 +111,10 @@ class FlatParameters {
   at::Tensor masters_;  // [num_owned]; undefined without mixed precision
 };
 
+// Whether the parameter has a part in the bucket.
+bool Overlap(const FlatParameters::Bucket& bucket,
+             const FlatParameters::Slot& slot);
+
 }  // namespace lextra
 
 #endif  // LEXTRA_PARALLEL_FLAT_PARAMETERS_H_

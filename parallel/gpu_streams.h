@@ -31,6 +31,11 @@ class GpuStreams {
 
   // Comes when `stream` is through with all that was given to it so far.
   virtual std::shared_ptr<GpuEvent> Record(GpuStream stream) = 0;
+  // The same, and notes the time when it comes.
+  virtual std::shared_ptr<GpuEvent> RecordTimed(GpuStream stream) = 0;
+  // Of two timed events that have come.
+  virtual double MillisecondsBetween(const GpuEvent& begin,
+                                     const GpuEvent& end) = 0;
   // What is given to `stream` from now on waits until `event` has come.
   virtual void MakeWait(GpuStream stream, const GpuEvent& event) = 0;
   // Any thread. An error is the device's: it works no more.

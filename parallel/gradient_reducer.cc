@@ -84,12 +84,6 @@ class GradientReducer::Impl {
     uintptr_t hook;
   };
 
-  static bool Overlap(const FlatParameters::Bucket& bucket,
-                      const FlatParameters::Slot& slot) {
-    return bucket.begin < slot.begin + slot.size &&
-           slot.begin < bucket.begin + bucket.size;
-  }
-
   void Watch(size_t slot) {
     Watched& watched = watched_.emplace_back();
     watched.accumulator = torch::autograd::impl::grad_accumulator(

@@ -25,16 +25,19 @@ NcclType TypeOf(const at::Tensor& tensor) {
 // Under way on the own stream until `done` comes.
 class PendingOnStream : public PendingCollective::State {
  public:
-  PendingOnStream(std::shared_ptr<GpuStreams> streams,
+  PendingOnStream(std::shared_ptr<GpuWaits> waits,
+                  std::shared_ptr<GpuStreams> streams,
                   std::shared_ptr<GpuEvent> done,
                   std::vector<at::Tensor> tensors)
-      : streams_(std::move(streams)),
+      : waits_(std::move(waits)),
+        streams_(std::move(streams)),
         done_(std::move(done)),
         tensors_(std::move(tensors)) {}
 
-  void Wait() override { streams_->MakeWait(streams_->Current(), *done_); }
+  void Wait() override { waits_->MakeWait(streams_, *done_); }
 
  private:
+  std::shared_ptr<GpuWaits> waits_;
   std::shared_ptr<GpuStreams> streams_;
   std::shared_ptr<GpuEvent> done_;
   // Their memory is not given to others before the current stream waits.
@@ -77,6 +80,10 @@ class NcclCommunicator : public Communicator {
   absl::Status Finalize() override {
     if (group_ != nullptr) group_->Finalize();
     return host_->Finalize();
+  }
+
+  double TakeWaitMilliseconds() override {
+    return backend_.waits->TakeMilliseconds();
   }
 
  protected:
@@ -196,7 +203,7 @@ class NcclCommunicator : public Communicator {
     std::shared_ptr<GpuEvent> done = streams_->Record(streams_->Own());
     group_->Watch(call(), done);
     return PendingCollective(std::make_unique<PendingOnStream>(
-        streams_, std::move(done), std::move(tensors)));
+        backend_.waits, streams_, std::move(done), std::move(tensors)));
   }
 
   std::unique_ptr<Communicator> host_;

@@ -14,6 +14,7 @@
 
 #include "parallel/communicator.h"
 #include "parallel/gpu_streams.h"
+#include "parallel/gpu_waits.h"
 #include "parallel/nccl_library.h"
 
 namespace lextra {
@@ -24,6 +25,8 @@ struct GpuBackend {
   std::shared_ptr<NcclLibrary> nccl;
   // Another own stream for each communicator.
   std::function<std::shared_ptr<GpuStreams>()> make_streams;
+  // Of all its communicators.
+  std::shared_ptr<GpuWaits> waits = std::make_shared<GpuWaits>();
 };
 
 // The ranks of `host`, a communicator of CPU tensors, which is taken: it brings

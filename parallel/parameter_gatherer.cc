@@ -4,14 +4,39 @@
 
 namespace lextra {
 
+ParameterGatherer::ParameterGatherer(FlatParameters& parameters,
+                                     Communicator& data_axis)
+    : parameters_(parameters), data_axis_(data_axis) {
+  if (parameters.num_owners() == 1) return;
+  const std::vector<FlatParameters::Bucket>& buckets = parameters.buckets();
+  for (const FlatParameters::Slot& slot : parameters.slots()) {
+    for (size_t bucket = 0; bucket < buckets.size(); ++bucket) {
+      if (Overlap(buckets[bucket], slot)) {
+        buckets_of_[slot.parameter].push_back(bucket);
+      }
+    }
+  }
+}
+
 void ParameterGatherer::Start() {
   if (parameters_.num_owners() == 1) return;
+  Finish();
   const at::Tensor& values = parameters_.values();
   const std::vector<FlatParameters::Bucket>& buckets = parameters_.buckets();
-  for (auto bucket = buckets.rbegin(); bucket != buckets.rend(); ++bucket) {
-    pending_.push_back(
-        data_axis_.AllGatherAsync(values.narrow(0, bucket->begin, bucket->size),
-                                  parameters_.OwnPart(values, *bucket)));
+  pending_.resize(buckets.size());
+  for (size_t i = buckets.size(); i-- > 0;) {
+    pending_[i] = data_axis_.AllGatherAsync(
+        values.narrow(0, buckets[i].begin, buckets[i].size),
+        parameters_.OwnPart(values, buckets[i]));
+  }
+}
+
+void ParameterGatherer::WaitFor(const std::vector<Parameter*>& some) {
+  if (pending_.empty()) return;
+  for (const Parameter* parameter : some) {
+    for (const size_t bucket : buckets_of_.at(parameter)) {
+      pending_[bucket].Wait();
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_format.h"
+#include "base/memory.h"
 #include "model/precision.h"
 #include "parallel/mixed_precision.h"
 
@@ -80,14 +81,11 @@ int64_t TokensAtOnce(const RunConfig& config) {
 }  // namespace
 
 std::string MemoryPlan::Text() const {
-  const auto gib = [](int64_t bytes) {
-    return static_cast<double>(bytes) / (1 << 30);
-  };
   return absl::StrFormat(
       "%.2f GiB of tensors: parameters %.2f, gradients %.2f, optimizer state "
       "%.2f, activations %.2f",
-      gib(total()), gib(parameters), gib(gradients), gib(optimizer),
-      gib(activations));
+      InGib(total()), InGib(parameters), InGib(gradients), InGib(optimizer),
+      InGib(activations));
 }
 
 MemoryPlan PlanMemory(const RunConfig& config,

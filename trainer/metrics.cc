@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "model/transformer.h"
 #include "parallel/cuda_kernel.h"
 
@@ -112,9 +113,8 @@ void Metrics::Record(const Step& step) {
   const double flops =
       tokens_per_second * TrainingFlopsPerToken(config_.model());
   const bool on_gpu = config_.parallel().device() == CUDA;
-  const double memory_gib =
-      on_gpu ? static_cast<double>(PeakGpuBytes()) / (1 << 30)
-             : PeakMemoryGib();
+  const GpuMemory gpu = on_gpu ? PeakGpuMemory() : GpuMemory();
+  const double memory_gib = on_gpu ? InGib(gpu.held_bytes) : PeakMemoryGib();
   LogInfo(
       "step %6d/%d | %8.2fM tok | loss %7.4f | norm %8.4f | lr %.2e | %8.2f ms "
       "| %7.0f tok/s | %7.1f GFLOP/s | mem %.2f GiB | eta %s",
@@ -131,7 +131,10 @@ void Metrics::Record(const Step& step) {
   line["tok_s"] = tokens_per_second;
   line["flop_s"] = flops;
   line["mem_gib"] = PeakMemoryGib();
-  if (on_gpu) line["gpu_gib"] = memory_gib;
+  if (on_gpu) {
+    line["gpu_gib"] = memory_gib;
+    line["gpu_tensors_gib"] = InGib(gpu.tensor_bytes);
+  }
   line["step_s"] = seconds;
   line["skipped"] = step.skipped_steps;
   line["batch_hash"] = step.batch_hash;

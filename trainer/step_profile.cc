@@ -121,6 +121,10 @@ void StepProfile::Allocate(int64_t bytes) {
   totals_.peak_bytes = std::max(totals_.peak_bytes, live_bytes_);
 }
 
+void StepProfile::AddGpuWaits(double milliseconds) {
+  totals_.gpu_waits_ms += milliseconds;
+}
+
 double StepProfile::StepMilliseconds() const {
   return PerStep(totals_.wall_ns) * 1e-6;
 }
@@ -150,6 +154,12 @@ std::vector<std::string> StepProfile::Table() const {
   for (const Phase& phase : sorted) lines.push_back(PhaseLine(phase));
   lines.push_back(absl::StrFormat("  %-14s %10.3f %7.1f %%", "all",
                                   StepMilliseconds(), 100.0));
+  if (totals_.gpu_waits_ms > 0) {
+    lines.push_back(absl::StrFormat(
+        "  the GPU stood still for communication: %.3f ms a step, %.1f %%",
+        totals_.gpu_waits_ms / static_cast<double>(totals_.steps),
+        100e6 * totals_.gpu_waits_ms / static_cast<double>(totals_.wall_ns)));
+  }
   const Usage& usage = totals_.usage;
   const int64_t cpu_us = std::max<int64_t>(usage.user_us + usage.system_us, 1);
   lines.push_back(absl::StrFormat(

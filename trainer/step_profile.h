@@ -51,6 +51,9 @@ class StepProfile {
   // A tensor's memory: bytes taken, or given back where negative.
   void Allocate(int64_t bytes);
 
+  // Milliseconds of this step in which the GPU stood still for communication.
+  void AddGpuWaits(double milliseconds);
+
   // Means of the steps measured; 0 without any.
   int64_t num_steps() const { return totals_.steps; }
   double StepMilliseconds() const;
@@ -97,6 +100,7 @@ class StepProfile {
     int64_t allocations = 0;
     int64_t allocated_bytes = 0;
     int64_t peak_bytes = 0;
+    double gpu_waits_ms = 0;
     Usage usage;
   };
 

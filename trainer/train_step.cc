@@ -52,6 +52,9 @@ TrainStep::TrainStep(const RunConfig& config, DeviceMesh& mesh,
       gatherer_(parameters_, mesh.data()),
       optimizer_(parameters_, config.optimizer()),
       spikes_(config.optimizer().skip_z_score()) {
+  model.set_before_use([this](const std::vector<Parameter*>& parameters) {
+    gatherer_.WaitFor(parameters);
+  });
   model.set_recomputation(config.parallel().recompute());
   model.set_tokens(config.parallel().sequence_regions() ? Tokens::kSplit
                                                         : Tokens::kReplicated);
@@ -161,20 +164,15 @@ StepResult TrainStep::Run(const at::Tensor& tokens_BT1, double learning_rate) {
       bound > 0 ? (norm / bound).clamp_min_(1).to(at::kFloat).view({1})
                 : at::ones_like(not_finite);
   optimizer_.Step(learning_rate, divisor, skip);
-  GatherParameters();
+  gatherer_.Start();
   if (!host_decides) wait_for_result();
   return result;
-}
-
-void TrainStep::GatherParameters() {
-  gatherer_.Start();
-  gatherer_.Finish();
 }
 
 void TrainStep::FinishLoading(int64_t num_updates) {
   optimizer_.set_num_updates(num_updates);
   parameters_.RoundMasters();
-  GatherParameters();
+  gatherer_.Start();
 }
 
 double TrainStep::EvaluateLoss(const at::Tensor& tokens_BT1) {
@@ -184,7 +182,13 @@ double TrainStep::EvaluateLoss(const at::Tensor& tokens_BT1) {
   return Loss(CopyToDevice(tokens_BT1, mesh_.device()), scale).item<double>();
 }
 
+const FlatParameters& TrainStep::parameters() {
+  gatherer_.Finish();
+  return parameters_;
+}
+
 std::vector<ShardedTensor> TrainStep::State() {
+  gatherer_.Finish();
   std::vector<ShardedTensor> state;
   // The part of a slot that a piece holds, at `place` of `flat`.
   const auto append = [&](const FlatParameters::Slot& slot,

@@ -57,7 +57,8 @@ class TrainStep {
   std::vector<ShardedTensor> State();
   // After the State() has been filled from a checkpoint. Collective.
   void FinishLoading(int64_t num_updates);
-  const FlatParameters& parameters() const { return parameters_; }
+  // With the values of the last step.
+  const FlatParameters& parameters();
   const AdamW& optimizer() const { return optimizer_; }
   SpikeDetector& spikes() { return spikes_; }
 
@@ -68,7 +69,6 @@ class TrainStep {
   at::Tensor ForwardAndBackward(const at::Tensor& tokens_BT1);
   // fp32 [1]: 1 where any rank has a loss or norm that is not finite.
   at::Tensor NotFinite(const at::Tensor& loss, const at::Tensor& norm);
-  void GatherParameters();
 
   const RunConfig& config_;
   DeviceMesh& mesh_;

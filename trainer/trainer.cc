@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "checkpoint/sharded_checkpoint.h"
 #include "config/difference.h"
 #include "config/load.h"
@@ -17,6 +18,7 @@
 #include "evaluator/documents.h"
 #include "evaluator/evaluation.h"
 #include "parallel/agreement.h"
+#include "parallel/cuda_kernel.h"
 #include "parallel/device_copy.h"
 #include "trainer/lr_schedule.h"
 #include "trainer/memory_plan.h"
@@ -44,6 +46,7 @@ absl::Status Trainer::Run(int64_t last_step,
     if (boundary.stop || state_.step() >= last_step) {
       LEXTRA_RETURN_IF_ERROR(SaveAtEnd());
       if (profile_) ReportProfile(*profile_, run_folder_, mesh_.world());
+      if (mesh_.device().is_cuda()) ReportGpuMemory();
       if (state_.step() >= last_step) return absl::OkStatus();
       return Preempted(absl::StrFormat(
           "stopped on request after step %d, which is saved in %s; the same "
@@ -62,6 +65,15 @@ absl::Status Trainer::Run(int64_t last_step,
       LEXTRA_RETURN_IF_ERROR(Validate());
     }
   }
+}
+
+void Trainer::ReportGpuMemory() {
+  const GpuMemory peak = PeakGpuMemory();
+  const MemoryPlan plan = PlanMemory(config_, step_.parameters());
+  LogInfo(
+      "tensors took at most %.3f GiB of the GPU, of %.3f planned; %.3f were "
+      "held for them",
+      InGib(peak.tensor_bytes), InGib(plan.total()), InGib(peak.held_bytes));
 }
 
 Trainer::Boundary Trainer::AgreeOnBoundary(bool stop_wanted) {
@@ -84,7 +96,10 @@ Trainer::Boundary Trainer::AgreeOnBoundary(bool stop_wanted) {
 
 absl::Status Trainer::Step() {
   std::optional<RecordedStep> recorded;
-  if (profile_) recorded.emplace(*profile_);
+  if (profile_) {
+    mesh_.data().TakeWaitMilliseconds();  // what was before the step
+    recorded.emplace(*profile_);
+  }
   const int64_t step = state_.step();
   mesh_.world().activity().SetPhase(Phase::kTraining, step + 1);
   absl::StatusOr<at::Tensor> tokens_BT1 = ReadSamples(
@@ -94,6 +109,7 @@ absl::Status Trainer::Step() {
 
   const double learning_rate = LearningRate(config_.schedule(), step);
   const StepResult result = step_.Run(*tokens_BT1, learning_rate);
+  if (profile_) profile_->AddGpuWaits(mesh_.data().TakeWaitMilliseconds());
   state_.set_step(step + 1);
   state_.set_tokens_seen(state_.tokens_seen() +
                          int64_t{config_.data().global_batch()} *

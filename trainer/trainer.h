@@ -63,6 +63,7 @@ class Trainer {
   absl::Status Validate();
   absl::Status ValidateAtLengths();
   absl::Status CompareReplicas();
+  void ReportGpuMemory();
   absl::Status StartSave();
   absl::Status ReportSaves();
   absl::Status SaveAtEnd();

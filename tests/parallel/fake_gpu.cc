@@ -17,6 +17,7 @@ class FakeEvent : public GpuEvent {
   void Come() {
     const std::lock_guard<std::mutex> lock(mutex_);
     has_come_ = true;
+    time_ = std::chrono::steady_clock::now();
     came_.notify_all();
   }
   void Await() {
@@ -27,11 +28,17 @@ class FakeEvent : public GpuEvent {
     const std::lock_guard<std::mutex> lock(mutex_);
     return has_come_;
   }
+  std::chrono::steady_clock::time_point Time() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    EXPECT_TRUE(has_come_) << "the time of an event that has not come";
+    return time_;
+  }
 
  private:
   std::mutex mutex_;
   std::condition_variable came_;
   bool has_come_ = false;
+  std::chrono::steady_clock::time_point time_;
 };
 
 // Streams hold on to it, as they do to a real one that is destroyed.
@@ -55,6 +62,17 @@ class FakeStreams : public GpuStreams {
     auto event = std::make_shared<EventHandle>();
     Enqueue(stream, [state = event->state] { state->Come(); });
     return event;
+  }
+
+  std::shared_ptr<GpuEvent> RecordTimed(GpuStream stream) override {
+    return Record(stream);
+  }
+
+  double MillisecondsBetween(const GpuEvent& begin,
+                             const GpuEvent& end) override {
+    return std::chrono::duration<double, std::milli>(StateOf(end)->Time() -
+                                                     StateOf(begin)->Time())
+        .count();
   }
 
   void MakeWait(GpuStream stream, const GpuEvent& event) override {

@@ -13,7 +13,7 @@
 
 #include "base/failure.h"
 #include "parallel/nccl_group.h"
-#include "tests/parallel/fake_gpu.h"
+#include "tests/parallel/fake_ranks.h"
 
 namespace lextra::testing {
 namespace {
@@ -21,63 +21,6 @@ namespace {
 using std::chrono::milliseconds;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-struct Rank {
-  Rank(FakeNetwork& network, std::shared_ptr<Meeting> meeting, int rank,
-       int size)
-      : nccl(std::make_shared<FakeNccl>(network, gpu)) {
-    set_up = [this, meeting, rank, size] {
-      world = MakeNcclCommunicator(
-          MakeThreadCommunicator(meeting, rank, size, "world (host)",
-                                 {activity, 1}),
-          {.device = at::kCPU,
-           .nccl = nccl,
-           .make_streams = [this] { return gpu.MakeStreams(); }},
-          "world", {activity, 2});
-    };
-  }
-
-  // Collective, and so not of the constructor.
-  std::function<void()> set_up;
-
-  // tensor, whose values the current stream computes after `work`.
-  at::Tensor Computed(const at::Tensor& values, milliseconds work) {
-    const at::Tensor tensor = gpu.Keep(at::full_like(values, 99));
-    gpu.current().Enqueue([=] {
-      std::this_thread::sleep_for(work);
-      tensor.copy_(values);
-    });
-    return tensor;
-  }
-  // What the current stream finds in `tensor` when it comes to this call.
-  at::Tensor Seen(const at::Tensor& tensor) {
-    const at::Tensor seen = gpu.Keep(at::empty_like(tensor));
-    gpu.current().Enqueue([=] { seen.copy_(tensor); });
-    gpu.Synchronize();
-    return seen;
-  }
-
-  std::shared_ptr<Activity> activity = std::make_shared<Activity>();
-  FakeGpu gpu;
-  std::shared_ptr<FakeNccl> nccl;
-  std::unique_ptr<Communicator> world;
-};
-
-// test(rank) on `size` threads that have set up their world and finalize it.
-void RunRanks(int size, const std::function<void(Rank&)>& test) {
-  FakeNetwork network;
-  const auto meeting = std::make_shared<Meeting>(size);
-  std::vector<std::thread> threads;
-  for (int r = 0; r < size; ++r) {
-    threads.emplace_back([&, r] {
-      Rank rank(network, meeting, r, size);
-      rank.set_up();
-      test(rank);
-      EXPECT_TRUE(rank.world->Finalize().ok());
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-}
 
 // Rank r's numbers: r + 1, r + 2, ... modulo 11.
 at::Tensor Numbers(int rank, int64_t count, at::ScalarType dtype = at::kFloat) {
@@ -289,6 +232,26 @@ TEST(NcclCommunicator, AMissingWaitForTheInputWouldShow) {
 TEST(NcclCommunicator, AMissingWaitForTheResultWouldShow) {
   EXPECT_FALSE(AllReduceIsSeenRight(milliseconds(0), milliseconds(300), false,
                                     true, at::kFloat));
+}
+
+// The collective takes 300 ms, of which 200 are computed through or none.
+TEST(NcclCommunicator, MeasuresHowLongTheGpuStandsStill) {
+  RunRanks(2, [](Rank& rank) {
+    Communicator& world = *rank.world;
+    EXPECT_EQ(world.TakeWaitMilliseconds(), 0) << "nothing was measured";
+    rank.gpu.delay = milliseconds(300);
+    const at::Tensor tensor = rank.Computed(at::ones({4}), milliseconds(0));
+    world.AllReduce(tensor, ReduceOp::kSum);
+    const double exposed = world.TakeWaitMilliseconds();
+    EXPECT_GE(exposed, 250);
+    PendingCollective pending = world.AllReduceAsync(tensor, ReduceOp::kSum);
+    const at::Tensor other = rank.Computed(tensor, milliseconds(200));
+    pending.Wait();
+    const double half_hidden = world.TakeWaitMilliseconds();
+    EXPECT_GE(half_hidden, 50);
+    EXPECT_LT(half_hidden, exposed - 100);
+    EXPECT_EQ(world.TakeWaitMilliseconds(), 0) << "they were taken";
+  });
 }
 
 TEST(NcclCommunicator, SeveralCollectivesUnderWayEndInTheirOrder) {
