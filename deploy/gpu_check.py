@@ -10,132 +10,25 @@ import itertools
 import json
 import math
 import os
-import shutil
+import re
 import signal
-import struct
 import subprocess
 import sys
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from gpu_machine import (Failure, Machine, Skip, children, gpu_of_this_machine, read_data, runs,
+                         write_tokens)
+
 STEPS = 20
 # fp32 sums in another order, carried through 20 steps of AdamW; relative.
 FP32_BAND = 2e-4
 # Mean distance of the last 50 of 200 losses, relative to fp32's.
 BF16_BAND = 1e-2
 NLL_BAND = 2e-5  # nats a token, fp32
+MEMORY_BAND = 0.15  # of the plan
 ABORT_SECONDS = 15
 # The programs of GPU tests that are made for any number of ranks.
 TESTS_OF_RANKS = {"gpu_test"}
-
-CONFIG = """
-model { num_layers: 2 width: %(width)d num_heads: 4 training_length: 64 }
-data { global_batch: 8 }
-schedule { num_steps: 20 warmup_steps: 4 learning_rate: 2e-3 min_learning_rate: 2e-4 }
-parallel { num_threads: 1 }
-checkpoint { every_steps: 0 }
-evaluation { every_steps: 0 }
-logging { every_steps: 1 }
-"""
-
-
-class Failure(Exception):
-    pass
-
-
-class Skip(Exception):
-    pass
-
-
-class Machine:
-    """The programs, the device under test and a folder for the runs."""
-
-    def __init__(self, options):
-        self.device = options.device
-        self.overrides = options.override
-        bundled = os.path.exists(os.path.join(ROOT, "bin", "wrapper"))
-        build = os.environ.get("LEXTRA_BUILD_DIR", os.path.join(ROOT, "build"))
-        self.programs = os.path.join(ROOT, "bin") if bundled else os.path.join(build, "launch")
-        self.mpirun = os.path.join(self.programs, "mpirun") if bundled else "mpirun"
-        self.lextra = os.path.join(self.programs, "lextra")
-        self.work = os.path.join(options.output, "runs")
-        shutil.rmtree(self.work, ignore_errors=True)
-        os.makedirs(self.work)
-        self.config = self.path("small.textproto")
-        with open(self.config, "w") as file:
-            file.write(CONFIG % {"width": 256 if self.on_gpu() else 64})
-        self.losses = {}
-
-    def on_gpu(self):
-        return self.device == "cuda"
-
-    def path(self, name):
-        return os.path.join(self.work, name)
-
-    def command(self, ranks, *arguments):
-        return [self.mpirun, "-np", str(ranks), "--oversubscribe", "--bind-to", "none",
-                "--mca", "btl", "self,vader", "--mca", "oob_tcp_if_include", "lo",
-                "--mca", "btl_vader_single_copy_mechanism", "none", *arguments]
-
-    def environment(self):
-        more = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-        if self.on_gpu():
-            more["LEXTRA_TEST_SHARE_GPU"] = "1"
-        return {**os.environ, **more}
-
-    def run(self, command, limit=180):
-        # Debian's PMIx was seen to hang at its own end: `timeout` ends that.
-        result = subprocess.run(["timeout", "-k", "20", str(limit), *command],
-                                env=self.environment(), text=True, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, check=False)
-        if result.returncode != 0:
-            lines = [line for line in result.stdout.splitlines() if "error" in line]
-            what = lines[0] if lines else "\n".join(result.stdout.splitlines()[-3:])
-            raise Failure(f"exit code {result.returncode}: {what[:300]}")
-        return result.stdout
-
-    def corpus(self):
-        """Python's own library: text that is there wherever this runs."""
-        prefix = self.path("corpus")
-        if not os.path.exists(prefix + "-train.bin"):
-            library = os.path.dirname(os.__file__)
-            self.run([self.lextra, "prepare", "--output=" + prefix, "--extension=.py",
-                      *(os.path.join(library, name) for name in ("json", "asyncio", "email"))])
-        return [f"data.train={prefix}-train", f"data.validation={prefix}-validation"]
-
-    def on(self, device):
-        """Overrides of a run: the reference's, or those of the device under test."""
-        if device == "reference":
-            return ["parallel.device=CPU"]
-        return ["parallel.device=" + self.device.upper(), *self.overrides]
-
-    def train_command(self, name, device, ranks, *more):
-        flags = [argument for argument in more if argument.startswith("--")]
-        fields = [argument for argument in more if not argument.startswith("--")]
-        return self.command(ranks, self.lextra, "train", "--config=" + self.config,
-                            "--run_dir=" + self.path(name), *flags, *self.corpus(),
-                            *self.on(device), *fields)
-
-    def train(self, name, device, ranks, *more):
-        """Losses by step of metrics.jsonl; going on where the run folder stands."""
-        self.run(self.train_command(name, device, ranks, *more))
-        losses = {line["step"]: line["loss"] for line in self.metrics(name) if "loss" in line}
-        if not losses or not all(isinstance(v, float) and math.isfinite(v) for v in losses.values()):
-            raise Failure(f"{name}: losses are missing or not finite")
-        return losses
-
-    def once(self, name, *arguments):
-        """A run that several claims need."""
-        if name not in self.losses:
-            self.losses[name] = self.train(name, *arguments)
-        return self.losses[name]
-
-    def reference(self):
-        return self.once("reference", "reference", 1)
-
-    def metrics(self, name):
-        with open(os.path.join(self.path(name), "metrics.jsonl")) as file:
-            return [json.loads(line) for line in file]
 
 
 def furthest(losses, reference, steps=None):
@@ -191,46 +84,37 @@ def bf16_losses(machine):
 def layouts(machine):
     worst, compared = 0.0, []
     for data, tensor in ((2, 1), (1, 2), (4, 1), (2, 2), (1, 4)):
-        for stage in (0, 1):
-            name = f"layout_{data}x{tensor}_{stage}"
-            losses = machine.train(name, "device", data * tensor, f"parallel.data={data}",
-                                   f"parallel.tensor={tensor}", f"parallel.zero_stage={stage}")
+        compared.append(f"{data}x{tensor}")
+        # ZeRO's stage and sequence regions, which one tensor rank has not.
+        for stage, regions in ((0, False), (1, False), (1, True))[:2 if tensor == 1 else 3]:
+            losses = machine.train(f"layout_{data}x{tensor}_{stage}_{regions}", "device",
+                                   data * tensor, f"parallel.data={data}",
+                                   f"parallel.tensor={tensor}", f"parallel.zero_stage={stage}",
+                                   f"parallel.sequence_regions={str(regions).lower()}")
             worst = max(worst, furthest(losses, machine.reference()))
-            compared.append(f"{data}x{tensor}")
-    return worst, FP32_BAND, (f"{STEPS} losses at data x tensor {', '.join(dict.fromkeys(compared))}"
-                              ", ZeRO stage 0 and 1, and one CPU rank")
+    return worst, FP32_BAND, (f"{STEPS} losses at data x tensor {', '.join(compared)}, ZeRO stage 0 "
+                              "and 1, with and without sequence regions, and one CPU rank")
 
 
-def write_tokens(path, rows, length):
-    """A safetensors file of `tokens` I64 [rows, length]: bytes of Python's library."""
-    with open(json.__file__, "rb") as file:
-        text = file.read()
-    tokens = array.array("q", list((text * (1 + rows * length // len(text)))[:rows * length]))
-    header = json.dumps({"tokens": {"dtype": "I64", "shape": [rows, length],
-                                    "data_offsets": [0, 8 * len(tokens)]}}).encode()
-    header += b" " * (-len(header) % 8)
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(header)) + header + tokens.tobytes())
+def position_methods(machine):
+    worst, methods = 0.0, ("ROPE", "ALIBI", "SINUSOIDAL", "LEARNED")
+    for method in methods:
+        position = "model.position=" + method
+        losses = machine.train("device_" + method, "device", 1, position)
+        reference = machine.train("reference_" + method, "reference", 1, position)
+        worst = max(worst, furthest(losses, reference))
+    return worst, FP32_BAND, f"{STEPS} losses, device and CPU, of {', '.join(methods)}"
 
 
-def read_data(path, tensor=None):
-    """The bytes of a safetensors file after its header, or of one tensor."""
-    with open(path, "rb") as file:
-        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-        data = file.read()
-    begin, end = header[tensor]["data_offsets"] if tensor else (0, len(data))
-    return data[begin:end]
-
-
-def nll(machine, device, sequence):
-    """Nats of every token of the documents under BCA."""
+def nll(machine, device, sequence, mask):
+    """Nats of every token of the documents."""
     tokens, scores = machine.path("tokens.safetensors"), machine.path("nll.safetensors")
     write_tokens(tokens, 4, 1025)
     if os.path.exists(scores):
         os.remove(scores)
     machine.run(machine.command(
         sequence, machine.lextra, "evaluate", "--checkpoint=" + machine.path("reference"),
-        "--tokens=" + tokens, "--nll_out=" + scores, "evaluation.masks=[BCA]",
+        "--tokens=" + tokens, "--nll_out=" + scores, f"evaluation.masks=[{mask}]",
         "evaluation.segment_tokens=64", "parallel.num_threads=1", *machine.on(device),
         "parallel.data=1", f"parallel.sequence={sequence}"))
     return array.array("d", read_data(scores, "nll"))
@@ -238,14 +122,18 @@ def nll(machine, device, sequence):
 
 def halo_scoring(machine):
     machine.reference()
-    wanted = nll(machine, "reference", 1)
-    worst = 0.0
-    for sequence in (1, 2, 4):
-        scored = nll(machine, "device", sequence)
-        if len(scored) != len(wanted) or len(wanted) == 0 or not all(map(math.isfinite, scored)):
-            raise Failure(f"sequence {sequence}: {len(scored)} scores, some not finite or missing")
-        worst = max([worst, *(abs(a - b) for a, b in zip(scored, wanted))])
-    return worst, NLL_BAND, f"NLL of {len(wanted)} tokens, sequence 1, 2, 4 and one CPU rank"
+    worst, num_tokens = 0.0, 0
+    for mask, sequences in (("BCA", (1, 2, 4)), ("WINDOW", (2,)), ("SINKS", (2,))):
+        wanted = nll(machine, "reference", 1, mask)
+        num_tokens += len(wanted)
+        for sequence in sequences:
+            scored = nll(machine, "device", sequence, mask)
+            if len(scored) != len(wanted) or len(wanted) == 0 or not all(map(math.isfinite, scored)):
+                raise Failure(f"{mask}, sequence {sequence}: {len(scored)} scores, some not finite "
+                              "or missing")
+            worst = max([worst, *(abs(a - b) for a, b in zip(scored, wanted))])
+    return worst, NLL_BAND, (f"NLL of {num_tokens} tokens, BCA at sequence 1, 2, 4, window and sinks "
+                             "at 2, and one CPU rank")
 
 
 def digests(machine, name):
@@ -278,19 +166,6 @@ def checkpoint_moves(machine):
         machine.run([machine.lextra, "checkpoint", "verify", machine.path(name)])
         worst = max(worst, furthest(losses, machine.reference()))
     return worst, FP32_BAND, f"{STEPS} losses of runs that change the device at step 10, and the CPU's"
-
-
-def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return [int(child) for child in file.read().split()]
-
-
-def runs(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def killed_rank(machine):
@@ -340,8 +215,34 @@ def no_host_syncs(machine):
     return 0, 0, "waits of the host inside a step, fp32 and bf16"
 
 
-CLAIMS = [kernels, fp32_losses, bf16_losses, layouts, halo_scoring, exact_resume, checkpoint_moves,
-          killed_rank, no_host_syncs]
+def memory_plan(machine):
+    """The bytes of tensors are LibTorch's count, the plan is what the run says at its end."""
+    if not machine.on_gpu():
+        raise Skip("on a CPU memory_plan_test does this")
+    log = machine.run(machine.train_command(
+        "memory", "device", 1, "schedule.num_steps=3", "schedule.warmup_steps=1",
+        "model.precision=BF16", "model.width=1024", "model.num_layers=8", "model.num_heads=16",
+        "model.training_length=1024"))
+    found = re.search(r"tensors took at most ([0-9.]+) GiB of the GPU, of ([0-9.]+) planned", log)
+    if found is None:
+        raise Failure("the run does not say what its tensors took")
+    took, planned = map(float, found.groups())
+    return abs(took / planned - 1), MEMORY_BAND, f"{took} GiB taken and {planned} GiB planned"
+
+
+def attention_operator(machine):
+    """bf16 must not fall back to products, which store all scores."""
+    if not machine.on_gpu():
+        raise Skip("a CPU has one attention")
+    log = machine.run(machine.train_command("attention", "device", 1, "model.precision=BF16",
+                                            "schedule.num_steps=1", "schedule.warmup_steps=0"))
+    found = re.search(r"attention on the GPU: (\w+)", log)
+    chosen = found.group(1) if found else "none named"
+    return int(chosen not in ("flash", "cudnn")), 0, f"bf16 attention by {chosen}; flash or cudnn is 0"
+
+
+CLAIMS = [kernels, fp32_losses, bf16_losses, layouts, position_methods, halo_scoring, exact_resume,
+          checkpoint_moves, killed_rank, no_host_syncs, memory_plan, attention_operator]
 
 
 def judge(claim, machine):
@@ -357,16 +258,6 @@ def judge(claim, machine):
         entry["compared"] = f"{type(problem).__name__}: {problem}"
     entry["seconds"] = round(time.monotonic() - begin, 1)
     return entry
-
-
-def gpu_of_this_machine():
-    try:
-        line = subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version",
-                               "--format=csv,noheader"], capture_output=True, text=True,
-                              check=True).stdout.splitlines()[0]
-        return [part.strip() for part in line.split(",")]
-    except (OSError, subprocess.CalledProcessError, IndexError):
-        return ["none", "none"]
 
 
 def main():
