@@ -9,6 +9,7 @@
 #include "absl/strings/str_replace.h"
 #include "base/files.h"
 #include "evaluator/paper_comparison.h"
+#include "evaluator/report_tasks.h"
 
 namespace lextra {
 
@@ -42,29 +43,30 @@ std::string ProtocolMeaning(const std::string& protocol) {
   return "whole documents";
 }
 
-std::string ReportMarkdown(const ReportData& data, const std::string& title) {
-  std::string text = absl::StrCat("# ", title, "\n\n");
+namespace {
+
+std::string OrdersMarkdown(const ReportData& data) {
   const std::vector<ComparedOrder> orders = CompareOrders(data);
-  if (!orders.empty()) {
-    absl::StrAppend(
-        &text,
-        "Orders of the paper (l: the training length; margins in nats a token, "
-        "with their\nstandard error between seeds):\n\n"
-        "| statement | margin | std. error | seeds | here |\n"
-        "|:--|--:|--:|--:|:--|\n");
-    for (const ComparedOrder& order : orders) {
-      absl::StrAppend(&text, "| ", order.statement, " | ",
-                      FixedPoint(4, order.margin), " | ",
-                      FixedPoint(4, order.standard_error), " | ", order.runs,
-                      " | ", VerdictOf(order), " |\n");
-    }
-    absl::StrAppend(&text, "\n");
+  if (orders.empty()) return "";
+  std::string text =
+      "Orders of the paper (l: the training length; margins in nats a token, "
+      "with their\nstandard error between seeds):\n\n"
+      "| statement | margin | std. error | seeds | here |\n"
+      "|:--|--:|--:|--:|:--|\n";
+  for (const ComparedOrder& order : orders) {
+    absl::StrAppend(&text, "| ", order.statement, " | ",
+                    FixedPoint(4, order.margin), " | ",
+                    FixedPoint(4, order.standard_error), " | ", order.runs,
+                    " | ", VerdictOf(order), " |\n");
   }
-  absl::StrAppend(&text,
-                  "| protocol | method | mask | length | NLL | perplexity | "
-                  "bits/byte | std. error | sd of seeds | seeds | tokens | "
-                  "documents | keys/token |\n"
-                  "|:--|:--|:--|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n");
+  return text + "\n";
+}
+
+std::string RowsMarkdown(const ReportData& data) {
+  std::string text =
+      "| protocol | method | mask | length | NLL | perplexity | bits/byte | "
+      "std. error | sd of seeds | seeds | tokens | documents | keys/token |\n"
+      "|:--|:--|:--|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
   for (const ReportRow& row : data.rows) {
     absl::StrAppend(&text, "| ", ProtocolText(row), " | ", row.method, " | ",
                     row.mask, " | ", row.length, " | ", FixedPoint(4, row.nll),
@@ -76,11 +78,15 @@ std::string ReportMarkdown(const ReportData& data, const std::string& title) {
                     row.documents, " | ", FixedPoint(1, row.keys_per_token),
                     " |\n");
   }
-  if (data.resolution.empty()) return text;
-  absl::StrAppend(&text,
-                  "\nAttention resolution:\n\n| method | mask | length | "
-                  "resolution | by layer | spread | documents | runs |\n"
-                  "|:--|:--|--:|--:|:--|--:|--:|--:|\n");
+  return text;
+}
+
+std::string ResolutionMarkdown(const ReportData& data) {
+  if (data.resolution.empty()) return "";
+  std::string text =
+      "\nAttention resolution:\n\n| method | mask | length | "
+      "resolution | by layer | spread | documents | runs |\n"
+      "|:--|:--|--:|--:|:--|--:|--:|--:|\n";
   for (const ReportResolution& row : data.resolution) {
     std::string layers;
     for (const double value : row.by_layer) {
@@ -92,6 +98,14 @@ std::string ReportMarkdown(const ReportData& data, const std::string& title) {
                     row.documents, " | ", row.runs, " |\n");
   }
   return text;
+}
+
+}  // namespace
+
+std::string ReportMarkdown(const ReportData& data, const std::string& title) {
+  return absl::StrCat("# ", title, "\n\n", OrdersMarkdown(data),
+                      RowsMarkdown(data), ResolutionMarkdown(data),
+                      SyntheticTasksMarkdown(data));
 }
 
 std::string ReportCsv(const ReportData& data) {

@@ -41,6 +41,15 @@ void AppendHeatMap(const std::string& mask, const std::string& method,
                 shares);
 }
 
+std::string IntervalText(const ReportSynthetic& row) {
+  const Interval interval = WilsonInterval(row.correct, row.trials);
+  return absl::StrFormat("%.3f to %.3f", interval.low, interval.high);
+}
+
+double ShareOf(const ReportSynthetic& row) {
+  return static_cast<double>(row.correct) / static_cast<double>(row.trials);
+}
+
 }  // namespace
 
 void AppendSyntheticTasks(const ReportData& data, HtmlPage* page) {
@@ -56,22 +65,35 @@ void AppendSyntheticTasks(const ReportData& data, HtmlPage* page) {
   std::vector<std::vector<std::string>> copied = {
       {"method", "mask", "length", "copied", "95 % interval", "of"}};
   for (const ReportSynthetic& row : data.synthetic) {
-    const double share =
-        static_cast<double>(row.correct) / static_cast<double>(row.trials);
     if (row.task == "passkey") {
-      maps[{row.mask, row.method}][row.depth][row.length] = share;
+      maps[{row.mask, row.method}][row.depth][row.length] = ShareOf(row);
       continue;
     }
-    const Interval interval = WilsonInterval(row.correct, row.trials);
-    copied.push_back(
-        {row.method, row.mask, absl::StrCat(row.length), FixedPoint(3, share),
-         absl::StrFormat("%.3f to %.3f", interval.low, interval.high),
-         absl::StrCat(row.trials)});
+    copied.push_back({row.method, row.mask, absl::StrCat(row.length),
+                      FixedPoint(3, ShareOf(row)), IntervalText(row),
+                      absl::StrCat(row.trials)});
   }
   for (const auto& [key, by_depth] : maps) {
     AppendHeatMap(key.first, key.second, by_depth, page);
   }
   if (copied.size() > 1) page->Table(copied, /*num_texts=*/2);
+}
+
+std::string SyntheticTasksMarkdown(const ReportData& data) {
+  if (data.synthetic.empty()) return "";
+  std::string text =
+      "\nSynthetic tasks, the share of right answers:\n\n"
+      "| task | method | mask | length | depth | right | 95 % interval | of |\n"
+      "|:--|:--|:--|--:|--:|--:|--:|--:|\n";
+  for (const ReportSynthetic& row : data.synthetic) {
+    absl::StrAppend(
+        &text, "| ", row.task, " | ", row.method, " | ", row.mask, " | ",
+        row.length, " | ",
+        row.task == "passkey" ? absl::StrFormat("%.2f", row.depth) : "-", " | ",
+        FixedPoint(3, ShareOf(row)), " | ", IntervalText(row), " | ",
+        row.trials, " |\n");
+  }
+  return text;
 }
 
 }  // namespace lextra

@@ -1,6 +1,8 @@
-// The part of a report's page that shows synthetic tasks.
+// The part of a report that shows synthetic tasks.
 #ifndef LEXTRA_EVALUATOR_REPORT_TASKS_H_
 #define LEXTRA_EVALUATOR_REPORT_TASKS_H_
+
+#include <string>
 
 #include "evaluator/html_page.h"
 #include "evaluator/report_data.h"
@@ -9,6 +11,9 @@ namespace lextra {
 
 // Heat maps of keys found and a table of bytes copied, if there are any.
 void AppendSyntheticTasks(const ReportData& data, HtmlPage* page);
+
+// All of them as one table; empty without any.
+std::string SyntheticTasksMarkdown(const ReportData& data);
 
 }  // namespace lextra
 

@@ -14,6 +14,7 @@ namespace lextra {
 
 // One process each.
 absl::Status RunPrepare(const std::vector<std::string>& arguments);
+absl::Status RunSynthesize(const std::vector<std::string>& arguments);
 absl::Status RunCheckpoint(const std::vector<std::string>& arguments);
 absl::Status RunReport(const std::vector<std::string>& arguments);
 

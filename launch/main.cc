@@ -22,6 +22,8 @@ constexpr char kUsage[] =
     "commands:\n"
     "  prepare      text, JSONL, .gz -> token data set             one "
     "process\n"
+    "  synthesize   data set of a synthetic task                   one "
+    "process\n"
     "  train        data x tensor parallel training           mpirun -np D*T\n"
     "  evaluate     long documents through the ranks        mpirun -np R*S*T\n"
     "  checkpoint   list | show | verify | copy | import           one "
@@ -60,6 +62,7 @@ int RunRanked(RankedCommand command, int argc, char** argv,
 int Main(int argc, char** argv) {
   const std::map<std::string, LocalCommand> local = {
       {"prepare", RunPrepare},
+      {"synthesize", RunSynthesize},
       {"checkpoint", RunCheckpoint},
       {"report", RunReport}};
   const std::map<std::string, RankedCommand> ranked = {
@@ -80,10 +83,10 @@ int Main(int argc, char** argv) {
   if (const auto it = ranked.find(name); it != ranked.end()) {
     return RunRanked(it->second, argc, argv, arguments);
   }
-  return Report(
-      UsageError("unknown command '" + name +
-                 "'; known are prepare, train, evaluate, checkpoint, report"),
-      0);
+  return Report(UsageError("unknown command '" + name +
+                           "'; known are prepare, synthesize, train, evaluate, "
+                           "checkpoint, report"),
+                0);
 }
 
 }  // namespace

@@ -201,6 +201,13 @@ TEST(ReportData, AnswersOfSyntheticTasksAreAddedOverSeeds) {
   EXPECT_THAT(html, HasSubstr("depth 0.25"));
   EXPECT_THAT(html, HasSubstr(">22 %<"));  // 9 of 40
   EXPECT_THAT(html, HasSubstr("0.500"));
+  const std::string markdown = ReportMarkdown(data, "tasks");
+  EXPECT_THAT(
+      markdown,
+      HasSubstr(
+          "| passkey | xPos | BCA | 128 | 0.25 | 0.225 | 0.123 to 0.375 |"));
+  EXPECT_THAT(markdown,
+              HasSubstr("| induction | xPos | BCA | 128 | - | 0.500"));
 }
 
 TEST(ReportHtml, EscapesWhatRunsSayAndAsksForNothingFromOutside) {

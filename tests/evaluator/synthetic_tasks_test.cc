@@ -6,6 +6,7 @@
 #include <set>
 
 #include "evaluator/long_document_scorer.h"
+#include "evaluator/synthetic_trials.h"
 #include "evaluator/wilson_interval.h"
 #include "model/attention.h"
 #include "tests/evaluator/small_model.h"

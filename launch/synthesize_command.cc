@@ -1,0 +1,151 @@
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/log.h"
+#include "base/seeds.h"
+#include "data/byte_tokenizer.h"
+#include "data/token_dataset.h"
+#include "data/token_file_writer.h"
+#include "evaluator/documents.h"
+#include "evaluator/synthetic_trials.h"
+#include "launch/command_line.h"
+#include "launch/commands.h"
+
+namespace lextra {
+namespace {
+
+// Both sentences of a passkey and its digits.
+constexpr int64_t kShortestDocument = 100;
+
+struct SynthesizeOptions {
+  std::string data;
+  std::string output;
+  std::string task = "passkey";
+  int64_t length = 256;
+  int64_t documents = 20000;
+  int64_t seed = 1;
+};
+
+CommandLine MakeCommandLine(SynthesizeOptions* options) {
+  CommandLine line(
+      "synthesize --data=PREFIX --output=PREFIX [--task=induction]",
+      "Writes a token data set to train a synthetic task on, of those that "
+      "`lextra evaluate`\nscores (docs/method.md section 6): documents of one "
+      "trial each, at any depth, with\ntext of the data set --data between. A "
+      "model whose training_length is --length sees\neach document as one "
+      "sample.");
+  line.AddFlag("data", &options->data,
+               "token data set of bytes with the text to fill documents with");
+  line.AddFlag("output", &options->output,
+               "path that the names of the written files begin with");
+  line.AddFlag("task", &options->task, "passkey or induction");
+  line.AddFlag("length", &options->length,
+               "tokens of a document, its end-of-text included");
+  line.AddFlag("documents", &options->documents, "how many");
+  line.AddFlag("seed", &options->seed,
+               "of all keys, depths and places of the text; evaluations draw "
+               "others");
+  return line;
+}
+
+absl::Status CheckOptions(const SynthesizeOptions& options) {
+  if (options.data.empty()) {
+    return UsageError(
+        "--data is missing: the prefix of a token data set, as `lextra "
+        "prepare` writes it");
+  }
+  if (options.output.empty() || options.output.ends_with('/')) {
+    return UsageError("--output=" + options.output +
+                      ": expected a path that file names begin with, as in "
+                      "--output=data/passkeys");
+  }
+  if (options.task != "passkey" && options.task != "induction") {
+    return UsageError("--task=" + options.task +
+                      ": expected passkey or induction");
+  }
+  if (options.length < kShortestDocument) {
+    return UsageError(absl::StrFormat("--length=%d: expected at least %d",
+                                      options.length, kShortestDocument));
+  }
+  if (options.documents < 1) {
+    return UsageError(absl::StrFormat("--documents=%d: expected 1 or more",
+                                      options.documents));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckText(const TokenDataset& text,
+                       const std::vector<int64_t>& long_documents,
+                       const SynthesizeOptions& options) {
+  if (text.meta().tokenizer != ByteTokenizer::kName) {
+    return UsageError(
+        absl::StrCat("--data=", options.data, ": is of the tokenizer ",
+                     text.meta().tokenizer, ", and the tasks are in bytes"));
+  }
+  if (!long_documents.empty()) return absl::OkStatus();
+  return InputError(absl::StrFormat(
+      "%s: no document has more than --length=%d tokens, to fill one of the "
+      "task with",
+      options.data, options.length));
+}
+
+// All but its closing eos.
+SyntheticTrial Trial(const SynthesizeOptions& options,
+                     const std::vector<int64_t>& filler, uint64_t seed) {
+  const int64_t length = options.length - 1;
+  if (options.task == "induction") return InductionTrial(length, filler, seed);
+  std::mt19937_64 random(SeedFor(seed, "depth"));
+  const double depth = static_cast<double>(random() % 1001) / 1000;
+  return PasskeyTrial(length, depth, filler, seed);
+}
+
+absl::Status WriteTrials(const SynthesizeOptions& options,
+                         const Documents& documents,
+                         const std::vector<int64_t>& long_documents,
+                         TokenFileWriter& writer) {
+  for (int64_t index = 0; index < options.documents; ++index) {
+    const uint64_t seed =
+        SeedFor(index, absl::StrCat("synthesize ", options.task, options.seed));
+    const SyntheticTrial trial = Trial(
+        options, TrialFiller(documents, long_documents, options.length, seed),
+        seed);
+    const std::vector<int32_t> tokens(trial.tokens.begin(), trial.tokens.end());
+    LEXTRA_RETURN_IF_ERROR(writer.Append(tokens));
+    LEXTRA_RETURN_IF_ERROR(writer.EndDocument(std::ssize(tokens)));
+  }
+  TokenFileWriter* const writers[] = {&writer};
+  return TokenFileWriter::Commit(writers);
+}
+
+}  // namespace
+
+absl::Status RunSynthesize(const std::vector<std::string>& arguments) {
+  SynthesizeOptions options;
+  CommandLine line = MakeCommandLine(&options);
+  LEXTRA_RETURN_IF_ERROR(line.Parse(arguments));
+  if (line.help_wanted()) {
+    PrintResult(line.Help());
+    return absl::OkStatus();
+  }
+  if (!line.rest().empty()) {
+    return UsageError("unknown argument " + line.rest()[0]);
+  }
+  LEXTRA_RETURN_IF_ERROR(CheckOptions(options));
+  LEXTRA_ASSIGN_OR_RETURN(const TokenDataset text,
+                          TokenDataset::Open(options.data));
+  const DatasetDocuments documents(text);
+  const std::vector<int64_t> long_documents =
+      DocumentsLongerThan(documents, options.length);
+  LEXTRA_RETURN_IF_ERROR(CheckText(text, long_documents, options));
+  LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<TokenFileWriter> writer,
+                          TokenFileWriter::Create(options.output, text.meta()));
+  LEXTRA_RETURN_IF_ERROR(
+      WriteTrials(options, documents, long_documents, *writer));
+  PrintResult(absl::StrFormat("%s: %d documents of %d tokens, %s\n",
+                              options.output, options.documents, options.length,
+                              options.task));
+  return absl::OkStatus();
+}
+
+}  // namespace lextra
