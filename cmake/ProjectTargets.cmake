@@ -1,10 +1,12 @@
 # project_library(NAME SOURCES a.cc ... PROTOS a.proto ... DEPENDS lib ... [TORCH])
 #   a static library lextra_NAME (alias lextra::NAME). TORCH: uses LibTorch, with
 #   the shared precompiled header; left out where LEXTRA_TORCH is OFF.
-# project_test(NAME SOURCES a.cc ... DEPENDS lib ... [RANKS 1 2 4] [LABELS x] [TORCH])
+# project_test(NAME SOURCES a.cc ... DEPENDS lib ... [RANKS 1 2 4] [LABELS x] [CORES n]
+#              [TORCH])
 #   one GoogleTest program; with RANKS it runs once under a real mpirun for each
-#   number of ranks, and is labelled mpi; otherwise it is labelled unit. TORCH
-#   and RANKS need LEXTRA_TORCH.
+#   number of ranks, and is labelled mpi; otherwise it is labelled unit. CORES is
+#   how many it keeps busy, two for several ranks, otherwise one: ctest -jN runs
+#   no more beside each other than fit into N. TORCH and RANKS need LEXTRA_TORCH.
 
 add_library(lextra_flags INTERFACE)
 target_compile_options(lextra_flags INTERFACE
@@ -65,7 +67,7 @@ set(project_test_environment
   OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1)
 
 function(project_test name)
-  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPENDS;RANKS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "TORCH" "CORES" "SOURCES;DEPENDS;RANKS;LABELS" ${ARGN})
   if((ARG_TORCH OR ARG_RANKS) AND NOT LEXTRA_TORCH)
     return()
   endif()
@@ -75,21 +77,28 @@ function(project_test name)
   if(ARG_RANKS)
     target_link_libraries(${name} PRIVATE lextra::testing_mpi_main)
     foreach(ranks ${ARG_RANKS})
+      set(cores 1)
+      if(ranks GREATER 1)
+        set(cores 2)
+      endif()
       add_test(NAME ${name}_np${ranks} COMMAND ${MPIEXEC_EXECUTABLE} -np ${ranks}
         --oversubscribe --bind-to none --mca btl self,vader
         --mca mpi_yield_when_idle 1
         --mca oob_tcp_if_include lo --mca btl_vader_single_copy_mechanism none
         $<TARGET_FILE:${name}>)
       set_tests_properties(${name}_np${ranks} PROPERTIES LABELS "mpi;${ARG_LABELS}"
-        ENVIRONMENT "${project_test_environment}" TIMEOUT 300 PROCESSORS 2)
+        ENVIRONMENT "${project_test_environment}" TIMEOUT 300 PROCESSORS ${cores})
     endforeach()
   else()
     target_link_libraries(${name} PRIVATE GTest::gtest GTest::gmock GTest::gtest_main)
     if(NOT ARG_LABELS)
       set(ARG_LABELS unit)
     endif()
+    if(NOT ARG_CORES)
+      set(ARG_CORES 1)
+    endif()
     add_test(NAME ${name} COMMAND ${name})
     set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}"
-      ENVIRONMENT "${project_test_environment}" TIMEOUT 600)
+      ENVIRONMENT "${project_test_environment}" TIMEOUT 600 PROCESSORS ${ARG_CORES})
   endif()
 endfunction()

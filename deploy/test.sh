@@ -19,7 +19,7 @@ deploy/build.sh
 echo "== test"
 log=build/test.log
 status=0
-ctest --test-dir build --output-on-failure --no-tests=error "$@" -V >"$log" 2>&1 || status=$?
+ctest --test-dir build -j"$(nproc)" --output-on-failure --no-tests=error "$@" -V >"$log" 2>&1 || status=$?
 # ctest's own lines only; what the tests print is in the log.
 grep -E '^ *[0-9]+/[0-9]+ Test|^Total Test time|tests passed' "$log" || true
 if ((status)); then

@@ -20,6 +20,7 @@ using nlohmann::json;
 
 constexpr int kRanks = 4;
 constexpr int kKillsOfOneEvaluation = 5;
+constexpr int kKills = 10;
 
 class EvaluationKillTest : public EndToEndTest {
  protected:
@@ -31,7 +32,7 @@ class EvaluationKillTest : public EndToEndTest {
          "evaluation.lengths=[32, 64, 128]",
          "evaluation.protocols=[NON_OVERLAPPING, SAME_TARGETS, "
          "STREAMING]",
-         "evaluation.segment_tokens=64", "evaluation.max_tokens=0"});
+         "evaluation.segment_tokens=64", "evaluation.max_tokens=16384"});
   }
 
   // results.json but for when and how fast.
@@ -72,8 +73,7 @@ TEST_F(EvaluationKillTest, KilledAtRandomEndsAsIfNothingHadHappened) {
   const ProcessResult undisturbed = RunWell(Evaluate(whole));
   const std::set<std::string> documents = Documents(whole);
   ASSERT_GT(documents.size(), 100u);
-  const int num_kills =
-      CountFrom("LEXTRA_EVALUATION_KILLS", kKillsOfOneEvaluation);
+  const int num_kills = CountFrom("LEXTRA_EVALUATION_KILLS", kKills);
   int num_killed = 0;
   int num_hung = 0;
   while (num_killed < num_kills) {
