@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "model/precision.h"
 #include "parallel/agreement.h"
+#include "parallel/cuda_kernel.h"
 
 namespace lextra {
 namespace {
@@ -52,17 +53,20 @@ absl::Status CheckMemory(const ModelConfig& model,
   const int64_t places =
       (num_places + mesh.sequence().size() - 1) / mesh.sequence().size();
   const int64_t needed = ScoringBytes(model, mesh.tensor().size(), places);
+  const bool on_gpu = mesh.device().is_cuda();
   const int64_t left =
-      std::min(MemoryLeftToProcess(), MemoryLeftOnHost() / ranks);
+      on_gpu ? GpuBytesLeft()
+             : std::min(MemoryLeftToProcess(), MemoryLeftOnHost() / ranks);
   absl::Status status;
-  if (mesh.device().is_cpu() && needed > left) {
+  if (needed > left) {
     status = UsageError(absl::StrFormat(
         "evaluation.masks has CAUSAL, which holds all of a piece at once: "
         "%d tokens over parallel.sequence = %d take %.2f GiB on a rank, and "
-        "%.2f GiB are left; take CAUSAL out (BCA, WINDOW and SINKS hold one "
+        "%.2f GiB are left%s; take CAUSAL out (BCA, WINDOW and SINKS hold one "
         "segment, whatever the length), choose shorter evaluation.lengths, or "
         "more ranks for parallel.sequence",
-        num_places + 1, mesh.sequence().size(), InGib(needed), InGib(left)));
+        num_places + 1, mesh.sequence().size(), InGib(needed), InGib(left),
+        on_gpu ? " on its GPU" : ""));
   }
   return AgreeOnStatus(mesh.world(), status);
 }

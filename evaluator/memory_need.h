@@ -19,8 +19,8 @@ int64_t ScoringBytes(const ModelConfig& model, int num_tensor_ranks,
                      int64_t num_places);
 
 // UsageError, the same on all ranks, if CAUSAL is among the masks and pieces of
-// `num_places` places take more on some host or in some process than is left
-// there. (On GPUs nothing is known of what is left: OK.) Collective.
+// `num_places` places take more on some host, in some process or on some GPU
+// than is left there. Collective.
 absl::Status CheckMemory(const ModelConfig& model,
                          const EvaluationConfig& config, int64_t num_places,
                          DeviceMesh& mesh);

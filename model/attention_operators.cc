@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "parallel/mixed_precision.h"
+#include "parallel/matmul.h"
 
 // Legend: that of model/attention_part.h; G = H / K query heads for each
 // key/value head. LibTorch's operators take [B, H, T, D].

@@ -13,7 +13,7 @@
 #include "model/attention_operators.h"
 #include "model/kernels/attention_cpu.h"
 #include "model/kernels/head_vectors_of.h"
-#include "parallel/mixed_precision.h"
+#include "parallel/matmul.h"
 
 namespace lextra {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "parallel/mixed_precision.h"
+#include "parallel/matmul.h"
 
 namespace lextra {
 namespace {

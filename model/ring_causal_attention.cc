@@ -12,7 +12,7 @@
 #include "model/attention.h"
 #include "model/attention_part.h"
 #include "model/packed_heads.h"
-#include "parallel/mixed_precision.h"
+#include "parallel/matmul.h"
 
 namespace lextra {
 namespace {

@@ -11,7 +11,7 @@
 #include <cstdint>
 
 #include "parallel/communicator.h"
-#include "parallel/mixed_precision.h"
+#include "parallel/matmul.h"
 #include "parallel/sharded_layers.h"
 
 namespace lextra {

@@ -37,6 +37,12 @@ GpuMemory PeakGpuMemory() {
   return memory;
 }
 
+int64_t GpuBytesLeft() {
+  static auto* const left =
+      reinterpret_cast<int64_t (*)()>(CudaFunction("LextraGpuBytesLeft"));
+  return left();
+}
+
 HostSyncsAreErrors::HostSyncsAreErrors(const at::Device& device) {
   if (!device.is_cuda()) return;
   static auto* const set = reinterpret_cast<void (*)(bool)>(

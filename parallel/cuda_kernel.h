@@ -31,6 +31,8 @@ struct GpuMemory {
   int64_t held_bytes = 0;  // by LibTorch, for tensors
 };
 GpuMemory PeakGpuMemory();
+// What tensors may still take of it.
+int64_t GpuBytesLeft();
 
 template <typename Arguments>
 class CudaKernel {

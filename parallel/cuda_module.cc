@@ -17,6 +17,9 @@
 namespace lextra {
 namespace {
 
+constexpr auto kAll =
+    static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+
 // Asks CUDA, not c10, which says 0 for any trouble.
 GpuHost Describe() {
   GpuHost host;
@@ -77,10 +80,19 @@ extern "C" void* LextraCurrentCudaStream(int device_index) {
 extern "C" void LextraPeakGpuMemory(lextra::GpuMemory& result) {
   const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(
       c10::cuda::current_device());
-  constexpr auto kAll =
-      static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
-  result = {.tensor_bytes = stats.allocated_bytes[kAll].peak,
-            .held_bytes = stats.reserved_bytes[kAll].peak};
+  result = {.tensor_bytes = stats.allocated_bytes[lextra::kAll].peak,
+            .held_bytes = stats.reserved_bytes[lextra::kAll].peak};
+}
+
+extern "C" int64_t LextraGpuBytesLeft() {
+  const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(
+      c10::cuda::current_device());
+  size_t free = 0;
+  size_t total = 0;
+  if (cudaMemGetInfo(&free, &total) != cudaSuccess) return 0;
+  return static_cast<int64_t>(free) +
+         stats.reserved_bytes[lextra::kAll].current -
+         stats.allocated_bytes[lextra::kAll].current;
 }
 
 extern "C" void LextraSetHostSyncsAreErrors(bool errors) {

@@ -6,7 +6,7 @@
 #include "parallel/cuda_kernel.h"
 #include "parallel/kernels/gelu.h"
 #include "parallel/kernels/gelu_gradient_cuda.h"
-#include "parallel/mixed_precision.h"
+#include "parallel/matmul.h"
 #include "parallel/row_blocks.h"
 
 namespace lextra {

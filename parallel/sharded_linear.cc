@@ -6,7 +6,7 @@
 
 #include "parallel/conjugate_collectives.h"
 #include "parallel/gelu_product.h"
-#include "parallel/mixed_precision.h"
+#include "parallel/matmul.h"
 #include "parallel/sharded_layers.h"
 
 namespace lextra {

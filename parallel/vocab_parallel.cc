@@ -8,7 +8,7 @@
 #include "parallel/chunked_softmax.h"
 #include "parallel/conjugate_collectives.h"
 #include "parallel/local_ids.h"
-#include "parallel/mixed_precision.h"
+#include "parallel/matmul.h"
 #include "parallel/sharded_layers.h"
 
 namespace lextra {

@@ -5,7 +5,6 @@
 #include "absl/strings/str_format.h"
 #include "base/memory.h"
 #include "model/precision.h"
-#include "parallel/mixed_precision.h"
 
 namespace lextra {
 namespace {

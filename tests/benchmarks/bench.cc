@@ -19,7 +19,7 @@
 #include "model/norm.h"
 #include "model/position_encoding.h"
 #include "parallel/flat_parameters.h"
-#include "parallel/mixed_precision.h"
+#include "parallel/matmul.h"
 #include "tests/benchmarks/benchmark_program.h"
 #include "tests/testing/temporary_folder.h"
 #include "trainer/adamw.h"

@@ -16,7 +16,8 @@ namespace lextra::testing {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr int kRanks = 4;
+constexpr int kManyRanks = 4;  // of runs that are killed at random
+constexpr int kFewRanks = 2;   // of those that are killed at a point
 constexpr int kSteps = 12;
 constexpr int kManySteps = 60;
 
@@ -30,7 +31,7 @@ struct KillPoint {
 constexpr KillPoint kPoints[] = {{"save_begun"},
                                  {"copied", true},
                                  {"shard_created", true},
-                                 {"box_written", true, 250},
+                                 {"box_written", true, 500},
                                  {"shard_written", true},
                                  {"shard_durable", true},
                                  {"gathered", true},
@@ -45,11 +46,12 @@ constexpr KillPoint kPoints[] = {{"save_begun"},
 
 class KillTest : public EndToEndTest {
  protected:
-  static Arguments TrainFourRanks(const std::string& run_folder, int num_steps,
-                                  int steps_between_saves) {
+  static Arguments TrainOn(int num_ranks, const std::string& run_folder,
+                           int num_steps, int steps_between_saves) {
     return LextraOn(
-        kRanks,
-        Train(run_folder, {"parallel.data=2", "parallel.tensor=2",
+        num_ranks,
+        Train(run_folder, {"parallel.data=2",
+                           "parallel.tensor=" + std::to_string(num_ranks / 2),
                            "schedule.num_steps=" + std::to_string(num_steps),
                            "evaluation.every_steps=0",
                            "checkpoint.every_steps=" +
@@ -112,8 +114,8 @@ bool StartAndKill(const Arguments& command, double seconds, size_t rank,
 TEST_F(KillTest, RunsKilledAtRandomEndAsIfNothingHadHappened) {
   const std::string whole = Path("undisturbed");
   const ProcessResult undisturbed =
-      RunWell(TrainFourRanks(whole, kManySteps, 0));
-  const int num_kills = CountFrom("LEXTRA_RANDOM_KILLS", 20);
+      RunWell(TrainOn(kManyRanks, whole, kManySteps, 0));
+  const int num_kills = CountFrom("LEXTRA_RANDOM_KILLS", 12);
   int num_killed = 0;
   int num_launchers_hung = 0;
   int num_runs = 0;
@@ -121,12 +123,12 @@ TEST_F(KillTest, RunsKilledAtRandomEndAsIfNothingHadHappened) {
     const std::string run = Path("killed");
     fs::remove_all(run);
     const int saves = 1 + static_cast<int>(random_() % 4);
-    const Arguments command = TrainFourRanks(run, kManySteps, saves);
+    const Arguments command = TrainOn(kManyRanks, run, kManySteps, saves);
     // A few kills for each run, the first anywhere from its start to its end.
     for (int i = 0; i < 8 && num_killed < num_kills; ++i) {
       const double seconds =
           undisturbed.seconds * static_cast<double>(random_() % 1000) / 1000;
-      if (!StartAndKill(command, seconds, random_() % kRanks,
+      if (!StartAndKill(command, seconds, random_() % kManyRanks,
                         &num_launchers_hung)) {
         break;
       }
@@ -149,14 +151,14 @@ TEST_F(KillTest, RunsKilledAtRandomEndAsIfNothingHadHappened) {
 
 TEST_F(KillTest, AKillAtAnyPointOfASaveLosesNothingThatWasReported) {
   const std::string whole = Path("whole");
-  RunWell(TrainFourRanks(whole, kSteps, 0));
+  RunWell(TrainOn(kFewRanks, whole, kSteps, 0));
   int num_killed = 0;
   for (const KillPoint& point : kPoints) {
     for (int rank = 0; rank < (point.on_all_ranks ? 2 : 1); ++rank) {
       SCOPED_TRACE(absl::StrFormat("%s on rank %d", point.name, rank));
       const std::string run = Path("killed-at-a-point");
       fs::remove_all(run);
-      const Arguments command = TrainFourRanks(run, kSteps, 2);
+      const Arguments command = TrainOn(kFewRanks, run, kSteps, 2);
       const ProcessResult killed =
           RunProcess(WithFaults(absl::StrFormat("@%s:%d:kill:rank=%d",
                                                 point.name, point.pass, rank),

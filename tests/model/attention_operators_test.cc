@@ -7,7 +7,7 @@
 
 #include <algorithm>
 
-#include "parallel/mixed_precision.h"
+#include "parallel/matmul.h"
 #include "tests/model/kernels/kernel_device.h"
 #include "tests/model/reference.h"
 #include "tests/testing/golden.h"

@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "parallel/mixed_precision.h"
+#include "parallel/matmul.h"
 
 namespace lextra {
 namespace {

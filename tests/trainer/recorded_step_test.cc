@@ -6,7 +6,7 @@
 
 #include <optional>
 
-#include "parallel/mixed_precision.h"
+#include "parallel/matmul.h"
 
 namespace lextra {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "parallel/mixed_precision.h"
+#include "parallel/matmul.h"
 #include "tests/model/kernels/kernel_device.h"
 
 namespace lextra {

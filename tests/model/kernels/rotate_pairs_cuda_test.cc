@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "parallel/mixed_precision.h"
+#include "parallel/matmul.h"
 #include "tests/model/kernels/kernel_device.h"
 
 namespace lextra {

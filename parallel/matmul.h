@@ -1,4 +1,4 @@
-// Matrix products of tensors, and bfloat16 operands with sums in fp32.
+// Matrix products and sums of tensors, of bfloat16 ones in fp32.
 #ifndef LEXTRA_PARALLEL_MIXED_PRECISION_H_
 #define LEXTRA_PARALLEL_MIXED_PRECISION_H_
 

@@ -1,4 +1,4 @@
-#include "parallel/mixed_precision.h"
+#include "parallel/matmul.h"
 
 #include <ATen/ATen.h>
 #include <ATen/record_function.h>
