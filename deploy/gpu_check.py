@@ -25,6 +25,7 @@ FP32_BAND = 2e-4
 # Mean distance of the last 50 of 200 losses, relative to fp32's.
 BF16_BAND = 1e-2
 NLL_BAND = 2e-5  # nats a token, fp32
+BF16_NLL_BAND = 2e-2  # nats a token, the mean of all
 MEMORY_BAND = 0.15  # of the plan
 ABORT_SECONDS = 15
 # The programs of GPU tests that are made for any number of ranks.
@@ -106,7 +107,7 @@ def position_methods(machine):
     return worst, FP32_BAND, f"{STEPS} losses, device and CPU, of {', '.join(methods)}"
 
 
-def nll(machine, device, sequence, mask):
+def nll(machine, device, sequence, mask, *more):
     """Nats of every token of the documents."""
     tokens, scores = machine.path("tokens.safetensors"), machine.path("nll.safetensors")
     write_tokens(tokens, 4, 1025)
@@ -116,7 +117,7 @@ def nll(machine, device, sequence, mask):
         sequence, machine.lextra, "evaluate", "--checkpoint=" + machine.path("reference"),
         "--tokens=" + tokens, "--nll_out=" + scores, f"evaluation.masks=[{mask}]",
         "evaluation.segment_tokens=64", "parallel.num_threads=1", *machine.on(device),
-        "parallel.data=1", f"parallel.sequence={sequence}"))
+        "parallel.data=1", f"parallel.sequence={sequence}", *more))
     return array.array("d", read_data(scores, "nll"))
 
 
@@ -134,6 +135,20 @@ def halo_scoring(machine):
             worst = max([worst, *(abs(a - b) for a, b in zip(scored, wanted))])
     return worst, NLL_BAND, (f"NLL of {num_tokens} tokens, BCA at sequence 1, 2, 4, window and sinks "
                              "at 2, and one CPU rank")
+
+
+def bf16_scoring(machine):
+    machine.reference()
+    wanted = nll(machine, "reference", 1, "BCA")
+    worst = 0.0
+    for sequence in (1, 2):
+        scored = nll(machine, "device", sequence, "BCA", "model.precision=BF16")
+        distance = sum(abs(a - b) for a, b in zip(scored, wanted, strict=True)) / len(wanted)
+        if not math.isfinite(distance):
+            raise Failure(f"sequence {sequence}: some scores are not finite")
+        worst = max(worst, distance)
+    return worst, BF16_NLL_BAND, (f"mean distance of the NLL of {len(wanted)} tokens, bf16 at "
+                                  "sequence 1 and 2, and one CPU rank in fp32")
 
 
 def digests(machine, name):
@@ -241,8 +256,9 @@ def attention_operator(machine):
     return int(chosen not in ("flash", "cudnn")), 0, f"bf16 attention by {chosen}; flash or cudnn is 0"
 
 
-CLAIMS = [kernels, fp32_losses, bf16_losses, layouts, position_methods, halo_scoring, exact_resume,
-          checkpoint_moves, killed_rank, no_host_syncs, memory_plan, attention_operator]
+CLAIMS = [kernels, fp32_losses, bf16_losses, layouts, position_methods, halo_scoring, bf16_scoring,
+          exact_resume, checkpoint_moves, killed_rank, no_host_syncs, memory_plan,
+          attention_operator]
 
 
 def judge(claim, machine):

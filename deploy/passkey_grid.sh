@@ -42,8 +42,8 @@ prepare() {
   touch "$grid/data/done"
 }
 
-# Larger weights than the preset's: with those, attention is nearly uniform for a
-# thousand steps, and nothing is copied.
+# Larger weights than the preset's, with which nothing is copied after a thousand
+# steps.
 train() {
   local method=$1 run=$2
   if [[ -e $run/trained ]]; then return; fi
