@@ -245,7 +245,7 @@ def memory_plan(machine):
     return abs(took / planned - 1), MEMORY_BAND, f"{took} GiB taken and {planned} GiB planned"
 
 
-def attention_operator(machine):
+def attention(machine):
     """bf16 must not fall back to products, which store all scores."""
     if not machine.on_gpu():
         raise Skip("a CPU has one attention")
@@ -258,7 +258,7 @@ def attention_operator(machine):
 
 CLAIMS = [kernels, fp32_losses, bf16_losses, layouts, position_methods, halo_scoring, bf16_scoring,
           exact_resume, checkpoint_moves, killed_rank, no_host_syncs, memory_plan,
-          attention_operator]
+          attention]
 
 
 def judge(claim, machine):
