@@ -152,8 +152,13 @@ class Preparation {
         summary_.short_documents, options_.min_document_bytes));
   }
 
+  // A side of which nothing was asked for stays as it was.
   absl::Status Commit() {
-    TokenFileWriter* const writers[] = {train_.writer(), validation_.writer()};
+    std::vector<TokenFileWriter*> writers;
+    if (options_.validation_fraction < 1) writers.push_back(train_.writer());
+    if (options_.validation_fraction > 0) {
+      writers.push_back(validation_.writer());
+    }
     return TokenFileWriter::Commit(writers);
   }
 
@@ -161,6 +166,8 @@ class Preparation {
     PrepareSummary summary = summary_;
     summary.train = train_.summary();
     summary.validation = validation_.summary();
+    if (options_.validation_fraction == 1) summary.train.prefix.clear();
+    if (options_.validation_fraction == 0) summary.validation.prefix.clear();
     return summary;
   }
 
@@ -265,8 +272,11 @@ std::string SummaryText(const PrepareSummary& summary) {
                           split->documents, split->tokens, split->bytes);
   }
   AppendHistogram(summary, &text);
-  absl::StrAppendFormat(&text, "\nWrote %s and %s (.bin, .idx, .meta.json)\n",
-                        summary.train.prefix, summary.validation.prefix);
+  const bool both =
+      !summary.train.prefix.empty() && !summary.validation.prefix.empty();
+  absl::StrAppendFormat(&text, "\nWrote %s%s%s (.bin, .idx, .meta.json)\n",
+                        summary.train.prefix, both ? " and " : "",
+                        summary.validation.prefix);
   return text;
 }
 

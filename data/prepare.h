@@ -19,12 +19,13 @@ struct PrepareOptions {
   std::vector<std::string> extensions;  // ListInputFiles
   ReadOptions read;
   std::string output;  // prefix of OUTPUT-train.* and OUTPUT-validation.*
-  double validation_fraction = 0.1;  // of the documents, about
-  int64_t min_document_bytes = 0;    // shorter ones are left out
+  // Of the documents, about. At 0 and 1 the other side's files are not touched.
+  double validation_fraction = 0.1;
+  int64_t min_document_bytes = 0;  // shorter ones are left out
 };
 
 struct SplitSummary {
-  std::string prefix;
+  std::string prefix;  // empty: not written
   int64_t documents = 0;
   int64_t tokens = 0;  // with eos
   int64_t bytes = 0;   // of text

@@ -59,16 +59,13 @@ prepare() {
   mkdir -p "$data"
   if [[ -e ../shared/corpora/books.train.jsonl.gz ]]; then
     # Novels; no author is on both sides.
-    "$lextra" prepare --output="$data/train" --validation_fraction=0 \
+    "$lextra" prepare --output="$data/text" --validation_fraction=0 \
       ../shared/corpora/books.train.jsonl.gz
-    "$lextra" prepare --output="$data/held_out" --validation_fraction=1 \
+    "$lextra" prepare --output="$data/text" --validation_fraction=1 \
       ../shared/corpora/books.val.jsonl.gz
   else
-    "$lextra" prepare --output="$data/train" --extension=.py \
+    "$lextra" prepare --output="$data/text" --extension=.py \
       "${LEXTRA_CACHE:-$HOME/.cache/lextra}/libtorch-2.11.0/torch"
-    for suffix in bin idx meta.json; do
-      ln -f "$data/train-validation.$suffix" "$data/held_out-validation.$suffix"
-    done
   fi
   touch "$data/done"
 }
@@ -82,7 +79,7 @@ train() {
   local scale=1
   if [[ $method == SINUSOIDAL ]]; then scale=50; fi
   "${mpirun[@]}" "$lextra" train "${training[@]}" --run_dir="$run" \
-    data.train="$data/train-train" data.validation="$data/held_out-validation" \
+    data.train="$data/text-train" data.validation="$data/text-validation" \
     model.position="$method" model.embedding_scale="$scale" \
     model.init_seed="$seed" data.shuffle_seed="$seed" \
     >"$run.log" 2>&1 || { tail -5 "$run.log"; return 1; }

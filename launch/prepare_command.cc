@@ -29,7 +29,8 @@ CommandLine MakeCommandLine(CommandOptions* options) {
   line.AddFlag("tokenizer", &options->tokenizer,
                "byte: 256 bytes and an end-of-text id");
   line.AddFlag("validation_fraction", &options->validation_fraction,
-               "share of the documents kept for validation, 0 to 1");
+               "share of the documents kept for validation; 0 and 1 write one "
+               "side alone");
   line.AddFlag("min_document_bytes", &options->prepare.min_document_bytes,
                "leave out shorter documents");
   line.AddFlag("extension", &options->prepare.extensions,

@@ -43,6 +43,8 @@ class TrainStep {
  public:
   // `config` is resolved. All arguments outlive this.
   TrainStep(const RunConfig& config, DeviceMesh& mesh, Transformer& model);
+  TrainStep(const TrainStep&) = delete;
+  ~TrainStep() { model_.set_before_use(nullptr); }
 
   // tokens int64 [B, T + 1], this rank's share of the global batch. The result
   // is the same on all ranks.

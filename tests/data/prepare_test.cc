@@ -114,15 +114,24 @@ TEST_F(PrepareTest, SplitPointIsUniformAndFixed) {
   EXPECT_DOUBLE_EQ(SplitPoint("The quick brown fox"), 0.095083781667613221);
 }
 
-TEST_F(PrepareTest, TakesTheWholeCorpusAtFractionsZeroAndOne) {
+TEST_F(PrepareTest, AtFractionsZeroAndOneTheOtherSideStaysAsItWas) {
   AddFile("a", "a");
   AddFile("b", "b");
-  for (const double fraction : {0.0, 1.0}) {
-    options_.validation_fraction = fraction;
-    ASSERT_TRUE(Prepare(options_).ok());
-    EXPECT_EQ(Open("validation").num_documents(), 2 * fraction);
-    EXPECT_EQ(Open("train").num_documents(), 2 - 2 * fraction);
-  }
+  options_.validation_fraction = 1;
+  absl::StatusOr<PrepareSummary> summary = Prepare(options_);
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  EXPECT_EQ(Open("validation").num_documents(), 2);
+  EXPECT_FALSE(TokenDataset::Open(options_.output + "-train").ok());
+  EXPECT_THAT(SummaryText(*summary),
+              HasSubstr("Wrote " + options_.output + "-validation (.bin"));
+  AddFile("c", "c");
+  options_.validation_fraction = 0;
+  summary = Prepare(options_);
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  EXPECT_EQ(Open("train").num_documents(), 3);
+  EXPECT_EQ(Open("validation").num_documents(), 2);
+  EXPECT_THAT(SummaryText(*summary),
+              HasSubstr("Wrote " + options_.output + "-train (.bin"));
 }
 
 TEST_F(PrepareTest, LeavesOutEmptyAndShortDocuments) {

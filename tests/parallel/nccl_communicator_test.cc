@@ -234,7 +234,7 @@ TEST(NcclCommunicator, AMissingWaitForTheResultWouldShow) {
                                     true, at::kFloat));
 }
 
-// The collective takes 300 ms, of which 200 are computed through or none.
+// The collective takes 300 ms, which nothing hides, or other work does.
 TEST(NcclCommunicator, MeasuresHowLongTheGpuStandsStill) {
   RunRanks(2, [](Rank& rank) {
     Communicator& world = *rank.world;
@@ -245,11 +245,9 @@ TEST(NcclCommunicator, MeasuresHowLongTheGpuStandsStill) {
     const double exposed = world.TakeWaitMilliseconds();
     EXPECT_GE(exposed, 250);
     PendingCollective pending = world.AllReduceAsync(tensor, ReduceOp::kSum);
-    const at::Tensor other = rank.Computed(tensor, milliseconds(200));
+    const at::Tensor other = rank.Computed(tensor, milliseconds(600));
     pending.Wait();
-    const double half_hidden = world.TakeWaitMilliseconds();
-    EXPECT_GE(half_hidden, 50);
-    EXPECT_LT(half_hidden, exposed - 100);
+    EXPECT_LT(world.TakeWaitMilliseconds(), exposed / 2);
     EXPECT_EQ(world.TakeWaitMilliseconds(), 0) << "they were taken";
   });
 }
