@@ -152,13 +152,10 @@ class Preparation {
         summary_.short_documents, options_.min_document_bytes));
   }
 
-  // A side of which nothing was asked for stays as it was.
   absl::Status Commit() {
     std::vector<TokenFileWriter*> writers;
-    if (options_.validation_fraction < 1) writers.push_back(train_.writer());
-    if (options_.validation_fraction > 0) {
-      writers.push_back(validation_.writer());
-    }
+    if (WritesTrain()) writers.push_back(train_.writer());
+    if (WritesValidation()) writers.push_back(validation_.writer());
     return TokenFileWriter::Commit(writers);
   }
 
@@ -166,12 +163,16 @@ class Preparation {
     PrepareSummary summary = summary_;
     summary.train = train_.summary();
     summary.validation = validation_.summary();
-    if (options_.validation_fraction == 1) summary.train.prefix.clear();
-    if (options_.validation_fraction == 0) summary.validation.prefix.clear();
+    if (!WritesTrain()) summary.train.prefix.clear();
+    if (!WritesValidation()) summary.validation.prefix.clear();
     return summary;
   }
 
  private:
+  // A side of which nothing was asked for stays as it was.
+  bool WritesTrain() const { return options_.validation_fraction < 1; }
+  bool WritesValidation() const { return options_.validation_fraction > 0; }
+
   int64_t num_documents() const {
     return train_.writer()->meta().documents +
            validation_.writer()->meta().documents;

@@ -76,17 +76,15 @@ absl::Status CheckOptions(CommandOptions* options) {
   return absl::OkStatus();
 }
 
-void GiveHints(const PrepareOptions& options, const PrepareSummary& summary) {
-  const auto hint_if_empty = [](const SplitSummary& split) {
-    if (split.documents > 0) return;
+void GiveHints(const PrepareSummary& summary) {
+  for (const SplitSummary& split : {summary.train, summary.validation}) {
+    if (split.prefix.empty() || split.documents > 0) continue;
     LogHint(
         "no document fell on %s: with few documents choose another "
         "--validation_fraction, cut texts by --split_blank_lines, or prepare "
         "the two sides from different inputs",
         split.prefix);
-  };
-  if (options.validation_fraction < 1) hint_if_empty(summary.train);
-  if (options.validation_fraction > 0) hint_if_empty(summary.validation);
+  }
   if (summary.binary_documents > 0) {
     LogHint(
         "documents with NUL bytes: %d; they may not be text (choose files by "
@@ -110,7 +108,7 @@ absl::Status RunPrepare(const std::vector<std::string>& arguments) {
   LEXTRA_ASSIGN_OR_RETURN(const PrepareSummary summary,
                           Prepare(options.prepare));
   PrintResult(SummaryText(summary));
-  GiveHints(options.prepare, summary);
+  GiveHints(summary);
   return absl::OkStatus();
 }
 
