@@ -20,8 +20,6 @@ namespace {
 constexpr double kNoBound = std::numeric_limits<double>::max();
 constexpr int64_t kMaxLength = int64_t{1} << 40;
 constexpr int64_t kLengthFactors[] = {1, 4, 16, 64};
-// Room for a passkey's two sentences (evaluator/synthetic_tasks.cc).
-constexpr int64_t kShortestTask = 100;
 
 // What a number may be, whatever the other fields hold. Upper bounds of sizes
 // only keep products of them within 64 bits; no machine reaches them.

@@ -106,4 +106,13 @@ std::string CommandLine::Help() const {
   return text;
 }
 
+absl::Status CheckOutputPrefix(const std::string& output,
+                               const std::string& example) {
+  if (!output.empty() && !output.ends_with('/')) return absl::OkStatus();
+  return UsageError("--output=" + output +
+                    ": expected a path that file names begin with, as in "
+                    "--output=" +
+                    example);
+}
+
 }  // namespace lextra

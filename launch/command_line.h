@@ -53,6 +53,11 @@ class CommandLine {
   bool help_wanted_ = false;
 };
 
+// UsageError unless `output`, the flag --output, may begin the names of a token
+// data set's files, as `example` does.
+absl::Status CheckOutputPrefix(const std::string& output,
+                               const std::string& example);
+
 }  // namespace lextra
 
 #endif  // LEXTRA_LAUNCH_COMMAND_LINE_H_

@@ -49,11 +49,7 @@ absl::Status CheckOptions(CommandOptions* options) {
         "no input: give files or folders, as in `lextra prepare "
         "--output=data/books books.jsonl.gz`");
   }
-  if (prepare.output.empty() || prepare.output.ends_with('/')) {
-    return UsageError("--output=" + prepare.output +
-                      ": expected a path that file names begin with, as in "
-                      "--output=data/books");
-  }
+  LEXTRA_RETURN_IF_ERROR(CheckOutputPrefix(prepare.output, "data/books"));
   if (options->tokenizer != ByteTokenizer::kName) {
     return UsageError("--tokenizer=" + options->tokenizer + ": known is byte");
   }

@@ -4,6 +4,7 @@
 #include "absl/strings/str_format.h"
 #include "base/log.h"
 #include "base/seeds.h"
+#include "config/resolve.h"
 #include "data/byte_tokenizer.h"
 #include "data/token_dataset.h"
 #include "data/token_file_writer.h"
@@ -14,9 +15,6 @@
 
 namespace lextra {
 namespace {
-
-// Both sentences of a passkey and its digits.
-constexpr int64_t kShortestDocument = 100;
 
 struct SynthesizeOptions {
   std::string data;
@@ -55,18 +53,14 @@ absl::Status CheckOptions(const SynthesizeOptions& options) {
         "--data is missing: the prefix of a token data set, as `lextra "
         "prepare` writes it");
   }
-  if (options.output.empty() || options.output.ends_with('/')) {
-    return UsageError("--output=" + options.output +
-                      ": expected a path that file names begin with, as in "
-                      "--output=data/passkeys");
-  }
+  LEXTRA_RETURN_IF_ERROR(CheckOutputPrefix(options.output, "data/passkeys"));
   if (options.task != "passkey" && options.task != "induction") {
     return UsageError("--task=" + options.task +
                       ": expected passkey or induction");
   }
-  if (options.length < kShortestDocument) {
+  if (options.length < kShortestTask) {
     return UsageError(absl::StrFormat("--length=%d: expected at least %d",
-                                      options.length, kShortestDocument));
+                                      options.length, kShortestTask));
   }
   if (options.documents < 1) {
     return UsageError(absl::StrFormat("--documents=%d: expected 1 or more",
