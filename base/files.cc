@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 #include <limits>
+#include <random>
 
 #include "absl/strings/str_cat.h"
 #include "base/system_calls.h"
@@ -23,6 +24,9 @@ constexpr size_t kMaxTransferBytes = size_t{1} << 30;
 // A file being written is handed to the device in parts of this size, so that
 // the device is at work before the last byte is there.
 constexpr int64_t kWriteBackBytes = int64_t{8} << 20;
+
+constexpr std::string_view kTemporaryMark = ".tmp-";
+constexpr size_t kTemporaryDigits = 16;
 
 // Calls again while a signal interrupts. Not for fsync and close: after a
 // failure the kernel has forgotten the data and the descriptor.
@@ -64,15 +68,11 @@ class Descriptor {
 };
 
 // Opens a regular file for reading; `size` receives its length.
-absl::StatusOr<int> OpenRegular(const std::string& path, int more_flags,
-                                int64_t* size) {
+absl::StatusOr<int> OpenRegular(const std::string& path, int64_t* size) {
   // O_NONBLOCK: the open of a FIFO would wait for its writer.
-  const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | more_flags;
+  const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
   Descriptor file(
       WithoutInterruptions([&] { return sys::Open(path.c_str(), flags); }));
-  if (file.get() < 0 && errno == ELOOP && (more_flags & O_NOFOLLOW) != 0) {
-    return InputError(absl::StrCat(path, ": a link, not a regular file"));
-  }
   if (file.get() < 0) return ReadSystemError(path, errno);
   struct stat status;
   if (fstat(file.get(), &status) != 0) return ReadSystemError(path, errno);
@@ -103,6 +103,18 @@ absl::Status ReadAll(const std::string& path, int descriptor, int64_t offset,
   return absl::OkStatus();
 }
 
+// Whether a file's last line has no end. A log or journal that is not a regular
+// file (/dev/null, say) has no size and no last line.
+absl::StatusOr<bool> EndsWithinALine(const std::string& path, int descriptor,
+                                     int64_t size) {
+  if (size == 0) return false;
+  std::byte last{};
+  const absl::Status status =
+      ReadAll(path, descriptor, size - 1, std::span(&last, 1));
+  if (!status.ok()) return StorageError(std::string(status.message()));
+  return last != std::byte{'\n'};
+}
+
 std::string ParentFolder(const std::string& path) {
   const std::string parent = std::filesystem::path(path).parent_path();
   return parent.empty() ? "." : parent;
@@ -130,7 +142,7 @@ absl::Status SyncAndClose(const std::string& path, int descriptor) {
 absl::StatusOr<std::string> ReadFile(const std::string& path,
                                      int64_t max_bytes) {
   int64_t size = 0;
-  LEXTRA_ASSIGN_OR_RETURN(const int raw, OpenRegular(path, 0, &size));
+  LEXTRA_ASSIGN_OR_RETURN(const int raw, OpenRegular(path, &size));
   const Descriptor file(raw);
   if (size > max_bytes) {
     return InputError(absl::StrFormat("%s: %d bytes, at most %d are expected",
@@ -169,7 +181,7 @@ absl::Status MakeFolders(const std::string& path) {
 }
 
 absl::Status MakeNewFolder(const std::string& path) {
-  if (WithoutInterruptions([&] { return sys::Mkdir(path.c_str(), 0700); }) !=
+  if (WithoutInterruptions([&] { return sys::Mkdir(path.c_str(), 0777); }) !=
       0) {
     return StorageSystemError("make folder", path, errno);
   }
@@ -237,8 +249,44 @@ absl::StatusOr<int64_t> FreeBytes(const std::string& path) {
   return std::min<uint64_t>(status.f_bavail, max_blocks) * block_bytes;
 }
 
+std::string TemporaryName(const std::string& path) {
+  static const unsigned int drawn = std::random_device()();
+  return absl::StrFormat("%s%s%08x%08x", path, std::string(kTemporaryMark),
+                         drawn, getpid());  // for a fork, the id
+}
+
+bool IsTemporaryNameOf(std::string_view name, std::string_view file) {
+  if (!name.starts_with(file)) return false;
+  name.remove_prefix(file.size());
+  if (!name.starts_with(kTemporaryMark)) return false;
+  name.remove_prefix(kTemporaryMark.size());
+  const bool is_number =
+      !name.empty() && name.find_first_not_of("0123456789") == name.npos;
+  return (is_number && name.size() < kTemporaryDigits) ||
+         (name.size() == kTemporaryDigits &&
+          name.find_first_not_of("0123456789abcdef") == name.npos);
+}
+
+absl::Status RemoveTemporaries(const std::string& folder,
+                               std::span<const std::string_view> files) {
+  const absl::StatusOr<std::vector<std::string>> names = ListFolder(folder);
+  if (!names.ok()) return StorageError(std::string(names.status().message()));
+  for (const std::string& name : *names) {
+    const bool is_temporary = std::any_of(
+        files.begin(), files.end(),
+        [&](std::string_view file) { return IsTemporaryNameOf(name, file); });
+    const std::string path = absl::StrCat(folder, "/", name);
+    std::error_code ignored;
+    if (is_temporary && std::filesystem::is_regular_file(
+                            std::filesystem::symlink_status(path, ignored))) {
+      LEXTRA_RETURN_IF_ERROR(RemoveTree(path));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status AtomicWrite(const std::string& path, std::string_view bytes) {
-  const std::string temporary = absl::StrFormat("%s.tmp-%d", path, getpid());
+  const std::string temporary = TemporaryName(path);
   if (Unlink(temporary) != 0 && errno != ENOENT) {
     return StorageSystemError("remove", temporary, errno);
   }
@@ -256,20 +304,48 @@ absl::Status AtomicWrite(const std::string& path, std::string_view bytes) {
 }
 
 absl::Status AppendToFile(const std::string& path, std::string_view bytes) {
-  const Descriptor file(
-      sys::Open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
+  const int flags = O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC;
+  const Descriptor file(WithoutInterruptions(
+      [&] { return sys::Open(path.c_str(), flags, 0666); }));
   if (file.get() < 0) return StorageSystemError("open", path, errno);
-  const ssize_t written = sys::Write(file.get(), bytes.data(), bytes.size());
-  if (written < 0) return StorageSystemError("append to", path, errno);
-  if (written < static_cast<ssize_t>(bytes.size())) {
-    return StorageSystemError("append to", path, ENOSPC);
+  const off_t old_size = lseek(file.get(), 0, SEEK_END);
+  if (old_size < 0) return StorageSystemError("append to", path, errno);
+  LEXTRA_ASSIGN_OR_RETURN(const bool is_torn,
+                          EndsWithinALine(path, file.get(), old_size));
+  const std::string text =
+      absl::StrCat(is_torn && !bytes.empty() ? "\n" : "",
+                   absl::string_view(bytes.data(), bytes.size()));
+  // One write, most often: a crash of the process leaves all of it or nothing.
+  for (size_t done = 0; done < text.size();) {
+    const ssize_t put = WithoutInterruptions([&] {
+      return sys::Write(file.get(), text.data() + done, text.size() - done);
+    });
+    if (put < 0) {
+      const absl::Status error = StorageSystemError("append to", path, errno);
+      // What can't be undone is a torn line, which the next append ends.
+      WithoutInterruptions([&] { return sys::Truncate(file.get(), old_size); });
+      return error;
+    }
+    done += put;
   }
   return absl::OkStatus();
 }
 
+absl::Status TruncateFile(const std::string& path, int64_t size) {
+  const int descriptor = WithoutInterruptions(
+      [&] { return sys::Open(path.c_str(), O_WRONLY | O_CLOEXEC); });
+  if (descriptor < 0) return StorageSystemError("open", path, errno);
+  Descriptor file(descriptor);
+  if (WithoutInterruptions([&] { return sys::Truncate(descriptor, size); }) !=
+      0) {
+    return StorageSystemError("cut", path, errno);
+  }
+  return SyncAndClose(path, file.Release());
+}
+
 absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
   int64_t size = 0;
-  LEXTRA_ASSIGN_OR_RETURN(const int raw, OpenRegular(path, 0, &size));
+  LEXTRA_ASSIGN_OR_RETURN(const int raw, OpenRegular(path, &size));
   const Descriptor file(raw);
   MappedFile mapped;
   mapped.path_ = path;
@@ -301,8 +377,7 @@ MappedFile::~MappedFile() {
 
 absl::StatusOr<InputFile> InputFile::Open(const std::string& path) {
   int64_t size = 0;
-  LEXTRA_ASSIGN_OR_RETURN(const int descriptor,
-                          OpenRegular(path, O_NOFOLLOW, &size));
+  LEXTRA_ASSIGN_OR_RETURN(const int descriptor, OpenRegular(path, &size));
   return InputFile(path, descriptor, size);
 }
 
@@ -330,7 +405,7 @@ void InputFile::DropCache() const {
 absl::StatusOr<FileWriter> FileWriter::Create(const std::string& path) {
   const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
   const int descriptor = WithoutInterruptions(
-      [&] { return sys::Open(path.c_str(), flags, 0600); });
+      [&] { return sys::Open(path.c_str(), flags, 0666); });
   if (descriptor < 0) return StorageSystemError("create", path, errno);
   return FileWriter(path, descriptor);
 }

@@ -1,6 +1,8 @@
 // Files that are read after a check and written whole or not at all. All calls
 // go through base/system_calls.h, so tests can make any of them fail. Calls
 // that a signal interrupts (EINTR) are made again, but never fsync and close.
+// New files and folders have the permissions that the process's umask leaves of
+// 0666 and 0777.
 #ifndef LEXTRA_BASE_FILES_H_
 #define LEXTRA_BASE_FILES_H_
 
@@ -28,18 +30,37 @@ absl::StatusOr<std::string> ReadFile(const std::string& path,
 // was the folder that could not be made durable.
 absl::Status AtomicWrite(const std::string& path, std::string_view bytes);
 
-// Adds `bytes` to the end of `path`, which is made (mode 0600) if it is not
-// there, by one write: after a crash of the process they are there or not.
+// `path`.tmp-<16 hexadecimal digits>: a name beside `path` that no process of
+// another host or container gives, where process ids are equal. Within a
+// process always the same, so what a write left that could not be undone is
+// replaced.
+std::string TemporaryName(const std::string& path);
+
+// Whether `name` is one that TemporaryName gives for the file name `file`, or
+// earlier versions gave (.tmp-<process id>).
+bool IsTemporaryNameOf(std::string_view name, std::string_view file);
+
+// Removes what AtomicWrites of these files of a folder left when they died.
+// What is no regular file is not theirs and stays.
+absl::Status RemoveTemporaries(const std::string& folder,
+                               std::span<const std::string_view> files);
+
+// Adds whole lines to the end of `path`, which is made if it is not there. An
+// append is whole or undone: what an error (a full disk) left of it is cut off
+// again. Where the file ends in the midst of a line, because a process died
+// there, the new lines begin on a line of their own. For one writer at a time.
 absl::Status AppendToFile(const std::string& path, std::string_view bytes);
+
+// Cuts a file off after its first `size` bytes, durably. StorageError.
+absl::Status TruncateFile(const std::string& path, int64_t size);
 
 // fsync of a folder: makes the names in it durable.
 absl::Status SyncFolder(const std::string& path);
 
-// Creates `path` and its parents, mode 0700 for what is new, and makes the new
-// names durable.
+// Creates `path` and its parents, and makes the new names durable.
 absl::Status MakeFolders(const std::string& path);
 
-// Creates the folder `path`, mode 0700, which must not exist.
+// Creates the folder `path`, which must not exist.
 absl::Status MakeNewFolder(const std::string& path);
 
 // Renames a file or folder; a file at `to` is replaced.
@@ -79,8 +100,7 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// A regular file that is read at chosen places. Links are not followed in the
-// last part of the path.
+// A regular file, or a link to one, that is read at chosen places.
 class InputFile {
  public:
   static absl::StatusOr<InputFile> Open(const std::string& path);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 
 namespace lextra {
@@ -21,13 +22,25 @@ Identity& Self() {
 }
 
 // Opened for each line, so that the file may be moved away or its disk made
-// roomy; never waits for the other end of a pipe. What fails is left out.
+// roomy; never waits for the other end of a pipe. A line that can't be written
+// as a whole is left out as a whole. Not by files.h, which stands on this file.
 void AppendToFile(const std::string& text) {
   const int file =
       open(Self().file.c_str(),
            O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
   if (file < 0) return;
-  [[maybe_unused]] const ssize_t put = write(file, text.data(), text.size());
+  const off_t old_size = lseek(file, 0, SEEK_END);
+  for (size_t done = 0; done < text.size();) {
+    const ssize_t put = write(file, text.data() + done, text.size() - done);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) {
+      // Pipes and devices have no end to go back to.
+      [[maybe_unused]] const int undone =
+          old_size < 0 ? 0 : ftruncate(file, old_size);
+      break;
+    }
+    done += put;
+  }
   close(file);
 }
 

@@ -28,12 +28,12 @@
 namespace lextra::sys {
 namespace {
 
-constexpr const char* kOperations[] = {"*",     "open",  "read",   "write",
-                                       "fsync", "close", "rename", "unlink",
-                                       "rmdir", "mkdir", "list",   "statvfs"};
+constexpr const char* kOperations[] = {
+    "*",      "open",   "read",  "write", "truncate", "fsync",   "close",
+    "rename", "unlink", "rmdir", "mkdir", "list",     "statvfs", "thread"};
 
 // What a rule does to a call; kNothing for a call that no rule hits.
-enum class Effect { kNothing, kFail, kShort, kKill };
+enum class Effect { kNothing, kFail, kShort, kFlip, kKill };
 
 struct NamedEffect {
   const char* name;
@@ -44,7 +44,8 @@ constexpr NamedEffect kEffects[] = {
     {"EIO", Effect::kFail, EIO},       {"ENOSPC", Effect::kFail, ENOSPC},
     {"EDQUOT", Effect::kFail, EDQUOT}, {"ESTALE", Effect::kFail, ESTALE},
     {"EINTR", Effect::kFail, EINTR},   {"EROFS", Effect::kFail, EROFS},
-    {"short", Effect::kShort, 0},      {"kill", Effect::kKill, 0}};
+    {"EAGAIN", Effect::kFail, EAGAIN}, {"short", Effect::kShort, 0},
+    {"flip", Effect::kFlip, 0},        {"kill", Effect::kKill, 0}};
 
 struct Rule {
   std::string operation;
@@ -112,8 +113,9 @@ absl::StatusOr<Rule> ParseRule(absl::string_view text) {
     return refuse("bad call numbers", "N, N-M or N-, from 1 on");
   }
   if (!ParseEffect(parts[2], rule)) {
-    return refuse("unknown effect",
-                  "EIO ENOSPC EDQUOT ESTALE EINTR EROFS short or kill");
+    return refuse(
+        "unknown effect",
+        "EIO ENOSPC EDQUOT ESTALE EINTR EROFS EAGAIN short flip or kill");
   }
   for (size_t i = 3; i < parts.size(); ++i) {
     if (!ParseFilter(parts[i], rule)) {
@@ -257,12 +259,15 @@ int Open(const char* path, int flags, mode_t mode) {
 }
 
 ssize_t Pread(int descriptor, void* bytes, size_t size, off_t offset) {
-  if (HasRules()) {
-    const NamedEffect effect = EffectOnDescriptor("read", descriptor);
-    if (Fails(effect)) return -1;
-    size = BytesToMove(effect, size);
+  if (!HasRules()) return pread(descriptor, bytes, size, offset);
+  const NamedEffect effect = EffectOnDescriptor("read", descriptor);
+  if (Fails(effect)) return -1;
+  const ssize_t got =
+      pread(descriptor, bytes, BytesToMove(effect, size), offset);
+  if (effect.effect == Effect::kFlip && got > 0) {
+    static_cast<char*>(bytes)[got / 2] ^= 1;
   }
-  return pread(descriptor, bytes, size, offset);
+  return got;
 }
 
 ssize_t Write(int descriptor, const void* bytes, size_t size) {
@@ -272,6 +277,13 @@ ssize_t Write(int descriptor, const void* bytes, size_t size) {
     size = BytesToMove(effect, size);
   }
   return write(descriptor, bytes, size);
+}
+
+int Truncate(int descriptor, off_t size) {
+  if (HasRules() && Fails(EffectOnDescriptor("truncate", descriptor))) {
+    return -1;
+  }
+  return ftruncate(descriptor, size);
 }
 
 int Fsync(int descriptor) {
@@ -338,6 +350,10 @@ int List(const char* path, std::vector<std::string>* names) {
   closedir(folder);
   errno = error;
   return error == 0 ? 0 : -1;
+}
+
+int MayStartThread() {
+  return HasRules() && Fails(EffectOnPath("thread", {})) ? -1 : 0;
 }
 
 void KillPoint(const char* name) {

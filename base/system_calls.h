@@ -1,19 +1,23 @@
-// The system calls on files that lextra makes, each under a name, so that any
-// of them can be made to fail on purpose. Same arguments, results and errno as
-// the calls of the same name; nothing is retried here.
+// The system calls on files that lextra makes, and the start of a thread, each
+// under a name, so that any of them can be made to fail on purpose. Same
+// arguments, results and errno as the calls of the same name; nothing is
+// retried here.
 //
 // Faults come from the environment variable LEXTRA_FAULTS (read once, at the
 // first call) or from a test's ScopedFaults: rules separated by ';', each
 //
 //   OPERATION:FIRST[-LAST]:EFFECT[:path=TEXT][:rank=R]
 //
-//   OPERATION  open read write fsync close rename unlink rmdir mkdir list
-//              statvfs, or * for any; or @NAME for a kill point
+//   OPERATION  open read write truncate fsync close rename unlink rmdir mkdir
+//              list statvfs thread, or * for any; or @NAME for a kill point
 //   FIRST-LAST the calls that it hits, counted from 1 among those that match
 //              operation, path and rank; without LAST one call; "3-" from the
 //              third on
-//   EFFECT     EIO ENOSPC EDQUOT ESTALE EINTR EROFS: the call fails so;
+//   EFFECT     EIO ENOSPC EDQUOT ESTALE EINTR EROFS EAGAIN: the call fails so;
 //              short: a write (read) moves half of its bytes; a call of another
+//              kind is left alone;
+//              flip: a read hands out its bytes with one bit flipped, as a
+//              device does that damages what it stores; a call of another
 //              kind is left alone;
 //              kill: the process dies there by SIGKILL
 //   path=TEXT  only calls on paths that hold TEXT (calls on descriptors: the
@@ -38,6 +42,7 @@ namespace lextra::sys {
 int Open(const char* path, int flags, mode_t mode = 0);
 ssize_t Pread(int descriptor, void* bytes, size_t size, off_t offset);
 ssize_t Write(int descriptor, const void* bytes, size_t size);
+int Truncate(int descriptor, off_t size);
 int Fsync(int descriptor);
 int Close(int descriptor);
 int Rename(const char* from, const char* to);
@@ -51,6 +56,10 @@ int Statvfs(const char* path, struct statvfs* result);
 // Names in a folder but for "." and "..", in any order; -1 and errno on error.
 int List(const char* path, std::vector<std::string>* names);
 
+// Asked before a thread is started: 0, or -1 and errno where a rule on "thread"
+// says that the system has none to give.
+int MayStartThread();
+
 // A named place where a rule "@NAME:N:kill" ends the process.
 void KillPoint(const char* name);
 
@@ -61,7 +70,8 @@ class ScopedFaults {
   ScopedFaults(const ScopedFaults&) = delete;
   ~ScopedFaults();
 
-  // Calls that the rules have hit so far, with those that "short" left alone.
+  // Calls that the rules have hit so far, with those that "short" and "flip"
+  // left alone.
   int64_t num_hits() const;
 };
 

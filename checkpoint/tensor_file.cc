@@ -1,7 +1,6 @@
 #include "checkpoint/tensor_file.h"
 
 #include <ATen/ATen.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -95,7 +94,7 @@ absl::StatusOr<WrittenFile> WriteNewTensorFile(const std::string& path,
 
 absl::Status WriteTensorFile(const std::string& path,
                              const NamedTensors& tensors) {
-  const std::string temporary = absl::StrFormat("%s.tmp-%d", path, getpid());
+  const std::string temporary = TemporaryName(path);
   std::error_code error;
   std::filesystem::remove(temporary, error);
   absl::Status status =

@@ -24,9 +24,9 @@ bool IsSmall(const DatasetMeta& meta) {
   return meta.vocab_size < kSmallVocabulary;
 }
 
-// The process's number keeps two runs on one prefix apart.
+// Keeps two runs on one prefix apart.
 std::string TemporaryName(const std::string& prefix, const char* suffix) {
-  return absl::StrCat(prefix, suffix, ".tmp-", getpid());
+  return lextra::TemporaryName(absl::StrCat(prefix, suffix));
 }
 
 std::string ParentFolder(const std::string& path) {

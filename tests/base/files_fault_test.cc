@@ -29,8 +29,8 @@ std::string CallRule(int call, const std::string& effect) {
   return absl::StrFormat("*:%d:%s", call, effect);
 }
 
-// unlink of what a dead process left; open, write, fsync, close, rename; open,
-// fsync, close of the folder.
+// unlink of what a write that failed left; open, write, fsync, close, rename;
+// open, fsync, close of the folder.
 constexpr int kNumAtomicWriteCalls = 9;
 constexpr int kRenameCall = 6;
 
@@ -110,6 +110,66 @@ TEST(AtomicWriteFaults, InterruptedCallsAreMadeAgainButForFsync) {
     EXPECT_EQ(NamesIn(folder.path()), (std::set<std::string>{"file"}));
   }
   EXPECT_EQ(num_failed_syncs, 2);  // of the file and of its folder
+}
+
+// An append's calls: open, read of the last byte, write, truncate where that
+// failed, close.
+TEST(AppendToFileFaults, AnAppendIsWholeOrUndoneAndTheNextIsWhole) {
+  for (const std::string effect :
+       {"EIO", "ENOSPC", "EDQUOT", "ESTALE", "EINTR", "short"}) {
+    bool hit = true;
+    for (int call = 1; hit; ++call) {
+      const TemporaryFolder folder;
+      const std::string path = folder / "file";
+      ASSERT_EQ(AppendToFile(path, "old\n"), absl::OkStatus());
+      const int64_t descriptors = NumOpenDescriptors();
+      absl::Status status;
+      {
+        const ScopedFaults faults(CallRule(call, effect));
+        status = AppendToFile(path, "new line\n");
+        hit = faults.num_hits() > 0;
+      }
+      SCOPED_TRACE(CallRule(call, effect) + ": " + status.ToString());
+      EXPECT_EQ(Get(path), status.ok() ? "old\nnew line\n" : "old\n");
+      EXPECT_EQ(NumOpenDescriptors(), descriptors);
+      if (effect == "EINTR" || effect == "short") {
+        EXPECT_EQ(status, absl::OkStatus());
+      }
+      ASSERT_EQ(AppendToFile(path, "next\n"), absl::OkStatus());
+      EXPECT_EQ(Get(path),
+                status.ok() ? "old\nnew line\nnext\n" : "old\nnext\n");
+    }
+  }
+}
+
+TEST(AppendToFileFaults, WhatFailsAfterItsFirstHalfIsCutOffAgain) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "file";
+  ASSERT_EQ(AppendToFile(path, "old\n"), absl::OkStatus());
+  {
+    const ScopedFaults faults("write:1:short;write:2:ENOSPC");
+    EXPECT_EQ(ExitCodeOf(AppendToFile(path, "new line\n")), ExitCode::kStorage);
+    EXPECT_EQ(faults.num_hits(), 2);
+  }
+  EXPECT_EQ(Get(path), "old\n");
+  // Not even that works: the torn line gets an end, the next one is whole.
+  {
+    const ScopedFaults faults("write:1:short;write:2:EIO;truncate:1:EIO");
+    EXPECT_EQ(ExitCodeOf(AppendToFile(path, "new line\n")), ExitCode::kStorage);
+    EXPECT_EQ(faults.num_hits(), 3);
+  }
+  EXPECT_EQ(AppendToFile(path, "next\n"), absl::OkStatus());
+  EXPECT_EQ(Get(path), "old\nnew \nnext\n");
+}
+
+TEST(TruncateFileFaults, EachCallsErrorIsAStorageError) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(AtomicWrite(folder / "file", "0123"), absl::OkStatus());
+  for (const char* operation : {"open", "truncate", "fsync", "close"}) {
+    const ScopedFaults faults(std::string(operation) + ":1:EIO");
+    EXPECT_EQ(ExitCodeOf(TruncateFile(folder / "file", 2)), ExitCode::kStorage)
+        << operation;
+  }
 }
 
 TEST(FileWriterFaults, AFailedFsyncIsNotTriedAgain) {

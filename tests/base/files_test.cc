@@ -156,11 +156,38 @@ TEST(AtomicWrite, AReaderNeverSeesAPart) {
   writer.join();
 }
 
-TEST(MakeFolders, MakesAllParentsForTheOwnerAlone) {
+// The umask of the process within this object's life.
+class ScopedUmask {
+ public:
+  explicit ScopedUmask(mode_t mask) : before_(umask(mask)) {}
+  ~ScopedUmask() { umask(before_); }
+
+ private:
+  mode_t before_;
+};
+
+TEST(Permissions, AreWhatTheUmaskLeavesForFilesAndFolders) {
+  for (const mode_t mask : {0002, 0022, 0077, 0}) {
+    const ScopedUmask scoped(mask);
+    const TemporaryFolder folder;
+    ASSERT_EQ(MakeFolders(folder / "a/b"), absl::OkStatus());
+    ASSERT_EQ(MakeNewFolder(folder / "c"), absl::OkStatus());
+    for (const char* name : {"a", "a/b", "c"}) {
+      EXPECT_EQ(ModeOf(folder / name), 0777 & ~mask) << name;
+    }
+    ASSERT_EQ(AtomicWrite(folder / "written", "x"), absl::OkStatus());
+    ASSERT_EQ(AppendToFile(folder / "appended", "x\n"), absl::OkStatus());
+    ASSERT_TRUE(FileWriter::Create(folder / "created").ok());
+    for (const char* name : {"written", "appended", "created"}) {
+      EXPECT_EQ(ModeOf(folder / name), 0666 & ~mask) << name;
+    }
+  }
+}
+
+TEST(MakeFolders, MakesAllParentsAndIsContentWithWhatIsThere) {
   const TemporaryFolder folder;
   EXPECT_EQ(MakeFolders(folder / "a/b/c"), absl::OkStatus());
-  EXPECT_EQ(ModeOf(folder / "a"), 0700);
-  EXPECT_EQ(ModeOf(folder / "a/b/c"), 0700);
+  EXPECT_TRUE(std::filesystem::is_directory(folder / "a/b/c"));
   EXPECT_EQ(MakeFolders(folder / "a/b/c/"), absl::OkStatus());
 }
 
@@ -172,10 +199,76 @@ TEST(MakeFolders, NamesTheFileInTheWay) {
   EXPECT_THAT(std::string(status.message()), HasSubstr(folder / "a: "));
 }
 
+TEST(TemporaryName, OfEqualProcessIdsDiffersAndTellsWhoseItIs) {
+  const std::string name = TemporaryName("run/latest");
+  EXPECT_EQ(name, TemporaryName("run/latest"));
+  EXPECT_NE(name, absl::StrFormat("run/latest.tmp-%d", getpid()));
+  EXPECT_THAT(name, ::testing::MatchesRegex("run/latest\\.tmp-[0-9a-f]+"));
+  EXPECT_TRUE(IsTemporaryNameOf(name, "run/latest"));
+  EXPECT_FALSE(IsTemporaryNameOf(name, "run/late"));
+  EXPECT_TRUE(IsTemporaryNameOf("latest.tmp-4711", "latest"));  // as of 0.1
+  for (const char* other :
+       {"latest", "latest.tmp-", "latest.tmp-mine", "latest.tmp-0123abc",
+        "latest.tmp-0123456789ABCDEF", "latest.tmp-0123456789abcdef0"}) {
+    EXPECT_FALSE(IsTemporaryNameOf(other, "latest")) << other;
+  }
+}
+
+TEST(RemoveTemporaries, RemovesWhatDeadWritesLeftAndNothingElse) {
+  const TemporaryFolder folder;
+  const std::string mine[] = {"notes.tmp-1", "file.tmp-backup", "file",
+                              "other.tmp-0123456789abcdef"};
+  for (const std::string& name : mine) Put(folder / name, "");
+  Put(folder / "file.tmp-12", "");
+  Put(TemporaryName(folder / "file"), "");
+  ASSERT_EQ(MakeNewFolder(folder / "file.tmp-13"), absl::OkStatus());
+  const std::string_view files[] = {"file"};
+  EXPECT_EQ(RemoveTemporaries(folder.path(), files), absl::OkStatus());
+  std::set<std::string> left(std::begin(mine), std::end(mine));
+  left.insert("file.tmp-13");
+  EXPECT_EQ(NamesIn(folder.path()), left);
+}
+
+TEST(AppendToFile, AddsLinesAndBeginsANewOneAfterATornOne) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "file";
+  EXPECT_EQ(AppendToFile(path, ""), absl::OkStatus());
+  EXPECT_EQ(AppendToFile(path, "a\n"), absl::OkStatus());
+  EXPECT_EQ(AppendToFile(path, "b\nc\n"), absl::OkStatus());
+  EXPECT_EQ(Get(path), "a\nb\nc\n");
+  Put(path, "a\nb");
+  EXPECT_EQ(AppendToFile(path, ""), absl::OkStatus());
+  EXPECT_EQ(AppendToFile(path, "c\n"), absl::OkStatus());
+  EXPECT_EQ(Get(path), "a\nb\nc\n");
+}
+
+TEST(AppendToFile, AFullDiskTakesAllOfALineOrNothing) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "file";
+  const std::string first(4090, 'x');
+  ASSERT_EQ(AppendToFile(path, first + "\n"), absl::OkStatus());
+  {
+    const FileSizeLimit limit(4096);  // with room for half a line
+    const absl::Status status = AppendToFile(path, "0123456789\n");
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
+    EXPECT_THAT(std::string(status.message()), HasSubstr(path));
+  }
+  EXPECT_EQ(Get(path), first + "\n");
+  EXPECT_EQ(AppendToFile(path, "next\n"), absl::OkStatus());
+  EXPECT_EQ(Get(path), first + "\nnext\n");
+}
+
+TEST(TruncateFile, KeepsTheFirstBytes) {
+  const TemporaryFolder folder;
+  Put(folder / "file", "0123456789");
+  EXPECT_EQ(TruncateFile(folder / "file", 4), absl::OkStatus());
+  EXPECT_EQ(Get(folder / "file"), "0123");
+  EXPECT_EQ(ExitCodeOf(TruncateFile(folder / "none", 0)), ExitCode::kStorage);
+}
+
 TEST(MakeNewFolder, RefusesWhatExists) {
   const TemporaryFolder folder;
   EXPECT_EQ(MakeNewFolder(folder / "a"), absl::OkStatus());
-  EXPECT_EQ(ModeOf(folder / "a"), 0700);
   const absl::Status status = MakeNewFolder(folder / "a");
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
   EXPECT_EQ(status.message(),
@@ -348,13 +441,15 @@ TEST(InputFile, SaysWhereAFileIsTooShort) {
             (folder / "file") + ": ended after 10 of 12 bytes");
 }
 
-TEST(InputFile, OpensRegularFilesOnlyAndFollowsNoLink) {
+TEST(InputFile, OpensRegularFilesOnlyAndFollowsLinksToThem) {
   const TemporaryFolder folder;
   Put(folder / "file", "x");
-  std::filesystem::create_symlink(folder / "file", folder / "link");
   ASSERT_EQ(mkfifo((folder / "fifo").c_str(), 0600), 0);
+  std::filesystem::create_symlink(folder / "file", folder / "link");
+  std::filesystem::create_symlink(folder / "fifo", folder / "link-to-fifo");
+  EXPECT_EQ(InputFile::Open(folder / "link").value().size(), 1);
   for (const std::string& path :
-       {folder / "link", folder / "fifo", folder.path()}) {
+       {folder / "link-to-fifo", folder / "fifo", folder.path()}) {
     const absl::Status status = InputFile::Open(path).status();
     EXPECT_EQ(ExitCodeOf(status), ExitCode::kInput);
     EXPECT_THAT(
@@ -375,7 +470,6 @@ TEST(FileWriter, WritesFrontToBackAndCounts) {
   EXPECT_EQ(writer.bytes_written(), 4);
   EXPECT_EQ(writer.Close(), absl::OkStatus());
   EXPECT_EQ(Get(folder / "file"), std::string("abc\0", 4));
-  EXPECT_EQ(ModeOf(folder / "file"), 0600);
 }
 
 TEST(FileWriter, NeverOverwritesOrFollowsLinks) {

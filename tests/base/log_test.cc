@@ -1,8 +1,10 @@
 #include "base/log.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <csignal>
 #include <fstream>
 
 #include "tests/testing/temporary_folder.h"
@@ -82,6 +84,26 @@ TEST_F(LogTest, ALogFileThatCantBeWrittenCostsItsLinesOnly) {
     LogLine("second");
     EXPECT_EQ(GetCapturedStderr(), "first\nsecond\n") << path;
   }
+}
+
+TEST_F(LogTest, AFullDiskTakesAllOfALineOrNothing) {
+  const testing::TemporaryFolder folder;
+  SetLogFile(folder / "log.txt");
+  rlimit before;
+  getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit limit = {12, before.rlim_max};
+  auto* const handler = std::signal(SIGXFSZ, SIG_IGN);
+  CaptureStderr();
+  setrlimit(RLIMIT_FSIZE, &limit);
+  LogLine("first");
+  LogLine("longer than the rest");
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  LogLine("last");
+  GetCapturedStderr();
+  std::ifstream file(folder / "log.txt");
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}),
+            "first\nlast\n");
 }
 
 TEST_F(LogTest, TheRankIsTheOneThatWasSet) {

@@ -96,6 +96,7 @@ std::vector<NamedCall> AllCalls(const TemporaryFolder& folder, int descriptor) {
          return Pread(descriptor, &byte, 1, 0);
        }},
       {"write", [=] { return Write(descriptor, "x", 1); }},
+      {"truncate", [=] { return Truncate(descriptor, 1); }},
       {"fsync", [=] { return Fsync(descriptor); }},
       {"rename", [=] { return Rename(path("r").c_str(), path("r2").c_str()); }},
       {"rename",
@@ -113,6 +114,7 @@ std::vector<NamedCall> AllCalls(const TemporaryFolder& folder, int descriptor) {
          struct statvfs status;
          return Statvfs(path("").c_str(), &status);
        }},
+      {"thread", [] { return MayStartThread(); }},
       {"close", [=] { return Close(descriptor); }}};
 }
 
@@ -134,7 +136,8 @@ TEST(Faults, HitTheOperationOfTheirNameAndNoOther) {
 TEST(Faults, AnyOperationCanFailWithEachError) {
   const std::pair<const char*, int> effects[] = {
       {"EIO", EIO},       {"ENOSPC", ENOSPC}, {"EDQUOT", EDQUOT},
-      {"ESTALE", ESTALE}, {"EINTR", EINTR},   {"EROFS", EROFS}};
+      {"ESTALE", ESTALE}, {"EINTR", EINTR},   {"EROFS", EROFS},
+      {"EAGAIN", EAGAIN}};
   for (const auto& [name, error] : effects) {
     const TemporaryFolder folder;
     const int descriptor = OpenForWriting(folder / "file");
@@ -142,7 +145,7 @@ TEST(Faults, AnyOperationCanFailWithEachError) {
     for (const NamedCall& each : AllCalls(folder, descriptor)) {
       EXPECT_EQ(ErrorOf(each.call), error) << each.operation;
     }
-    EXPECT_EQ(faults.num_hits(), 12);
+    EXPECT_EQ(faults.num_hits(), 14);
     EXPECT_FALSE(std::filesystem::exists(folder / "opened"));
   }
 }
@@ -223,6 +226,21 @@ TEST(Faults, RanksSelect) {
   EXPECT_EQ(error_on_rank(0), ENOENT);
   EXPECT_EQ(error_on_rank(1), ENOENT);
   EXPECT_EQ(error_on_rank(2), EIO);
+}
+
+TEST(Faults, FlipChangesOneBitOfWhatIsReadAndNothingOfTheFile) {
+  const TemporaryFolder folder;
+  const int file = OpenForWriting(folder / "file");
+  char bytes[4] = {};
+  {
+    const ScopedFaults faults("*:2:flip");
+    EXPECT_EQ(Write(file, "0123", 4), 4);
+    EXPECT_EQ(Pread(file, bytes, 4, 0), 4);
+    EXPECT_EQ(std::string_view(bytes, 4), "0133");
+    EXPECT_EQ(Pread(file, bytes, 4, 0), 4);
+    EXPECT_EQ(std::string_view(bytes, 4), "0123");
+  }
+  Close(file);
 }
 
 TEST(Faults, ShortMovesHalfOfTheBytesAndAtLeastOne) {
