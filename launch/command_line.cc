@@ -33,9 +33,11 @@ absl::Status CommandLine::Set(Flag* flag, const std::string& value) {
     return absl::OkStatus();
   }
   if (auto* number = std::get_if<int64_t*>(&flag->target)) {
-    if (absl::SimpleAtoi(value, *number)) return absl::OkStatus();
+    if (absl::SimpleAtoi(value, *number) && **number >= 0) {
+      return absl::OkStatus();
+    }
     return UsageError(absl::StrCat("flag --", flag->name, "=", value,
-                                   ": expected a whole number"));
+                                   ": expected a whole number, 0 or more"));
   }
   bool* truth = std::get<bool*>(flag->target);
   if (absl::SimpleAtob(value, truth)) return absl::OkStatus();

@@ -19,8 +19,8 @@ class CommandLine {
   // paragraph below it.
   CommandLine(std::string usage, std::string description);
 
-  // `target` holds the default and receives the value. A bool flag may stand
-  // without =value. A list flag may be repeated.
+  // `target` holds the default and receives the value. A number is 0 or more.
+  // A bool flag may stand without =value. A list flag may be repeated.
   void AddFlag(
       std::string name,
       std::variant<std::string*, bool*, int64_t*, std::vector<std::string>*>

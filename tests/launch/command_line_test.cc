@@ -51,11 +51,11 @@ TEST_F(CommandLineTest, NoArgumentsLeaveTheDefaults) {
 }
 
 TEST_F(CommandLineTest, FlagsTakeTheirValueAfterEqualsOrASpace) {
-  EXPECT_EQ(Parse({"--config=a=b", "--run_dir", "x", "--ranks=-2"}),
+  EXPECT_EQ(Parse({"--config=a=b", "--run_dir", "x", "--ranks=2"}),
             absl::OkStatus());
   EXPECT_EQ(config_, "a=b");
   EXPECT_EQ(run_dir_, "x");
-  EXPECT_EQ(ranks_, -2);
+  EXPECT_EQ(ranks_, 2);
 }
 
 TEST_F(CommandLineTest, AnEmptyValueIsAValue) {
@@ -107,14 +107,15 @@ TEST_F(CommandLineTest, AFlagGivenTwiceIsRefused) {
 }
 
 TEST_F(CommandLineTest, AWrongTypeSaysWhatIsExpected) {
-  for (const std::string value : {"x", "", "1.5", "9223372036854775808"}) {
+  for (const std::string value :
+       {"x", "", "1.5", "-1", "-5", "9223372036854775808"}) {
     CommandLine line("try", "");
     int64_t number = 0;
     line.AddFlag("ranks", &number, "");
     const absl::Status status = line.Parse({"--ranks=" + value});
     EXPECT_EQ(ExitCodeOf(status), ExitCode::kUsage);
     EXPECT_EQ(status.message(),
-              "flag --ranks=" + value + ": expected a whole number");
+              "flag --ranks=" + value + ": expected a whole number, 0 or more");
   }
   EXPECT_EQ(UsageMessage({"--resume=perhaps"}),
             "flag --resume=perhaps: expected true or false");
