@@ -29,7 +29,9 @@ RowProgress::~RowProgress() {
 
 void RowProgress::Add(int64_t num_targets) {
   done_ = std::min(total_, done_ + num_targets * num_data_ranks_);
-  const double seconds = absl::ToDoubleSeconds(absl::Now() - start_);
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start_)
+          .count();
   if (seconds < next_seconds_ || done_ == 0) return;
   next_seconds_ =
       seconds + (on_terminal_ ? kSecondsBetweenDrawings : kSecondsBetweenLines);

@@ -3,11 +3,9 @@
 #ifndef LEXTRA_EVALUATOR_ROW_PROGRESS_H_
 #define LEXTRA_EVALUATOR_ROW_PROGRESS_H_
 
+#include <chrono>
 #include <cstdint>
 #include <string>
-
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 
 namespace lextra {
 
@@ -24,7 +22,8 @@ class RowProgress {
   std::string name_;
   int64_t total_;
   int num_data_ranks_;
-  absl::Time start_ = absl::Now();
+  std::chrono::steady_clock::time_point start_ =
+      std::chrono::steady_clock::now();
   double next_seconds_;
   int64_t done_ = 0;
   bool on_terminal_;

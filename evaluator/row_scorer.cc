@@ -3,12 +3,11 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <chrono>
 #include <span>
 #include <utility>
 #include <vector>
 
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "base/crc32c.h"
 #include "evaluator/row_progress.h"
 #include "parallel/device_copy.h"
@@ -207,9 +206,11 @@ RowScores ScoreRow(const PieceRow& row, const std::string& name,
     data_axis.activity().Tick();
   };
   for (size_t i = data_axis.rank(); i < groups.size(); i += data_axis.size()) {
-    const absl::Time start = absl::Now();
+    const auto start = std::chrono::steady_clock::now();
     ScoreGroup(documents, groups[i], scorer, take_piece);
-    const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+            .count();
     scores.seconds += seconds;
     if (journal == nullptr) continue;
     std::vector<JournalEntry> entries;

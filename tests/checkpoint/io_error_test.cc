@@ -6,13 +6,12 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "base/system_calls.h"
 #include "checkpoint/checkpoint_copy.h"
 #include "checkpoint/run_lock.h"
@@ -220,10 +219,11 @@ TEST_F(IoErrorTest, ALockThatCantBeTakenIsFreeAfterwards) {
         if (trouble.effect == "short") {
           EXPECT_TRUE(status.ok());
         }
-        const absl::Time start = absl::Now();
+        const auto start = std::chrono::steady_clock::now();
         const auto lock = RunLock::Acquire(run, "mine");
         EXPECT_TRUE(lock.ok()) << lock.status();
-        EXPECT_LT(absl::Now() - start, absl::Seconds(2));
+        EXPECT_LT(std::chrono::steady_clock::now() - start,
+                  std::chrono::seconds(2));
         if (lock.ok()) ExpectGoesOn(run);
       });
 }
