@@ -11,10 +11,14 @@ double LearningRate(const ScheduleConfig& schedule, int64_t step) {
   if (step < schedule.warmup_steps()) {
     return peak * static_cast<double>(step + 1) / schedule.warmup_steps();
   }
-  const double span =
-      std::max<double>(1, schedule.num_steps() - 1 - schedule.warmup_steps());
+  const auto span =
+      static_cast<double>(schedule.num_steps() - 1 - schedule.warmup_steps());
+  // Where the last step is the only one after the warm-up, it is the minimum's.
   const double progress =
-      std::min(1.0, static_cast<double>(step - schedule.warmup_steps()) / span);
+      span > 0
+          ? std::min(1.0,
+                     static_cast<double>(step - schedule.warmup_steps()) / span)
+          : 1;
   const double floor = schedule.min_learning_rate();
   switch (schedule.decay()) {
     case COSINE:

@@ -11,7 +11,8 @@ namespace lextra {
 
 // `step` counts from 0. Step s of the warm-up has (s + 1) / warmup_steps of
 // learning_rate; the last step of num_steps has min_learning_rate (cosine,
-// linear), or learning_rate (constant).
+// linear; also where it is the only step after the warm-up), or learning_rate
+// (constant, or a warm-up of all num_steps).
 double LearningRate(const ScheduleConfig& schedule, int64_t step);
 
 }  // namespace lextra

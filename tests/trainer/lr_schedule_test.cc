@@ -31,6 +31,25 @@ TEST(LearningRate, DecaysFromPeakToMinimumAtTheLastStep) {
             LearningRate(Schedule(LINEAR), 30));
 }
 
+// However long the warm-up is; one that leaves no step is no decay.
+TEST(LearningRate, EndsAtTheMinimumWhereverAStepFollowsTheWarmUp) {
+  for (const Decay decay : {COSINE, LINEAR}) {
+    ScheduleConfig schedule = Schedule(decay);
+    for (const int64_t warmup : {0, 1, 98, 99, 100}) {
+      schedule.set_warmup_steps(warmup);
+      EXPECT_NEAR(LearningRate(schedule, 100), 0.1, 1e-12) << warmup;
+      if (warmup > 0) {
+        EXPECT_DOUBLE_EQ(LearningRate(schedule, warmup - 1), 1) << warmup;
+      }
+    }
+    schedule.set_warmup_steps(101);
+    EXPECT_DOUBLE_EQ(LearningRate(schedule, 100), 1);
+  }
+  ScheduleConfig constant = Schedule(CONSTANT);
+  constant.set_warmup_steps(100);
+  EXPECT_DOUBLE_EQ(LearningRate(constant, 100), 1);
+}
+
 TEST(LearningRate, ConstantStaysAtThePeak) {
   EXPECT_DOUBLE_EQ(LearningRate(Schedule(CONSTANT), 100), 1.0);
 }
