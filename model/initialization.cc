@@ -38,11 +38,11 @@ Initializer MakeInitializer(const ModelConfig& model, at::Device device) {
     const at::TensorOptions options = at::TensorOptions(dtype).device(device);
     if (absl::EndsWith(name, ".bias")) return at::zeros(shape, options);
     if (shape.size() == 1) return at::ones(shape, options);  // a norm's weight
-    return at::empty(shape, dtype)
+    return at::empty(shape, at::kFloat)
         .normal_(0, StandardDeviation(model, name),
                  at::make_generator<at::CPUGeneratorImpl>(
                      SeedFor(model.init_seed(), name)))
-        .to(device);
+        .to(options);
   };
 }
 

@@ -13,8 +13,8 @@ namespace lextra {
 // projections back to the residual stream (out_proj, fc2) with
 // init_std / sqrt(2 num_layers). Under sub-LN v_proj, out_proj, fc1 and fc2 get
 // a further factor sqrt(ln(2 num_layers)) (Wang et al. 2022, "Foundation
-// Transformers"). Drawn on the CPU, then moved to `device`, so that bits don't
-// depend on it either. `model` is resolved.
+// Transformers"). Drawn on the CPU in fp32, then moved to `device` and widened
+// for FP64: neither device nor precision changes them. `model` is resolved.
 Initializer MakeInitializer(const ModelConfig& model, at::Device device);
 
 }  // namespace lextra

@@ -297,5 +297,25 @@ TEST(Transformer, GradientsMatchCentralDifferences) {
   EXPECT_TRUE(mesh->Finalize().ok());
 }
 
+TEST(Transformer, StartsFromTheSameWeightsAtEveryPrecision) {
+  const std::unique_ptr<DeviceMesh> mesh =
+      MakeMesh({.data = 1, .tensor = Session().size()});
+  ModelConfig config = SmallConfig();
+  config.set_precision(FP32);
+  Transformer single(config, mesh->tensor());
+  for (const Precision precision : {FP64, BF16}) {
+    config.set_precision(precision);
+    Transformer other(config, mesh->tensor());
+    for (size_t i = 0; i < single.parameters().size(); ++i) {
+      const at::Tensor& leaf = other.parameters()[i]->leaf;
+      EXPECT_EQ(leaf.scalar_type(),
+                precision == FP64 ? at::kDouble : at::kFloat);
+      EXPECT_TRUE(at::equal(leaf.to(at::kDouble),
+                            single.parameters()[i]->leaf.to(at::kDouble)))
+          << single.parameters()[i]->pieces[0].name;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace lextra
