@@ -27,8 +27,17 @@ class AddLearned : public torch::autograd::Function<AddLearned> {
                                 variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor& dx = gradients[0];
-    AddRows(GradientOf(saved[0]), saved[1].reshape({-1}),
-            dx.reshape({-1, dx.size(-1)}));
+    const at::Tensor places = saved[1].reshape({-1});
+    const at::Tensor dx_NC = dx.reshape({-1, dx.size(-1)});
+    at::Tensor sums = GradientOf(saved[0]);
+    if (sums.is_cuda()) {
+      // Sorts: every rank of the tensor axis has all rows, and they stay the
+      // same only if all add in one order.
+      sums.index_put_({places}, dx_NC.to(sums.scalar_type()),
+                      /*accumulate=*/true);
+    } else {
+      AddRows(sums, places, dx_NC);
+    }
     return {dx, at::Tensor(), at::Tensor()};
   }
 };

@@ -69,14 +69,34 @@ std::string Difference(const Groups& groups) {
       " (can't tell which is right)");
 }
 
-// The differences among the replicas of every shard. `checksums` [world].
-std::string Differences(const at::Tensor& checksums, const MeshShape& shape) {
+// World ranks that hold the same.
+using Replicas = std::vector<std::vector<int>>;
+
+Replicas AlongDataAxis(const MeshShape& shape) {
   const int shards = shape.sequence * shape.tensor;
+  Replicas replicas(shards);
+  for (int rank = 0; rank < shape.data * shards; ++rank) {
+    replicas[rank % shards].push_back(rank);
+  }
+  return replicas;
+}
+
+Replicas AlongTensorAxis(const MeshShape& shape) {
+  Replicas replicas(shape.data * shape.sequence);
+  for (size_t i = 0; i < replicas.size(); ++i) {
+    for (int tensor = 0; tensor < shape.tensor; ++tensor) {
+      replicas[i].push_back(static_cast<int>(i) * shape.tensor + tensor);
+    }
+  }
+  return replicas;
+}
+
+// The differences among replicas. `checksums` int64 [world].
+std::string Differences(const at::Tensor& checksums, const Replicas& replicas) {
   std::vector<std::string> found;
-  for (int shard = 0; shard < shards; ++shard) {
+  for (const std::vector<int>& ranks : replicas) {
     Groups groups;
-    for (int data = 0; data < shape.data; ++data) {
-      const int rank = data * shards + shard;
+    for (const int rank : ranks) {
       groups[checksums[rank].item<int64_t>()].push_back(rank);
     }
     std::string difference = Difference(groups);
@@ -85,35 +105,68 @@ std::string Differences(const at::Tensor& checksums, const MeshShape& shape) {
   return absl::StrJoin(found, "; ");
 }
 
+// Of what the tensor axis does not split.
+uint32_t ChecksumOfUnsplit(const FlatParameters& parameters,
+                           const at::Tensor& flat, uint32_t crc) {
+  for (const FlatParameters::Slot& slot : parameters.slots()) {
+    if (slot.parameter->tensor_sharded) continue;
+    crc = Checksum(flat.narrow(0, slot.begin, slot.size), crc);
+  }
+  return crc;
+}
+
+// This rank's checksums: parameters and optimizer state, then the same of what
+// the tensor axis does not split.
+at::Tensor ChecksumsOf(const FlatParameters& parameters,
+                       const AdamW& optimizer) {
+  const int64_t updates = optimizer.num_updates();
+  const uint32_t count = Crc32c(std::as_bytes(std::span(&updates, 1)));
+  uint32_t state = count;
+  uint32_t unsplit_state = count;
+  // Of several owners each has its own part.
+  if (parameters.num_owners() == 1) {
+    for (const at::Tensor& moment :
+         {optimizer.exp_avg(), optimizer.exp_avg_sq()}) {
+      state = Checksum(moment, state);
+      unsplit_state = ChecksumOfUnsplit(parameters, moment, unsplit_state);
+    }
+  }
+  return at::tensor(
+      {int64_t{Checksum(parameters.values(), 0)}, int64_t{state},
+       int64_t{ChecksumOfUnsplit(parameters, parameters.values(), 0)},
+       int64_t{unsplit_state}},
+      at::kLong);
+}
+
 }  // namespace
 
 absl::Status CheckReplicas(const FlatParameters& parameters,
                            const AdamW& optimizer, DeviceMesh& mesh,
                            int64_t step) {
-  if (mesh.shape().data == 1) return absl::OkStatus();
   // Every rank gets the checksums of the whole world, so that all come to the
   // same verdict without another word.
   Communicator& world = mesh.world();
-  const int64_t updates = optimizer.num_updates();
-  uint32_t moments = Crc32c(std::as_bytes(std::span(&updates, 1)));
-  // Of several owners each has its own part.
-  if (parameters.num_owners() == 1) {
-    moments = Checksum(optimizer.exp_avg(), moments);
-    moments = Checksum(optimizer.exp_avg_sq(), moments);
-  }
-  const at::Tensor mine =
-      at::tensor({int64_t{Checksum(parameters.values(), 0)}, int64_t{moments}},
-                 at::kLong)
-          .to(world.device());
-  const at::Tensor gathered = at::empty({2 * world.size()}, mine.options());
+  if (world.size() == 1) return absl::OkStatus();
+  const at::Tensor mine = ChecksumsOf(parameters, optimizer).to(world.device());
+  const at::Tensor gathered = at::empty({4 * world.size()}, mine.options());
   world.AllGather(gathered, mine);
-  const at::Tensor all = gathered.to(at::kCPU).view({world.size(), 2});
+  const at::Tensor all = gathered.to(at::kCPU).view({world.size(), 4});
 
+  struct Comparison {
+    const char* what;
+    Replicas replicas;
+  };
+  const Replicas data = AlongDataAxis(mesh.shape());
+  const Replicas tensor = AlongTensorAxis(mesh.shape());
+  const Comparison comparisons[] = {
+      {"parameters", data},
+      {"optimizer state", data},
+      {"parameters that the tensor axis does not split", tensor},
+      {"optimizer state that the tensor axis does not split", tensor}};
   std::vector<std::string> found;
-  for (const auto& [column, what] :
-       {std::pair(0, "parameters"), std::pair(1, "optimizer state")}) {
-    const std::string difference =
-        Differences(all.select(1, column), mesh.shape());
+  for (int column = 0; column < 4; ++column) {
+    const auto& [what, replicas] = comparisons[column];
+    const std::string difference = Differences(all.select(1, column), replicas);
     if (!difference.empty()) {
       found.push_back(absl::StrCat(what, " of ", difference));
     }
@@ -121,10 +174,9 @@ absl::Status CheckReplicas(const FlatParameters& parameters,
   if (found.empty()) return absl::OkStatus();
   return NumericError(absl::StrCat(
       "step ", step, ": replicas differ in ", absl::StrJoin(found, ", and in "),
-      ": a value has changed silently. Start again from the last checkpoint, "
-      "and test the memory of the host of the ranks named first (env.json "
-      "lists "
-      "hosts by rank)"));
+      ": a value has changed silently, or hosts along the tensor axis compute "
+      "differently. Start again from the last checkpoint, and test the memory "
+      "of the host of the ranks named first (env.json lists hosts by rank)"));
 }
 
 }  // namespace lextra

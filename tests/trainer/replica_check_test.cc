@@ -21,19 +21,24 @@ using testing::Session;
 
 class ReplicaCheck : public ::testing::Test {
  protected:
-  // Three updates of the same state on all ranks of a data axis, another on
-  // each coordinate of the tensor axis.
+  // Three updates of the same state on all ranks of a data axis. On each
+  // coordinate of the tensor axis the matrix is another shard, the bias the
+  // same.
   void Train(MeshShape shape) {
     mesh_ = MakeMesh(shape);
+    at::manual_seed(7);
+    bias_.leaf = at::randn({11}).requires_grad_(true);
+    const at::Tensor bias_gradients = at::randn({3, 11});
     at::manual_seed(static_cast<uint64_t>(mesh_->tensor().rank()));
     matrix_.leaf = at::randn({30, 7}).requires_grad_(true);
     matrix_.weight_decay = true;
-    bias_.leaf = at::randn({11}).requires_grad_(true);
+    matrix_.tensor_sharded = true;
     parameters_ = std::make_unique<FlatParameters>(
         std::vector<Parameter*>{&matrix_, &bias_});
     optimizer_ = std::make_unique<AdamW>(*parameters_, OptimizerConfig());
     for (int step = 0; step < 3; ++step) {
-      parameters_->gradients().copy_(at::randn_like(parameters_->values()));
+      matrix_.leaf.mutable_grad().copy_(at::randn({30, 7}));
+      bias_.leaf.mutable_grad().copy_(bias_gradients[step]);
       optimizer_->Step(1e-2, at::full({1}, 2.0), at::zeros({1}));
     }
   }
@@ -76,10 +81,46 @@ TEST_F(ReplicaCheck, EqualReplicasPassAtEveryLayout) {
   }
 }
 
-TEST_F(ReplicaCheck, AModelWithoutReplicasHasNothingToCompare) {
+TEST_F(ReplicaCheck, ShardsWithoutReplicasHaveNothingToCompare) {
   Train({.data = 1, .tensor = size()});
   FlipBit(parameters_->values(), rank(), 3);
   EXPECT_EQ(Check(), absl::OkStatus());
+}
+
+TEST_F(ReplicaCheck, WhatTheTensorAxisDoesNotSplitIsComparedAlongIt) {
+  if (size() == 1) return;
+  Train({.data = 1, .tensor = size()});
+  const int last = static_cast<int>(parameters_->values().numel()) - 1;
+  const auto flip = [&](const at::Tensor& flat) {
+    if (rank() == size() - 1) FlipBit(flat, last, 0);
+  };
+  flip(parameters_->values());
+  const std::string message = MessageOfAll(Check());
+  EXPECT_THAT(message,
+              AllOf(HasSubstr("step 300: replicas differ in parameters that "
+                              "the tensor axis does not split of rank "),
+                    Not(HasSubstr("optimizer state"))));
+  if (size() == 4) {
+    EXPECT_THAT(message, HasSubstr("of rank 3 against ranks 0, 1, 2: "));
+  }
+  flip(parameters_->values());
+  EXPECT_EQ(Check(), absl::OkStatus());
+  flip(optimizer_->exp_avg_sq());
+  EXPECT_THAT(MessageOfAll(Check()),
+              HasSubstr("differ in optimizer state that the tensor axis does "
+                        "not split of rank "));
+}
+
+TEST_F(ReplicaCheck, AnUnsplitParameterIsComparedAlongBothAxes) {
+  if (size() != 4) return;
+  Train({.data = 2, .tensor = 2});
+  if (rank() == 3) {
+    FlipBit(parameters_->values(), parameters_->values().numel() - 1, 0);
+  }
+  EXPECT_THAT(MessageOfAll(Check()),
+              HasSubstr("parameters of rank 1 against rank 3 (can't tell which "
+                        "is right), and in parameters that the tensor axis "
+                        "does not split of rank 2 against rank 3 (can't"));
 }
 
 TEST_F(ReplicaCheck, AnyBitOfOneRankIsFoundAndItsKindNamed) {
