@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <ATen/record_function.h>
 
+#include <optional>
+#include <vector>
+
 namespace lextra {
 
 AdamW::AdamW(FlatParameters& parameters, const OptimizerConfig& config)
@@ -45,13 +48,19 @@ void AdamW::Update(bool weight_decay, double learning_rate,
     exp_avg_sq.push_back(exp_avg_sq_.narrow(0, piece.place, piece.size));
   }
   if (values.empty()) return;
-  // It divides the gradients by grad_scale, in place.
+  // The operator divides the gradients by grad_scale, in place, but takes it in
+  // fp32 alone.
+  std::optional<at::Tensor> grad_scale = divisor;
+  if (divisor.scalar_type() == at::kDouble) {
+    for (const at::Tensor& gradient : gradients) gradient.div_(divisor);
+    grad_scale.reset();
+  }
   at::_fused_adamw_(values, gradients, exp_avg, exp_avg_sq, {},
                     std::vector<at::Tensor>(values.size(), num_updates_),
                     learning_rate, config_.beta1(), config_.beta2(),
                     weight_decay ? config_.weight_decay() : 0,
                     config_.epsilon(), /*amsgrad=*/false,
-                    /*maximize=*/false, /*grad_scale=*/divisor,
+                    /*maximize=*/false, grad_scale,
                     /*found_inf=*/skip);
 }
 

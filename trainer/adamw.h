@@ -22,9 +22,9 @@ class AdamW {
   // `parameters` outlives this.
   AdamW(FlatParameters& parameters, const OptimizerConfig& config);
 
-  // One update with gradients divided by `divisor` (the clip), or none at all
-  // where `skip` is 1: fp32 [1] on the parameters' device, so that no host
-  // waits for the decision.
+  // One update with gradients divided by `divisor` (the clip; [1], of the
+  // gradients' dtype), or none at all where `skip` (fp32 [1]) is 1. Both are on
+  // the parameters' device, so that no host waits for the decision.
   void Step(double learning_rate, const at::Tensor& divisor,
             const at::Tensor& skip);
 

@@ -160,9 +160,10 @@ StepResult TrainStep::Run(const at::Tensor& tokens_BT1, double learning_rate) {
     skip = at::full_like(not_finite, result.skipped ? 1 : 0);
   }
   const double bound = config_.optimizer().clip_norm();
+  const at::ScalarType full = parameters_.gradients().scalar_type();
   const at::Tensor divisor =
-      bound > 0 ? (norm / bound).clamp_min_(1).to(at::kFloat).view({1})
-                : at::ones_like(not_finite);
+      bound > 0 ? (norm / bound).clamp_min_(1).to(full).view({1})
+                : at::ones_like(not_finite, full);
   optimizer_.Step(learning_rate, divisor, skip);
   gatherer_.Start();
   if (!host_decides) wait_for_result();

@@ -100,7 +100,7 @@ TEST(TrainStep, TwentyStepsEqualPyTorch) {
     double weight_tolerance;
   };
   for (const Case& c :
-       {Case{FP32, "fp32", 1e-5, 2e-4}, Case{FP64, "fp64", 1e-7, 1e-6}}) {
+       {Case{FP32, "fp32", 1e-5, 2e-4}, Case{FP64, "fp64", 1e-9, 1e-8}}) {
     for (const MeshShape layout : Layouts(/*max_tensor=*/2)) {
       SCOPED_TRACE(absl::StrFormat("%s data %d tensor %d", c.name, layout.data,
                                    layout.tensor));
