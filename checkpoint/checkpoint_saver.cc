@@ -127,8 +127,9 @@ void CheckpointSaver::Advance() {
       if (!agreed.ok()) return SetAsideUnreadable(agreed);
       verified_.insert(save_.step);
       return Clean([this] {
-        return DeleteOldCheckpoints(options_.run_folder, options_.retention,
-                                    verified_);
+        Retention retention = options_.retention;
+        retention.last_good_step = state_.step() - state_.skipped_in_a_row();
+        return DeleteOldCheckpoints(options_.run_folder, retention, verified_);
       });
     case Stage::kCleaning:
       if (!agreed.ok()) LogWarning("after a save: %s", agreed.message());

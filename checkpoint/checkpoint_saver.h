@@ -66,6 +66,11 @@ class CheckpointSaver {
   void Start(const TrainingState& state,
              const std::vector<ShardedTensor>& tensors);
 
+  // Of this rank's share of a checkpoint, as much as the copy holds.
+  int64_t num_bytes() const {
+    return static_cast<int64_t>(image_.data().size());
+  }
+
   bool is_idle() const { return stage_ == Stage::kIdle; }
   // Whether this rank's thread has nothing left to do: Advance() then waits for
   // no disk. Not collective.

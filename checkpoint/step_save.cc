@@ -75,6 +75,20 @@ absl::Status RenameToCommit(const StepSave& save) {
   return Rename(save.temporary_folder(), save.step_folder());
 }
 
+// The newest step up to `last_step` of `verified` (newest first), or else of
+// `folders` (oldest first); -1 if there is none.
+int64_t NewestUpTo(int64_t last_step, const std::vector<int64_t>& verified,
+                   const std::vector<std::string>& folders) {
+  for (const int64_t step : verified) {
+    if (step <= last_step) return step;
+  }
+  for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
+    const int64_t step = StepOf(*folder).value();
+    if (step <= last_step) return step;
+  }
+  return -1;
+}
+
 }  // namespace
 
 std::string StepSave::temporary_folder() const {
@@ -157,11 +171,12 @@ absl::Status DeleteOldCheckpoints(const std::string& run_folder,
   }
   if (std::ssize(kept) < retention.keep_last) return absl::OkStatus();
   const int64_t oldest_kept = kept[retention.keep_last - 1];
+  const int64_t last_good = NewestUpTo(retention.last_good_step, kept, folders);
   for (const std::string& folder : folders) {
     const int64_t step = StepOf(folder).value();
     const bool stays =
         retention.keep_every > 0 && step % retention.keep_every == 0;
-    if (stays || step >= oldest_kept) continue;
+    if (stays || step >= oldest_kept || step == last_good) continue;
     LEXTRA_RETURN_IF_ERROR(DeleteCheckpoint(folder));
   }
   sys::KillPoint("pruned");

@@ -10,6 +10,7 @@
 #define LEXTRA_CHECKPOINT_STEP_SAVE_H_
 
 #include <cstdint>
+#include <limits>
 #include <set>
 #include <string>
 #include <vector>
@@ -63,6 +64,9 @@ absl::Status AbandonSave(const StepSave& save);
 struct Retention {
   int keep_last = 2;       // the newest this many, at least 2
   int64_t keep_every = 0;  // and steps that are a multiple of this; 0: none
+  // And the newest of at most this step: the last before a streak of skipped
+  // steps, whose checkpoints may be of a run that has gone wrong.
+  int64_t last_good_step = std::numeric_limits<int64_t>::max();
 };
 
 // Deletes checkpoints older than the newest `keep_last` of those that are there

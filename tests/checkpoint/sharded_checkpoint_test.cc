@@ -327,6 +327,27 @@ TEST_F(CheckpointTest, KeepsTheNewestThatWereReadBack) {
   EXPECT_EQ(NamesInRunFolder().size(), 5u);
 }
 
+TEST_F(CheckpointTest, KeepsTheNewestFromBeforeAStreakOfSkippedSteps) {
+  const auto shards = ShardsOf(Model(), {world_->size(), 1}, world_->rank());
+  CheckpointSaver saver(*world_,
+                        {.run_folder = run_folder_,
+                         .origin = {},
+                         .retention = {.keep_last = 2, .keep_every = 0},
+                         .max_tensor = kMaxTensor},
+                        shards);
+  // Step 21 is the first that is skipped.
+  for (const int64_t step : {10, 20, 30, 40, 50}) {
+    TrainingState state;
+    state.set_step(step);
+    state.set_skipped_in_a_row(std::max<int64_t>(0, step - 20));
+    saver.Start(state, shards);
+  }
+  saver.Finish();
+  EXPECT_THAT(
+      NamesInRunFolder(),
+      ElementsAre("latest", "step-00000020", "step-00000040", "step-00000050"));
+}
+
 TEST_F(CheckpointTest, KilledSaveIsNotListedAndGoesWithTheLeftovers) {
   const auto shards = ShardsOf(Model(), {world_->size(), 1}, world_->rank());
   ASSERT_TRUE(Save(10, shards).ok());

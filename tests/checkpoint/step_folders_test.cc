@@ -158,6 +158,30 @@ TEST_F(RetentionTest, MultiplesStayForEver) {
       ElementsAre(20, 40, 50, 60));
 }
 
+TEST_F(RetentionTest, TheNewestFromBeforeAStreakOfSkippedStepsStays) {
+  EXPECT_THAT(StepsAfter({.keep_last = 2, .last_good_step = 35},
+                         {10, 20, 30, 40, 50, 60}),
+              ElementsAre(30, 50, 60));
+  // The next save of the streak finds it again, and the first one after it
+  // lets it go.
+  PutStep(70);
+  EXPECT_THAT(
+      StepsAfter({.keep_last = 2, .last_good_step = 35}, {30, 50, 60, 70}),
+      ElementsAre(30, 60, 70));
+  PutStep(80);
+  EXPECT_THAT(
+      StepsAfter({.keep_last = 2, .last_good_step = 80}, {30, 60, 70, 80}),
+      ElementsAre(70, 80));
+}
+
+TEST_F(RetentionTest, BeforeAStreakOneThatWasReadBackComesFirst) {
+  EXPECT_THAT(StepsAfter({.keep_last = 2, .last_good_step = 35}, {20, 50, 60}),
+              ElementsAre(20, 50, 60));
+  PutStep(30);
+  EXPECT_THAT(StepsAfter({.keep_last = 2, .last_good_step = 35}, {50, 60}),
+              ElementsAre(30, 50, 60));
+}
+
 TEST_F(RetentionTest, LinksAndStrangersStay) {
   fs::rename(Path("step-00000010"), Path("elsewhere"));
   fs::create_symlink(Path("elsewhere"), Path("step-00000010"));
