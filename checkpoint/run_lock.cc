@@ -89,22 +89,15 @@ std::string OwnerOf(const std::string& record) {
 }
 
 // What can't be read is no empty record: it may be that of a live owner.
-absl::StatusOr<std::string> ReadRecord(const std::string& run_folder) {
+absl::StatusOr<std::string> ReadRecord(const std::string& path) {
   absl::StatusOr<std::string> record = InputError("");
   // One that is emptied while it is read ends too early.
   for (int i = 0; i < 3 && ExitCodeOf(record.status()) == ExitCode::kInput;
        ++i) {
-    record = ReadFile(LockPath(run_folder), kMaxRecordBytes);
+    record = ReadFile(path, kMaxRecordBytes);
   }
   if (!record.ok()) return StorageError(std::string(record.status().message()));
   return record;
-}
-
-absl::Status HeldBy(const std::string& run_folder, const std::string& record) {
-  return RunFolderHeldError(absl::StrFormat(
-      "%s: belongs to a running job: %s; wait for its end, or choose another "
-      "--run_dir",
-      run_folder, OwnerOf(record)));
 }
 
 enum class LockResult { kTaken, kHeld, kUnknown };
@@ -133,12 +126,11 @@ struct LockAttempt {
 
 // An owner without a record of its own has just come, or is leaving: it is
 // waited for, for a second at most.
-absl::StatusOr<LockAttempt> TryLock(const std::string& run_folder,
-                                    int descriptor) {
+absl::StatusOr<LockAttempt> TryLock(const std::string& path, int descriptor) {
   LockAttempt attempt;
   for (int i = 0; i < 20; ++i) {
     attempt.result = LockFile(descriptor);
-    LEXTRA_ASSIGN_OR_RETURN(attempt.record, ReadRecord(run_folder));
+    LEXTRA_ASSIGN_OR_RETURN(attempt.record, ReadRecord(path));
     if (attempt.result != LockResult::kHeld) break;
     if (!IsOutdated(attempt.record)) break;
     std::this_thread::sleep_for(kPollInterval);
@@ -148,13 +140,13 @@ absl::StatusOr<LockAttempt> TryLock(const std::string& run_folder,
 
 // Whether the record changes within the time that a live owner would need. One
 // that leaves meanwhile empties it.
-absl::StatusOr<bool> OwnerIsAlive(const std::string& run_folder,
+absl::StatusOr<bool> OwnerIsAlive(const std::string& path,
                                   const std::string& record) {
   const auto end = std::chrono::steady_clock::now() +
                    std::chrono::duration<double>(kLockStaleSeconds);
   while (std::chrono::steady_clock::now() < end) {
     std::this_thread::sleep_for(kPollInterval);
-    LEXTRA_ASSIGN_OR_RETURN(const std::string now, ReadRecord(run_folder));
+    LEXTRA_ASSIGN_OR_RETURN(const std::string now, ReadRecord(path));
     if (now != record) return !now.empty();
   }
   return false;
@@ -162,8 +154,8 @@ absl::StatusOr<bool> OwnerIsAlive(const std::string& run_folder,
 
 }  // namespace
 
-RunLock::RunLock(std::string run_folder, int descriptor)
-    : run_folder_(std::move(run_folder)),
+RunLock::RunLock(Place place, int descriptor)
+    : place_(std::move(place)),
       descriptor_(descriptor),
       since_(absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(),
                               absl::UTCTimeZone())),
@@ -171,7 +163,32 @@ RunLock::RunLock(std::string run_folder, int descriptor)
 
 absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(
     const std::string& run_folder, const std::string& run_id) {
-  const std::string path = LockPath(run_folder);
+  LEXTRA_ASSIGN_OR_RETURN(
+      std::unique_ptr<RunLock> lock,
+      Take({run_folder, LockPath(run_folder), "--run_dir"}));
+  LEXTRA_RETURN_IF_ERROR(lock->TakeName(run_id));
+  LEXTRA_RETURN_IF_ERROR(lock->StartBeating());
+  return lock;
+}
+
+absl::StatusOr<std::unique_ptr<RunLock>> RunLock::AcquireResults(
+    const std::string& folder) {
+  LEXTRA_ASSIGN_OR_RETURN(
+      std::unique_ptr<RunLock> lock,
+      Take({folder, folder + "/results.lock", "--results_dir"}));
+  LEXTRA_RETURN_IF_ERROR(lock->StartBeating());
+  return lock;
+}
+
+absl::Status RunLock::HeldBy(const Place& place, const std::string& record) {
+  return RunFolderHeldError(absl::StrFormat(
+      "%s: belongs to a running job: %s; wait for its end, or choose another "
+      "%s",
+      place.folder, OwnerOf(record), place.flag));
+}
+
+absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Take(const Place& place) {
+  const std::string& path = place.path;
   int descriptor = -1;
   do {
     descriptor = sys::Open(path.c_str(),
@@ -181,50 +198,49 @@ absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(
     return StorageError(
         absl::StrFormat("can't open %s: %s", path, std::strerror(errno)));
   }
-  std::unique_ptr<RunLock> lock(new RunLock(run_folder, descriptor));
-  LEXTRA_ASSIGN_OR_RETURN(const LockAttempt attempt,
-                          TryLock(run_folder, descriptor));
+  std::unique_ptr<RunLock> lock(new RunLock(place, descriptor));
+  LEXTRA_ASSIGN_OR_RETURN(const LockAttempt attempt, TryLock(path, descriptor));
   const auto& [result, record] = attempt;
-  if (result == LockResult::kHeld) return HeldBy(run_folder, record);
+  if (result == LockResult::kHeld) return HeldBy(place, record);
   // Our host's locks are known to this very system; others' may not be.
   const bool may_be_elsewhere =
       result == LockResult::kUnknown || FieldOf(record, "boot") != BootId();
   if (!record.empty() && may_be_elsewhere) {
-    LEXTRA_ASSIGN_OR_RETURN(const bool alive, OwnerIsAlive(run_folder, record));
-    if (alive) return HeldBy(run_folder, record);
+    LEXTRA_ASSIGN_OR_RETURN(const bool alive, OwnerIsAlive(path, record));
+    if (alive) return HeldBy(place, record);
   }
-  LEXTRA_RETURN_IF_ERROR(lock->TakeOver(run_id));
+  lock->is_owner_ = true;
+  lock->EmptyRecord();  // so that nobody takes a dead owner for this one
   if (!record.empty()) {
-    LogInfo("%s: taken over from a job that is gone: %s", run_folder,
+    LogInfo("%s: taken over from a job that is gone: %s", place.folder,
             OwnerOf(record));
   }
   return lock;
 }
 
-absl::Status RunLock::TakeOver(const std::string& run_id) {
-  is_owner_ = true;
-  EmptyRecord();  // so that nobody takes a dead owner for this one
-  const std::string path = run_folder_ + "/RUN_ID";
+absl::Status RunLock::TakeName(const std::string& run_id) {
+  const std::string path = place_.folder + "/RUN_ID";
   std::error_code error;
   const bool exists = std::filesystem::exists(path, error);
   if (error) return StorageError(absl::StrCat(path, ": ", error.message()));
-  if (exists) {
-    LEXTRA_ASSIGN_OR_RETURN(const std::string text,
-                            ReadFile(path, kMaxRecordBytes));
-    run_id_ = std::string(absl::StripSuffix(text, "\n"));
-    if (!run_id.empty() && run_id != run_id_) {
-      return UsageError(absl::StrFormat(
-          "%s: holds the run '%s', but checkpoint.run_id is '%s': choose "
-          "another --run_dir, or leave checkpoint.run_id out",
-          run_folder_, run_id_, run_id));
-    }
-  } else {
+  if (!exists) {
     run_id_ = run_id.empty() ? DrawId() : run_id;
-    LEXTRA_RETURN_IF_ERROR(AtomicWrite(path, run_id_ + "\n"));
+    return AtomicWrite(path, run_id_ + "\n");
   }
+  LEXTRA_ASSIGN_OR_RETURN(const std::string text,
+                          ReadFile(path, kMaxRecordBytes));
+  run_id_ = std::string(absl::StripSuffix(text, "\n"));
+  if (run_id.empty() || run_id == run_id_) return absl::OkStatus();
+  return UsageError(absl::StrFormat(
+      "%s: holds the run '%s', but checkpoint.run_id is '%s': choose another "
+      "--run_dir, or leave checkpoint.run_id out",
+      place_.folder, run_id_, run_id));
+}
+
+absl::Status RunLock::StartBeating() {
   if (!WriteRecord()) {
-    return StorageError(absl::StrFormat(
-        "can't write %s: %s", LockPath(run_folder_), std::strerror(errno)));
+    return StorageError(absl::StrFormat("can't write %s: %s", place_.path,
+                                        std::strerror(errno)));
   }
   beat_ = std::thread([this] { Beat(); });
   return absl::OkStatus();
@@ -250,7 +266,7 @@ bool RunLock::WriteRecord() {
 
 void RunLock::EmptyRecord() {
   if (ftruncate(descriptor_, 0) == 0) return;
-  LogWarning("can't empty %s: %s", LockPath(run_folder_), std::strerror(errno));
+  LogWarning("can't empty %s: %s", place_.path, std::strerror(errno));
 }
 
 void RunLock::Beat() {

@@ -1,9 +1,12 @@
-// Ownership of a run folder: one job writes to it.
+// Ownership of a run folder, or of a folder of results: one job writes to it.
 //
 //   RUN/LOCK     locked (open file description lock) by rank 0 of the job that
 //                owns the folder, and its record: host, process, boot, job,
 //                nonce and a counter that a thread raises; empty when free
 //   RUN/RUN_ID   the name of the run, drawn when its folder is made
+//
+// A folder of results has results.lock in place of LOCK, and no name: it may
+// be a run folder as well.
 //
 // The system drops the lock of a process that dies, so a dead job's folder is
 // free at once on its host. Where locks don't reach across hosts the record
@@ -36,6 +39,10 @@ class RunLock {
   static absl::StatusOr<std::unique_ptr<RunLock>> Acquire(
       const std::string& run_folder, const std::string& run_id);
 
+  // Takes a folder of results, which exists. Errors as above.
+  static absl::StatusOr<std::unique_ptr<RunLock>> AcquireResults(
+      const std::string& folder);
+
   RunLock(const RunLock&) = delete;
   // Frees the folder.
   ~RunLock();
@@ -45,14 +52,25 @@ class RunLock {
   const std::string& nonce() const { return nonce_; }
 
  private:
-  RunLock(std::string run_folder, int descriptor);
+  // What is locked, and which flag names its folder.
+  struct Place {
+    std::string folder;
+    std::string path;
+    std::string flag;
+  };
 
-  absl::Status TakeOver(const std::string& run_id);
+  RunLock(Place place, int descriptor);
+
+  // Takes the lock, not yet the name of a run.
+  static absl::StatusOr<std::unique_ptr<RunLock>> Take(const Place& place);
+  static absl::Status HeldBy(const Place& place, const std::string& record);
+  absl::Status TakeName(const std::string& run_id);
+  absl::Status StartBeating();
   bool WriteRecord();
   void EmptyRecord();
   void Beat();
 
-  std::string run_folder_;
+  Place place_;
   int descriptor_;
   bool is_owner_ = false;
   std::string since_;

@@ -92,6 +92,14 @@ at::Tensor MeanScoresOf(const Documents& documents,
 
 }  // namespace
 
+absl::Status CheckResolutionLengths(const Documents& documents,
+                                    const EvaluationConfig& config) {
+  for (const int64_t length : config.resolution_lengths()) {
+    LEXTRA_RETURN_IF_ERROR(LongDocuments(documents, length, 1).status());
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<ResolutionRow>> MeasureResolution(
     Transformer& model, DeviceMesh& mesh, const Documents& documents,
     const EvaluationConfig& config) {

@@ -24,6 +24,10 @@
 
 namespace lextra {
 
+// InputError where no document is long enough for one of the lengths.
+absl::Status CheckResolutionLengths(const Documents& documents,
+                                    const EvaluationConfig& config);
+
 // Collective over the mesh; the same on all ranks: a row for each mask,
 // extension and length of evaluation.resolution_lengths, of the first tokens of
 // the first evaluation.resolution_documents documents that are longer.

@@ -1,12 +1,14 @@
 // What has been scored, a line a document: documents.jsonl in the results
 // folder. An evaluation that is started again takes from it what is there, so
-// that one that was killed goes on, and every document counts once.
+// that one that was killed resumes, and every document counts once.
 //
 // While it runs, each data coordinate appends to a file of its own,
 // documents-<coordinate>.jsonl, by one write for each group of documents; when
 // the evaluation opens or finishes the journal, rank 0 puts all of them into
-// one. The first line of a file says what its numbers are about; files about
-// something else are set aside. docs/formats.md has the lines.
+// one. Every line names the subject that its numbers are about: an evaluation
+// takes those of its own and leaves the others' where they are. Files of these
+// names that do not begin as a journal does are not ours: they are neither read
+// nor removed. docs/formats.md has the lines.
 #ifndef LEXTRA_EVALUATOR_DOCUMENT_JOURNAL_H_
 #define LEXTRA_EVALUATOR_DOCUMENT_JOURNAL_H_
 
@@ -37,8 +39,9 @@ struct JournalEntry {
 
 class DocumentJournal {
  public:
-  // Collective over the mesh's world, like Finish. `folder` exists. `subject`:
-  // checkpoint, precision and data, in words.
+  // Collective over the mesh's world, like Finish. `folder` exists and is held
+  // by this job. `subject`: checkpoint, precision and data, in words.
+  // UsageError where a file that is not ours has the name of one to be written.
   static absl::StatusOr<DocumentJournal> Open(const std::string& folder,
                                               const std::string& subject,
                                               DeviceMesh& mesh);
@@ -55,18 +58,16 @@ class DocumentJournal {
   absl::Status Finish();
 
  private:
-  DocumentJournal(std::string folder, std::string subject, DeviceMesh& mesh)
-      : folder_(std::move(folder)),
-        subject_(std::move(subject)),
-        mesh_(&mesh) {}
+  DocumentJournal(std::string folder, const std::string& subject,
+                  DeviceMesh& mesh);
 
-  // Rank 0: the lines of all files about this subject, which become one file.
+  // Rank 0: makes one file of all and returns the lines of this subject.
   absl::StatusOr<std::string> Unite() const;
 
   std::string folder_;
-  std::string subject_;
+  std::string header_;  // the subject's line
+  std::string id_;      // of the subject, in every line about it
   DeviceMesh* mesh_;
-  bool has_header_ = false;  // of this data coordinate's file
   std::map<std::pair<std::string, int64_t>, JournalEntry> entries_;
 };
 

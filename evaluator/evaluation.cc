@@ -15,6 +15,7 @@
 #include "evaluator/long_document_scorer.h"
 #include "evaluator/memory_need.h"
 #include "evaluator/protocol.h"
+#include "evaluator/row_progress.h"
 #include "parallel/agreement.h"
 
 namespace lextra {
@@ -25,7 +26,8 @@ constexpr int64_t kTokensPerCheck = 4096;
 // Reads every token of a row once. Returns how many targets that count are
 // text.
 absl::StatusOr<int64_t> CountTextTargets(const Documents& documents,
-                                         const PieceRow& row) {
+                                         const PieceRow& row,
+                                         RowProgress& progress) {
   const int64_t eos = documents.text_measure().eos_id.value_or(-1);
   std::vector<int64_t> tokens;
   int64_t num_text = 0;
@@ -42,6 +44,7 @@ absl::StatusOr<int64_t> CountTextTargets(const Documents& documents,
       num_text += std::count_if(tokens.begin() + skipped, tokens.end(),
                                 [&](int64_t id) { return id != eos; });
     }
+    progress.Add(piece.num_counted());
   }
   return num_text;
 }
@@ -49,10 +52,14 @@ absl::StatusOr<int64_t> CountTextTargets(const Documents& documents,
 // The bytes of text that each row scores.
 absl::StatusOr<std::vector<double>> BytesOfRows(
     const Documents& documents, const std::vector<PieceRow>& rows) {
+  int64_t num_targets = 0;
+  for (const PieceRow& row : rows) num_targets += row.num_counted();
+  RowProgress progress("reading what is to be scored", num_targets,
+                       num_targets);
   std::vector<double> bytes;
   for (const PieceRow& row : rows) {
     LEXTRA_ASSIGN_OR_RETURN(const int64_t num_text,
-                            CountTextTargets(documents, row));
+                            CountTextTargets(documents, row, progress));
     bytes.push_back(static_cast<double>(num_text) *
                     documents.text_measure().bytes_per_token);
   }
@@ -95,6 +102,29 @@ absl::Status CheckPlaces(const ModelConfig& model,
       "leave longer lengths of evaluation out, or train "
       "another model.position",
       model.training_length(), places));
+}
+
+// An extension alone may leave no row: it changes only masks that show more
+// positions than the training length.
+absl::Status CheckHasRows(const ModelConfig& model,
+                          const EvaluationConfig& config,
+                          const std::vector<PieceRow>& rows) {
+  for (const int kind : config.masks()) {
+    for (const int extension : config.extensions()) {
+      for (const PieceRow& row : rows) {
+        if (MakeMask(static_cast<Mask>(kind), static_cast<Extension>(extension),
+                     config, model, row.num_places())
+                .is_distinct()) {
+          return absl::OkStatus();
+        }
+      }
+    }
+  }
+  return UsageError(absl::StrFormat(
+      "evaluation.extensions change nothing under evaluation.masks at these "
+      "lengths, which show no more positions than model.training_length = %d: "
+      "there is no row to score; add UNCHANGED",
+      model.training_length()));
 }
 
 // Of the rank that has used most.
@@ -141,7 +171,9 @@ ResultRow Filled(ResultRow result, const PieceRow& row, const RowScores& scores,
   result.documents = whole.documents;
   result.standard_error = whole.standard_error;
   result.keys_per_token = KeysPerToken(row, scorer);
-  result.tokens_per_second = whole.tokens * mesh.data().size() / scores.seconds;
+  if (scores.targets_scored > 0) {
+    result.tokens_per_second = scores.targets_scored / scores.seconds;
+  }
   result.peak_memory_bytes = PeakMemoryBytes(mesh.world());
   // Places of windows are not places of a document.
   if (!result.stride) result.by_place = scores.sums.ByPlace();
@@ -149,6 +181,15 @@ ResultRow Filled(ResultRow result, const PieceRow& row, const RowScores& scores,
 }
 
 }  // namespace
+
+absl::Status CheckEvaluation(const Documents& documents,
+                             const ModelConfig& model,
+                             const EvaluationConfig& config) {
+  LEXTRA_ASSIGN_OR_RETURN(const std::vector<PieceRow> rows,
+                          PlanRows(documents, config));
+  LEXTRA_RETURN_IF_ERROR(CheckPlaces(model, config, rows));
+  return CheckHasRows(model, config, rows);
+}
 
 absl::StatusOr<std::vector<ResultRow>> Evaluate(Transformer& model,
                                                 DeviceMesh& mesh,

@@ -25,6 +25,13 @@ struct EvaluationHooks {
   bool logs_rows = true;  // a line for each
 };
 
+// Whatever documents and configurations alone tell against an evaluation: no
+// document is long enough, a method has no such places, no mask that an
+// extension changes. Reads sizes, no tokens. `config` is resolved.
+absl::Status CheckEvaluation(const Documents& documents,
+                             const ModelConfig& model,
+                             const EvaluationConfig& config);
+
 // Collective over the mesh; rows and status are the same on all ranks. Whatever
 // can be refused is, before the first token is scored: every token is read and
 // checked, and so are the memory that a rank needs and the places that a method

@@ -46,6 +46,43 @@ struct DealtDocument {
   int64_t most_turns = 0;
 };
 
+// Turns that are dealt when each document has got at most `level`; never more
+// than `limit` + 1.
+int64_t TurnsUpTo(int64_t level, int64_t limit,
+                  const std::vector<DealtDocument>& dealt) {
+  int64_t turns = 0;
+  for (const DealtDocument& document : dealt) {
+    turns += std::min({document.most_turns, level, limit + 1 - turns});
+  }
+  return turns;
+}
+
+// Deals `turns` more, one a document and round, in their order, to documents
+// that have one each and can take more. The last whole round is found by
+// bisection: documents and turns may be very many.
+void DealTurns(int64_t turns, std::vector<DealtDocument>* dealt) {
+  const int64_t num_documents = std::ssize(*dealt);
+  const int64_t all = turns > kUnbounded - num_documents - 1
+                          ? kUnbounded - 1
+                          : turns + num_documents;
+  int64_t level = 1;
+  int64_t beyond = 1;  // the first level that is not reached, or the most turns
+  for (const DealtDocument& document : *dealt) {
+    beyond = std::max(beyond, document.most_turns + 1);
+  }
+  while (level + 1 < beyond) {
+    const int64_t middle = level + (beyond - level) / 2;
+    (TurnsUpTo(middle, all, *dealt) <= all ? level : beyond) = middle;
+  }
+  int64_t left = all - TurnsUpTo(level, all, *dealt);
+  for (DealtDocument& document : *dealt) {
+    document.turns = std::min(document.most_turns, level);
+    if (left == 0 || document.turns == document.most_turns) continue;
+    ++document.turns;
+    --left;
+  }
+}
+
 // A budget is dealt in turns, so that it covers many documents rather than few
 // long ones.
 absl::StatusOr<std::vector<DealtDocument>> DealDocuments(
@@ -75,15 +112,7 @@ absl::StatusOr<std::vector<DealtDocument>> DealDocuments(
         "shorter evaluation.lengths",
         deal.first_turn, documents.num_documents(), longest_document));
   }
-  for (bool more = true; more;) {
-    more = false;
-    for (DealtDocument& document : dealt) {
-      if (turns == 0 || document.turns == document.most_turns) continue;
-      ++document.turns;
-      --turns;
-      more = true;
-    }
-  }
+  DealTurns(turns, &dealt);
   return dealt;
 }
 
@@ -149,6 +178,12 @@ int64_t PieceRow::num_places() const {
   int64_t most = 0;
   for (const Piece& piece : pieces) most = std::max(most, piece.num_targets);
   return most;
+}
+
+int64_t PieceRow::num_counted() const {
+  int64_t counted = 0;
+  for (const Piece& piece : pieces) counted += piece.num_counted();
+  return counted;
 }
 
 absl::StatusOr<std::vector<PieceRow>> PlanRows(const Documents& documents,

@@ -57,6 +57,8 @@ struct PieceRow {
 
   // Places of the longest piece.
   int64_t num_places() const;
+  // Targets that count, of all pieces.
+  int64_t num_counted() const;
 };
 
 // The rows of all protocols and lengths of `config` (resolved), in its order.

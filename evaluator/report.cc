@@ -1,9 +1,11 @@
 #include "evaluator/report.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numbers>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
@@ -103,7 +105,10 @@ std::string ResolutionMarkdown(const ReportData& data) {
 }  // namespace
 
 std::string ReportMarkdown(const ReportData& data, const std::string& title) {
-  return absl::StrCat("# ", title, "\n\n", OrdersMarkdown(data),
+  // A title may have paths in it, and a heading is one line.
+  std::string heading = title;
+  std::ranges::replace_if(heading, absl::ascii_iscntrl, ' ');
+  return absl::StrCat("# ", heading, "\n\n", OrdersMarkdown(data),
                       RowsMarkdown(data), ResolutionMarkdown(data),
                       SyntheticTasksMarkdown(data));
 }
@@ -114,11 +119,13 @@ std::string ReportCsv(const ReportData& data) {
       "tokens,documents,keys_per_token,tokens_per_second\n";
   for (const ReportRow& row : data.rows) {
     absl::StrAppendFormat(
-        &csv, "%s,%s,%s,%s,%d,%.9g,%.9g,%.9g,%.9g,%.9g,%d,%d,%d,%.9g,%.9g\n",
+        &csv, "%s,%s,%s,%s,%d,%.9g,%.9g,%.9g,%.9g,%.9g,%d,%d,%d,%.9g,%s\n",
         row.protocol, row.stride ? absl::StrCat(*row.stride) : "", row.method,
         row.mask, row.length, row.nll, std::exp(row.nll), row.bits_per_byte,
         row.standard_error, row.SeedDeviation(), row.nll_of_run.size(),
-        row.tokens, row.documents, row.keys_per_token, row.tokens_per_second);
+        row.tokens, row.documents, row.keys_per_token,
+        row.tokens_per_second ? absl::StrFormat("%.9g", *row.tokens_per_second)
+                              : "");
   }
   return csv;
 }

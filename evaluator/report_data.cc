@@ -10,7 +10,9 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "base/files.h"
 
 namespace lextra {
@@ -212,7 +214,11 @@ class Merger {
     add(&row.standard_error, "standard_error");
     add(&row.bits_per_byte, "bits_per_byte");
     add(&row.keys_per_token, "keys_per_token");
-    add(&row.tokens_per_second, "tokens_per_second");
+    if (json.contains("tokens_per_second")) {
+      row.tokens_per_second = row.tokens_per_second.value_or(0);
+      AddToMean(&*row.tokens_per_second, Number(json["tokens_per_second"]),
+                ++row.num_timed_runs);
+    }
     if (!json.contains("by_place")) return;
     row.by_place.resize(json["by_place"].size());
     for (size_t i = 0; i < row.by_place.size(); ++i) {
@@ -287,17 +293,42 @@ class Merger {
       synthetic_;
 };
 
+// The results of the newest step in `folder`; empty if there are none.
+std::string ResultsOfNewestStep(const std::string& folder) {
+  namespace fs = std::filesystem;
+  std::pair<int64_t, std::string> newest = {-1, ""};
+  const absl::StatusOr<std::vector<std::string>> names = ListFolder(folder);
+  if (!names.ok()) return "";
+  for (const std::string& name : *names) {
+    absl::string_view digits = name;
+    int64_t step = 0;
+    if (!absl::ConsumePrefix(&digits, "step-") ||
+        !absl::SimpleAtoi(digits, &step)) {
+      continue;
+    }
+    const std::string results =
+        absl::StrCat(folder, "/", name, "/results.json");
+    std::error_code ignored;
+    if (fs::is_regular_file(results, ignored)) {
+      newest = std::max(newest, {step, results});
+    }
+  }
+  return newest.second;
+}
+
 absl::StatusOr<std::string> ResultsPath(const std::string& path) {
   namespace fs = std::filesystem;
   std::error_code ignored;
   for (const std::string& candidate :
-       {path, path + "/results.json", path + "/eval/results.json"}) {
+       {path, path + "/results.json", ResultsOfNewestStep(path + "/eval"),
+        path + "/eval/results.json", ResultsOfNewestStep(path)}) {
     if (fs::is_regular_file(candidate, ignored)) return candidate;
   }
   return InputError(absl::StrCat(
       path,
-      ": is neither a results.json nor a folder with results.json or "
-      "eval/results.json in it; lextra evaluate writes them"));
+      ": is neither a results.json nor a folder with results.json, "
+      "eval/step-*/results.json or eval/results.json in it; lextra evaluate "
+      "writes them"));
 }
 
 }  // namespace

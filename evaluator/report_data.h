@@ -51,7 +51,9 @@ struct ReportRow {
   double standard_error = 0;  // over documents
   double bits_per_byte = 0;
   double keys_per_token = 0;
-  double tokens_per_second = 0;
+  // Over the runs that scored; none where journals had all.
+  std::optional<double> tokens_per_second = std::nullopt;
+  int64_t num_timed_runs = 0;
   int64_t tokens = 0;
   int64_t documents = 0;
   std::vector<ReportPlace> by_place = {};
@@ -92,7 +94,8 @@ struct ReportData {
 };
 
 // The results in `paths`: a results.json, a folder that holds one, or a run
-// folder, whose eval/ does. InputError names the file and what is wrong with
+// folder, of which eval/step-N of the newest step counts, or eval/ (and so for
+// eval/ itself). InputError names the file and what is wrong with
 // it: also where runs differ in training length or data, or a row of a run
 // comes twice.
 absl::StatusOr<ReportData> ReadReportData(

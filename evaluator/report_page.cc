@@ -273,7 +273,8 @@ class Page {
            FixedPoint(4, row.SeedDeviation()),
            absl::StrCat(row.nll_of_run.size()), absl::StrCat(row.tokens),
            absl::StrCat(row.documents), FixedPoint(1, row.keys_per_token),
-           FixedPoint(0, row.tokens_per_second)});
+           row.tokens_per_second ? FixedPoint(0, *row.tokens_per_second)
+                                 : "-"});
     }
     page_.Table(lines, /*num_texts=*/3);
     page_.Paragraph(

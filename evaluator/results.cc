@@ -88,10 +88,13 @@ Json RowJson(const ResultRow& row) {
                {"perplexity", Number(row.perplexity)},
                {"bits_per_byte", Number(row.bits_per_byte)},
                {"tokens", row.tokens},
+               {"bytes", Number(row.bytes)},
                {"documents", row.documents},
                {"standard_error", Number(row.standard_error)},
-               {"keys_per_token", Number(row.keys_per_token)},
-               {"tokens_per_second", Number(row.tokens_per_second)}};
+               {"keys_per_token", Number(row.keys_per_token)}};
+  if (row.tokens_per_second) {
+    json["tokens_per_second"] = Number(*row.tokens_per_second);
+  }
   AddMask(row.mask, &json);
   if (row.stride) json["stride"] = *row.stride;
   json["peak_memory_bytes"] = row.peak_memory_bytes;
@@ -183,11 +186,17 @@ std::string MethodOf(const ResultRow& row, const ModelConfig& model) {
   return method;
 }
 
+// "sliding, stride 32".
+std::string ProtocolText(const ResultRow& row) {
+  return absl::StrCat(ProtocolName(row.protocol),
+                      row.stride ? absl::StrCat(", stride ", *row.stride) : "");
+}
+
 using Cells = std::vector<std::string>;
 
 Cells RowCells(const ResultRow& row) {
   return {
-      ProtocolName(row.protocol),
+      ProtocolText(row),
       row.mask.Text(),
       absl::StrCat(row.length),
       absl::StrFormat("%.4f", row.nll),
@@ -197,7 +206,8 @@ Cells RowCells(const ResultRow& row) {
       absl::StrCat(row.documents),
       absl::StrFormat("%.4f", row.standard_error),
       absl::StrFormat("%.1f", row.keys_per_token),
-      absl::StrFormat("%.0f", row.tokens_per_second)};
+      row.tokens_per_second ? absl::StrFormat("%.0f", *row.tokens_per_second)
+                            : "journal"};
 }
 
 // Columns as wide as their widest cell: `num_texts` to the left, numbers to the
@@ -279,14 +289,15 @@ std::string RowName(const ResultRow& row) {
 
 std::string ResultLine(const ResultRow& row) {
   return absl::StrFormat(
-      "%s: NLL %.4f, perplexity %.3f, %d tokens of %d documents, %.0f "
-      "tokens/s",
+      "%s: NLL %.4f, perplexity %.3f, %d tokens of %d documents, %s",
       RowName(row), row.nll, row.perplexity, row.tokens, row.documents,
-      row.tokens_per_second);
+      row.tokens_per_second
+          ? absl::StrFormat("%.0f tokens/s", *row.tokens_per_second)
+          : "all from the journal");
 }
 
 std::string ResultsJson(const Results& results, const ResultsContext& context) {
-  Json json = {{"results", Json::array()}};
+  Json json = {{"subject", context.subject}, {"results", Json::array()}};
   for (const ResultRow& row : results.rows) {
     json["results"].push_back(RowJson(row));
   }
@@ -315,13 +326,26 @@ std::string ResultsJson(const Results& results, const ResultsContext& context) {
 std::string ResultsCsv(const std::vector<ResultRow>& rows,
                        const ModelConfig& model) {
   std::string csv =
-      "length,method,mask,protocol,ppl,nll,bpb,tokens,bytes,documents,stderr\n";
+      "length,method,mask,protocol,ppl,nll,bpb,tokens,bytes,documents,stderr,"
+      "block,window,sinks,stride,extension_factor,exponent_extended,"
+      "keys_per_token\n";
+  const auto number = [](const std::optional<int64_t>& value) {
+    return value ? absl::StrCat(*value) : "";
+  };
   for (const ResultRow& row : rows) {
+    const EvaluatedMask& mask = row.mask;
+    const bool extended = mask.extension != UNCHANGED;
+    absl::StrAppendFormat(&csv, "%d,%s,%s,%s,%.9g,%.9g,%.9g,%d,%.15g,%d,%.9g,",
+                          row.length, MethodOf(row, model), MaskName(mask.kind),
+                          ProtocolName(row.protocol), row.perplexity, row.nll,
+                          row.bits_per_byte, row.tokens, row.bytes,
+                          row.documents, row.standard_error);
     absl::StrAppendFormat(
-        &csv, "%d,%s,%s,%s,%.9g,%.9g,%.9g,%d,%.15g,%d,%.9g\n", row.length,
-        MethodOf(row, model), MaskName(row.mask.kind),
-        ProtocolName(row.protocol), row.perplexity, row.nll, row.bits_per_byte,
-        row.tokens, row.bytes, row.documents, row.standard_error);
+        &csv, "%s,%s,%s,%s,%s,%s,%.9g\n", number(mask.block),
+        number(mask.window), number(mask.sinks), number(row.stride),
+        extended ? absl::StrFormat("%.9g", mask.extension_factor) : "",
+        extended ? absl::StrCat(mask.exponent_extended) : "",
+        row.keys_per_token);
   }
   return csv;
 }

@@ -30,8 +30,10 @@ struct ResultRow {
   int64_t documents = 0;
   double standard_error = 0;  // of nll, over documents (position_nll.h)
   double keys_per_token = 0;
-  double tokens_per_second = 0;   // of all ranks together, while they score
-  int64_t peak_memory_bytes = 0;  // of the rank that has used most so far
+  // Scored now, by all ranks together, by the time of the row; none where a
+  // journal had all.
+  std::optional<double> tokens_per_second = std::nullopt;
+  int64_t peak_memory_bytes = 0;        // of the rank that has used most so far
   std::vector<PlaceBin> by_place = {};  // not of windows of pieces
 };
 
@@ -68,7 +70,8 @@ struct Results {
 
 // What the numbers are about.
 struct ResultsContext {
-  RunConfig config;  // effective
+  std::string subject = {};  // checkpoint, precision and data, in words
+  RunConfig config;          // effective
   std::string checkpoint_path;
   int64_t checkpoint_step = 0;
   std::string checkpoint_id;

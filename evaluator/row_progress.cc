@@ -15,10 +15,10 @@ constexpr double kSecondsBetweenDrawings = 0.2;
 
 }  // namespace
 
-RowProgress::RowProgress(std::string name, int64_t total, int num_data_ranks)
+RowProgress::RowProgress(std::string name, int64_t total, int64_t mine)
     : name_(std::move(name)),
       total_(total),
-      num_data_ranks_(num_data_ranks),
+      mine_(mine),
       on_terminal_(ProgressIsWelcome()) {
   next_seconds_ = on_terminal_ ? kSecondsBetweenDrawings : kSecondsBetweenLines;
 }
@@ -28,17 +28,18 @@ RowProgress::~RowProgress() {
 }
 
 void RowProgress::Add(int64_t num_targets) {
-  done_ = std::min(total_, done_ + num_targets * num_data_ranks_);
+  done_ = std::min(mine_, done_ + num_targets);
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start_)
           .count();
   if (seconds < next_seconds_ || done_ == 0) return;
   next_seconds_ =
       seconds + (on_terminal_ ? kSecondsBetweenDrawings : kSecondsBetweenLines);
+  const double share = static_cast<double>(done_) / mine_;
   const std::string line =
       absl::StrFormat("%s: %3.0f%% of %d tokens, %.0f tokens/s, %.0f s left",
-                      name_, 100.0 * done_ / total_, total_, done_ / seconds,
-                      seconds * (total_ - done_) / done_);
+                      name_, 100 * share, total_, share * total_ / seconds,
+                      seconds * (1 - share) / share);
   if (!on_terminal_) return LogLine(line);
   std::fprintf(stderr, "\r%s\033[K", line.c_str());
   std::fflush(stderr);

@@ -11,21 +11,21 @@ namespace lextra {
 
 class RowProgress {
  public:
-  // `total`: targets of all data ranks.
-  RowProgress(std::string name, int64_t total, int num_data_ranks);
+  // `total`: targets of all data ranks, `mine` of them this one's.
+  RowProgress(std::string name, int64_t total, int64_t mine);
   ~RowProgress();  // takes the drawn line away
 
-  // More targets have been scored here; as many, about, on each data rank.
+  // More targets have been scored here; the others are about as far.
   void Add(int64_t num_targets);
 
  private:
   std::string name_;
   int64_t total_;
-  int num_data_ranks_;
+  int64_t mine_;
   std::chrono::steady_clock::time_point start_ =
       std::chrono::steady_clock::now();
   double next_seconds_;
-  int64_t done_ = 0;
+  int64_t done_ = 0;  // of `mine`
   bool on_terminal_;
   bool drawn_ = false;
 };

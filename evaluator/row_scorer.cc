@@ -151,7 +151,6 @@ void Restore(const JournalEntry& entry, const RowDocument& document,
     by_bin[place.bin][0] = place.nll;
     by_bin[place.bin][1] = place.tokens;
   }
-  scores->seconds += entry.seconds;
 }
 
 // Takes what the journal has into `scores` (on data coordinate 0, for all), and
@@ -173,16 +172,30 @@ std::vector<Group> WithoutJournalled(std::vector<Group> groups,
   return groups;
 }
 
-int64_t NumCounted(const std::vector<Group>& groups) {
+// Targets of the groups `first`, first + step, ..
+int64_t NumCounted(const std::vector<Group>& groups, size_t first,
+                   size_t step) {
   int64_t counted = 0;
-  for (const Group& group : groups) {
-    for (const RowDocument& document : group) {
+  for (size_t i = first; i < groups.size(); i += step) {
+    for (const RowDocument& document : groups[i]) {
       for (const Piece& piece : document.pieces) {
         counted += piece.num_counted();
       }
     }
   }
   return counted;
+}
+
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+      .count();
+}
+
+// The row is over when the slowest data coordinate is through.
+double Slowest(double seconds, Communicator& data_axis) {
+  const at::Tensor slowest = at::full({1}, seconds, at::kDouble);
+  AllReduceOnHost(slowest, ReduceOp::kMax, data_axis);
+  return slowest.item<double>();
 }
 
 }  // namespace
@@ -197,7 +210,9 @@ RowScores ScoreRow(const PieceRow& row, const std::string& name,
   const std::vector<Group> groups =
       WithoutJournalled(GroupsOf(row_documents, scorer), name, journal,
                         data_axis.rank() == 0, &scores);
-  RowProgress progress(name, NumCounted(groups), data_axis.size());
+  scores.targets_scored = NumCounted(groups, 0, 1);
+  RowProgress progress(name, scores.targets_scored,
+                       NumCounted(groups, data_axis.rank(), data_axis.size()));
   const auto take_piece = [&](const RowPiece& piece, int64_t first,
                               const at::Tensor& nll_T) {
     scores.sums.Add(piece.index, first, nll_T);
@@ -205,14 +220,12 @@ RowScores ScoreRow(const PieceRow& row, const std::string& name,
     progress.Add(nll_T.size(0));
     data_axis.activity().Tick();
   };
+  const auto start = std::chrono::steady_clock::now();
   for (size_t i = data_axis.rank(); i < groups.size(); i += data_axis.size()) {
-    const auto start = std::chrono::steady_clock::now();
+    const auto group_start = std::chrono::steady_clock::now();
     ScoreGroup(documents, groups[i], scorer, take_piece);
-    const double seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
-            .count();
-    scores.seconds += seconds;
     if (journal == nullptr) continue;
+    const double seconds = SecondsSince(group_start);
     std::vector<JournalEntry> entries;
     for (const RowDocument& document : groups[i]) {
       entries.push_back(EntryOf(document, name, seconds / std::ssize(groups[i]),
@@ -220,10 +233,8 @@ RowScores ScoreRow(const PieceRow& row, const std::string& name,
     }
     journal->Append(entries);
   }
+  scores.seconds = Slowest(SecondsSince(start), data_axis);
   scores.sums.AllReduce(data_axis);
-  const at::Tensor seconds = at::full({1}, scores.seconds, at::kDouble);
-  AllReduceOnHost(seconds, ReduceOp::kSum, data_axis);
-  scores.seconds = seconds.item<double>();
   return scores;
 }
 

@@ -22,8 +22,11 @@ using TakeDocumentNll = std::function<void(int64_t document, int64_t first,
                                            const at::Tensor& nll_T)>;
 
 struct RowScores {
-  PositionNll sums;    // documents numbered in the row's order
-  double seconds = 0;  // of scoring, of all data coordinates
+  PositionNll sums;  // documents numbered in the row's order
+  // What was scored now, by all data coordinates, and how long that took; what
+  // the journal had is in neither.
+  int64_t targets_scored = 0;
+  double seconds = 0;
 };
 
 // Documents are taken in groups that fill the ranks side by side

@@ -121,6 +121,13 @@ int64_t CountCorrect(const Task& task, const Documents& documents,
 
 }  // namespace
 
+absl::Status CheckSyntheticTasks(const Documents& documents,
+                                 const std::string& tokenizer,
+                                 const ModelConfig& model,
+                                 const EvaluationConfig& config) {
+  return CheckTasks(documents, tokenizer, model, TasksOf(config));
+}
+
 absl::StatusOr<std::vector<SyntheticRow>> RunSyntheticTasks(
     Transformer& model, DeviceMesh& mesh, const Documents& documents,
     const std::string& tokenizer, const EvaluationConfig& config) {

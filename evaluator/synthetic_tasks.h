@@ -19,10 +19,17 @@
 
 namespace lextra {
 
+// InputError if no document is long enough to fill a trial of the tasks that
+// `config` asks for, UsageError for another tokenizer than bytes and for places
+// that the model does not have.
+absl::Status CheckSyntheticTasks(const Documents& documents,
+                                 const std::string& tokenizer,
+                                 const ModelConfig& model,
+                                 const EvaluationConfig& config);
+
 // Collective over the mesh; the same on all ranks: evaluation.synthetic_trials
 // for each mask, length and depth. The trials of a row do not
-// depend on the layout. InputError if no document is long enough to fill one,
-// UsageError for another tokenizer than bytes.
+// depend on the layout. Errors as above.
 absl::StatusOr<std::vector<SyntheticRow>> RunSyntheticTasks(
     Transformer& model, DeviceMesh& mesh, const Documents& documents,
     const std::string& tokenizer, const EvaluationConfig& config);

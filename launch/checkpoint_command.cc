@@ -1,5 +1,6 @@
 // lextra checkpoint list | show | verify | copy | import
 #include <algorithm>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "config/load.h"
 #include "launch/command_line.h"
 #include "launch/commands.h"
+#include "launch/output_paths.h"
 
 namespace lextra {
 namespace {
@@ -151,6 +153,7 @@ absl::Status Verify(const std::vector<std::string>& paths) {
 }
 
 absl::Status Copy(const std::string& path, const std::string& run_folder) {
+  LEXTRA_RETURN_IF_ERROR(CheckOutsideCheckpoints("RUN_FOLDER", run_folder));
   LEXTRA_ASSIGN_OR_RETURN(const std::string from, FindCheckpoint(path));
   LEXTRA_ASSIGN_OR_RETURN(const std::string to,
                           CopyCheckpoint(from, run_folder));
@@ -168,9 +171,11 @@ absl::Status Import(const std::string& format, const std::string& config,
     return UsageError(
         "checkpoint import needs --config=FILE --weights=FILE --to=FOLDER");
   }
+  LEXTRA_RETURN_IF_ERROR(CheckOutsideCheckpoints("--to", to));
   LEXTRA_RETURN_IF_ERROR(ImportTorchscale(config, weights, to));
-  PrintResult(absl::StrCat("imported ", weights, " as ", to, "/",
-                           StepFolderName(0), "\n"));
+  PrintResult(absl::StrCat(
+      "imported ", weights, " as ",
+      (std::filesystem::path(to) / StepFolderName(0)).string(), "\n"));
   return absl::OkStatus();
 }
 

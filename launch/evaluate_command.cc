@@ -3,15 +3,17 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "base/files.h"
+#include "base/crc32c.h"
 #include "base/log.h"
 #include "checkpoint/sharded_checkpoint.h"
 #include "checkpoint/step_folders.h"
@@ -26,6 +28,8 @@
 #include "launch/commands.h"
 #include "launch/evaluate_options.h"
 #include "launch/evaluation_input.h"
+#include "launch/evaluation_outputs.h"
+#include "launch/output_paths.h"
 #include "launch/session_setup.h"
 #include "launch/version.h"
 #include "model/precision.h"
@@ -35,14 +39,6 @@
 
 namespace lextra {
 namespace {
-
-// The folder for results, or empty for none.
-std::string ResultsFolder(const EvaluateOptions& options,
-                          const std::string& step_folder) {
-  if (!options.results_dir.empty()) return options.results_dir;
-  if (!options.tokens.empty()) return "";
-  return (std::filesystem::path(step_folder).parent_path() / "eval").string();
-}
 
 // The model's weights are the checkpoint's, in the model's precision.
 absl::Status LoadWeights(const std::string& step_folder,
@@ -76,22 +72,55 @@ struct Job {
   Manifest manifest;
   Precision saved_precision = FP32;
   std::unique_ptr<EvaluationInput> input;
+  std::string subject;         // checkpoint, precision and data, in words
   std::string results_folder;  // empty: no results
   std::string nll_out;         // empty: no NLL of each token
 };
 
-// Before hours of scoring: is there a place for what they yield?
-absl::Status PrepareOutputs(const Job& job) {
-  if (!job.results_folder.empty()) {
-    LEXTRA_RETURN_IF_ERROR(MakeFolders(job.results_folder));
+// A file of token ids is small enough to be read again.
+std::string SubjectOf(const Job& job) {
+  const std::string checkpoint =
+      absl::StrFormat("checkpoint %s step %d, %s", job.manifest.save_id(),
+                      job.manifest.state().step(),
+                      Precision_Name(job.config.model().precision()));
+  if (!job.input->dataset) {
+    const at::Tensor tokens = job.input->tokens_BT.contiguous();
+    const std::span<const int64_t> ids(tokens.const_data_ptr<int64_t>(),
+                                       tokens.numel());
+    return absl::StrFormat("%s; tokens %d x %d, %08x", checkpoint,
+                           tokens.size(0), tokens.size(1),
+                           Crc32c(std::as_bytes(ids)));
   }
-  if (job.nll_out.empty()) return absl::OkStatus();
-  const std::filesystem::path folder =
-      std::filesystem::absolute(job.nll_out).parent_path();
-  std::error_code ignored;
-  if (std::filesystem::is_directory(folder, ignored)) return absl::OkStatus();
-  return StorageError(absl::StrCat("--nll_out=", job.nll_out, ": ",
-                                   folder.string(), " is no folder"));
+  return absl::StrFormat("%s; data %08x", checkpoint,
+                         job.input->dataset->Fingerprint());
+}
+
+// What documents and configuration alone tell against the job.
+absl::Status CheckJob(const Job& job) {
+  const Documents& documents = *job.input->documents;
+  const EvaluationConfig& evaluation = job.config.evaluation();
+  LEXTRA_RETURN_IF_ERROR(
+      CheckEvaluation(documents, job.config.model(), evaluation));
+  LEXTRA_RETURN_IF_ERROR(CheckResolutionLengths(documents, evaluation));
+  return CheckSyntheticTasks(documents, job.manifest.state().tokenizer().name(),
+                             job.config.model(), evaluation);
+}
+
+// Says where the path of a data set that isn't there comes from, if not from
+// this command line.
+absl::Status WithOrigin(const absl::Status& status, const RunConfig& saved,
+                        const std::string& prefix) {
+  if (ExitCodeOf(status) != ExitCode::kInput || status.ok() ||
+      prefix != saved.data().validation()) {
+    return status;
+  }
+  const bool is_relative = std::filesystem::path(prefix).is_relative();
+  return InputError(absl::StrCat(
+      status.message(), "; data.validation=", prefix,
+      " is stored with the checkpoint",
+      is_relative ? ", relative to the folder that the training was started in"
+                  : "",
+      ": give data.validation=PREFIX to name it from here"));
 }
 
 absl::StatusOr<Job> PrepareJob(const EvaluateOptions& options, int world_size,
@@ -121,10 +150,16 @@ absl::StatusOr<Job> PrepareJob(const EvaluateOptions& options, int world_size,
           ? OpenDatasetInput(job.config.data().validation(), tokenizer,
                              vocab_size)
           : OpenTokensInput(options.tokens, tokenizer, vocab_size);
-  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(world, input.status()));
+  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(
+      world, options.tokens.empty() ? WithOrigin(input.status(), saved,
+                                                 job.config.data().validation())
+                                    : input.status()));
   job.input = *std::move(input);
 
-  job.results_folder = ResultsFolder(options, job.step_folder);
+  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(world, CheckJob(job)));
+  job.subject = SubjectOf(job);
+  job.results_folder =
+      ResultsFolder(options, job.step_folder, job.manifest.state().step());
   return job;
 }
 
@@ -133,13 +168,14 @@ ResultsContext ContextOf(const Job& job,
   const TrainingState& state = job.manifest.state();
   const Documents& documents = *job.input->documents;
   ResultsContext context = {
+      .subject = job.subject,
       .config = job.config,
-      .checkpoint_path = job.step_folder,
+      .checkpoint_path = AbsolutePath(job.step_folder),
       .checkpoint_step = state.step(),
       .checkpoint_id = job.manifest.save_id(),
       .tokenizer_name = state.tokenizer().name(),
       .tokenizer_sha256 = state.tokenizer().sha256(),
-      .data_path = job.input->path,
+      .data_path = AbsolutePath(job.input->path),
       .data_documents = documents.num_documents(),
       .versions = VersionLine(),
       .command =
@@ -152,9 +188,13 @@ ResultsContext ContextOf(const Job& job,
   return context;
 }
 
+// Less than any NLL.
+constexpr double kNotScored = -std::numeric_limits<double>::infinity();
+
 struct Scores {
   Results results;
-  // Of every target of --tokens, where it is wanted: on rank 0.
+  // Of every target of --tokens, where it is wanted: on rank 0. NaN for those
+  // that evaluation.max_tokens leaves out.
   at::Tensor nll_BT;
 };
 
@@ -163,14 +203,9 @@ struct Scores {
 absl::StatusOr<std::optional<DocumentJournal>> OpenJournal(const Job& job,
                                                            DeviceMesh& mesh) {
   if (job.results_folder.empty() || !job.input->dataset) return std::nullopt;
-  const std::string subject =
-      absl::StrFormat("checkpoint %s step %d, %s; data %08x",
-                      job.manifest.save_id(), job.manifest.state().step(),
-                      Precision_Name(job.config.model().precision()),
-                      job.input->dataset->Fingerprint());
   LEXTRA_ASSIGN_OR_RETURN(
       DocumentJournal journal,
-      DocumentJournal::Open(job.results_folder, subject, mesh));
+      DocumentJournal::Open(job.results_folder, job.subject, mesh));
   if (journal.size() > 0) {
     LogInfo(
         "%s/documents.jsonl has %d scored documents of this checkpoint and "
@@ -189,9 +224,9 @@ absl::StatusOr<Scores> Score(const Job& job, Transformer& model,
                          mesh.tensor().rank() == 0;
   if (keeps_nll) {
     const at::Tensor& tokens_BT = job.input->tokens_BT;
-    scores.nll_BT = at::zeros(
+    scores.nll_BT = at::full(
         {tokens_BT.size(0), std::max<int64_t>(0, tokens_BT.size(1) - 1)},
-        at::kDouble);
+        kNotScored, at::kDouble);
     take = [&](int64_t document, int64_t first, const at::Tensor& nll_T) {
       scores.nll_BT.select(0, document)
           .narrow(0, first, nll_T.size(0))
@@ -214,7 +249,9 @@ absl::StatusOr<Scores> Score(const Job& job, Transformer& model,
                         job.manifest.state().tokenizer().name(),
                         job.config.evaluation()));
   if (keeps_nll) {
-    AllReduceOnHost(scores.nll_BT, ReduceOp::kSum, mesh.data());
+    AllReduceOnHost(scores.nll_BT, ReduceOp::kMax, mesh.data());
+    scores.nll_BT.masked_fill_(scores.nll_BT == kNotScored,
+                               std::numeric_limits<double>::quiet_NaN());
   }
   return scores;
 }
@@ -231,7 +268,7 @@ absl::Status WriteScores(const Job& job, const Scores& scores,
   LEXTRA_ASSIGN_OR_RETURN(const ReportData report,
                           ReadReportData({job.results_folder}));
   return WriteReport(job.results_folder, report,
-                     "Evaluation of " + job.step_folder);
+                     "Evaluation of " + AbsolutePath(job.step_folder));
 }
 
 }  // namespace
@@ -253,6 +290,14 @@ absl::Status RunEvaluate(MpiSession& mpi,
   const std::unique_ptr<Communicator> world = mpi.World();
   LEXTRA_ASSIGN_OR_RETURN(const Job job,
                           PrepareJob(options, mpi.size(), *world));
+  std::unique_ptr<RunLock> lock;
+  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(*world, [&]() -> absl::Status {
+    if (world->rank() != 0) return absl::OkStatus();
+    LEXTRA_ASSIGN_OR_RETURN(
+        lock, TakeOutputs(job.results_folder, job.nll_out, job.subject,
+                          job.config.evaluation()));
+    return absl::OkStatus();
+  }()));
   const ParallelConfig& parallel = job.config.parallel();
   mpi.StartWatchdog(parallel.timeout_seconds());
   LEXTRA_RETURN_IF_ERROR(SetUpThreads(mpi, parallel));
@@ -263,9 +308,6 @@ absl::Status RunEvaluate(MpiSession& mpi,
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(
       *world, LoadWeights(job.step_folder, job.manifest, job.saved_precision,
                           mesh->tensor(), &model)));
-  absl::Status outputs;
-  if (world->rank() == 0) outputs = PrepareOutputs(job);
-  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(*world, outputs));
   LogInfo(
       "%s; %d rank(s): data %d x sequence %d x tensor %d; %d document(s) of %s",
       job.step_folder, mpi.size(), parallel.data(), parallel.sequence(),

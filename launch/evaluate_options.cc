@@ -8,6 +8,7 @@
 #include "config/difference.h"
 #include "config/load.h"
 #include "config/resolve.h"
+#include "launch/output_paths.h"
 
 namespace lextra {
 namespace {
@@ -64,6 +65,11 @@ absl::Status CheckPurpose(const EvaluateOptions& options,
         "--nll_out is the NLL under one mask: add evaluation.masks=[BCA] or "
         "evaluation.masks=[CAUSAL]");
   }
+  if (!options.nll_out.empty() && config.evaluation().extensions_size() != 1) {
+    return UsageError(
+        "--nll_out is the NLL under one extension: leave evaluation.extensions "
+        "out, or name one of them");
+  }
   if (options.tokens.empty() && config.data().validation().empty()) {
     return UsageError(
         "data.validation is not set, by the checkpoint or here: give the "
@@ -89,14 +95,14 @@ CommandLine EvaluateCommandLine(EvaluateOptions* options) {
   line.AddFlag("checkpoint", &options->checkpoint,
                "a step folder, or a run folder for its newest step");
   line.AddFlag("results_dir", &options->results_dir,
-               "where results.json, .csv, .md and report.html go; RUN/eval by "
-               "default, nowhere with --tokens");
+               "where results.json, .csv, .md and report.html go; "
+               "RUN/eval/step-N by default, nowhere with --tokens");
   line.AddFlag("tokens", &options->tokens,
                "safetensors file, `tokens` I64 [T] or [B, T]: each row is a "
                "document, in place of data.validation");
   line.AddFlag("nll_out", &options->nll_out,
                "with --tokens and one mask: safetensors file to write, `nll` "
-               "F64 [B, T-1] in nats");
+               "F64 [B, T-1] in nats, NaN beyond evaluation.max_tokens");
   line.AddFlag("config", &options->config,
                "text format of config/run.proto, or a preset's name: its "
                "evaluation, parallel and data.validation are used");
@@ -139,6 +145,10 @@ absl::StatusOr<RunConfig> EffectiveEvaluateConfig(
   }
   LEXTRA_RETURN_IF_ERROR(ApplyOverrides(options.overrides, &config));
   LEXTRA_RETURN_IF_ERROR(CheckChanges(saved, config, "command line"));
+  if (config.data().validation() != saved.data().validation()) {
+    config.mutable_data()->set_validation(
+        AbsolutePath(config.data().validation()));
+  }
   if (!options.tokens.empty() && config.evaluation().protocols().empty()) {
     config.mutable_evaluation()->add_protocols(STREAMING);
   }

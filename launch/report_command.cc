@@ -6,6 +6,7 @@
 #include "evaluator/report.h"
 #include "launch/command_line.h"
 #include "launch/commands.h"
+#include "launch/output_paths.h"
 
 namespace lextra {
 namespace {
@@ -22,9 +23,9 @@ CommandLine MakeCommandLine(ReportOptions* options) {
       "Merges what `lextra evaluate` found into one self-contained page "
       "(report.html), one\nMarkdown table (report.md) and one CSV "
       "(report.csv). "
-      "A RUN is a results folder, its\nresults.json, or a run folder with "
-      "eval/results.json. Runs that differ in their seeds\nalone are one "
-      "series, with the deviation between seeds.");
+      "A RUN is a results folder, its\nresults.json, or a run folder, of which "
+      "the results of the newest step in eval/ count.\nRuns that differ in "
+      "their seeds alone are one series, with the deviation between seeds.");
   line.AddFlag("output", &options->output,
                "folder for the files; beside the results of a single RUN by "
                "default");
@@ -33,6 +34,14 @@ CommandLine MakeCommandLine(ReportOptions* options) {
                "page, or lm-eval: prints the results in the shape of "
                "lm-evaluation-harness");
   return line;
+}
+
+// Beside the results where no folder was asked for.
+std::string OutputFolder(const std::string& output, const ReportData& data) {
+  if (!output.empty()) return output;
+  const std::string beside =
+      std::filesystem::path(data.runs[0].path).parent_path().string();
+  return beside.empty() ? "." : beside;
 }
 
 }  // namespace
@@ -56,15 +65,15 @@ absl::Status RunReport(const std::vector<std::string>& arguments) {
   if (options.output.empty() && runs.size() > 1) {
     return UsageError("--output is missing: a folder for the merged report");
   }
+  if (!options.output.empty()) {
+    LEXTRA_RETURN_IF_ERROR(CheckOutsideCheckpoints("--output", options.output));
+  }
   LEXTRA_ASSIGN_OR_RETURN(const ReportData data, ReadReportData(runs));
   if (options.format == "lm-eval") {
     PrintResult(LmEvalJson(data));
     return absl::OkStatus();
   }
-  const std::string folder =
-      options.output.empty()
-          ? std::filesystem::path(data.runs[0].path).parent_path().string()
-          : options.output;
+  const std::string folder = OutputFolder(options.output, data);
   LEXTRA_RETURN_IF_ERROR(WriteReport(folder, data, options.title));
   PrintResult(absl::StrCat(
       "Wrote ", folder, "/report.html, report.md and report.csv: ",

@@ -6,6 +6,7 @@
 #include "data/token_dataset.h"
 #include "launch/command_line.h"
 #include "launch/commands.h"
+#include "launch/output_paths.h"
 #include "launch/session_setup.h"
 #include "launch/stop_signals.h"
 #include "launch/version.h"
@@ -84,6 +85,10 @@ absl::StatusOr<RunConfig> EffectiveConfig(const TrainOptions& options,
   }
   LEXTRA_ASSIGN_OR_RETURN(RunConfig config,
                           LoadRunConfig(options.config, options.overrides));
+  // So that whoever uses a checkpoint of this run elsewhere finds its data.
+  DataConfig& data = *config.mutable_data();
+  data.set_train(AbsolutePath(data.train()));
+  data.set_validation(AbsolutePath(data.validation()));
   LEXTRA_RETURN_IF_ERROR(Resolve(&config, Purpose::kTrain, world_size));
   LEXTRA_RETURN_IF_ERROR(TakeVocabularyFromData(&config));
   // Once more: the rules on the vocabulary.
@@ -144,6 +149,9 @@ absl::Status RunTrain(MpiSession& mpi,
   if (options.run_dir.empty()) {
     return UsageError("--run_dir is missing: the folder of this run");
   }
+
+  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(
+      *world, CheckOutsideCheckpoints("--run_dir", options.run_dir)));
 
   CatchStopSignals();
   LEXTRA_ASSIGN_OR_RETURN(

@@ -190,6 +190,24 @@ TEST_F(RunLockTest, AFreeFolderHasAnEmptyRecordAndKeepsTheRunsName) {
   EXPECT_EQ(again->run_id(), run_id);
 }
 
+TEST_F(RunLockTest, AFolderOfResultsHasALockOfItsOwnAndNoName) {
+  const auto run = RunLock::Acquire(Path(""), "");
+  ASSERT_TRUE(run.ok()) << run.status();
+  fs::remove(Path("RUN_ID"));
+  {
+    const auto results = RunLock::AcquireResults(Path(""));
+    ASSERT_TRUE(results.ok()) << results.status();
+    const auto second = RunLock::AcquireResults(Path(""));
+    EXPECT_EQ(ExitCodeOf(second.status()), ExitCode::kRunFolderHeld);
+    EXPECT_THAT(std::string(second.status().message()),
+                AllOf(HasSubstr(absl::StrCat("process ", getpid())),
+                      HasSubstr("another --results_dir")));
+  }
+  EXPECT_TRUE(RunLock::AcquireResults(Path("")).ok());
+  EXPECT_FALSE(fs::exists(Path("RUN_ID")));
+  EXPECT_TRUE(fs::exists(Path("results.lock")));
+}
+
 TEST_F(RunLockTest, NoncesDifferAndAMissingRecordIsAnError) {
   EXPECT_FALSE(ReadLockNonce(folder()).ok());
   const std::string first = RunLock::Acquire(folder(), "").value()->nonce();

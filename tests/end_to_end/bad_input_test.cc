@@ -77,6 +77,16 @@ struct Scene {
                      "parallel.sequence=2", "parallel.data=1"} +
            more;
   }
+  // Two documents from a file, none of them the results'.
+  Arguments EvaluateTokens(const Arguments& more = {}) const {
+    const std::string path = folder + "/two.safetensors";
+    EXPECT_TRUE(
+        WriteTensorFile(path, {{"tokens", at::full({2, 50}, 65, at::kLong)}})
+            .ok());
+    return Arguments{"evaluate", "--checkpoint=" + run(), "--tokens=" + path,
+                     "evaluation.masks=[BCA]"} +
+           more;
+  }
   Arguments Import(const Arguments& more = {}) const {
     return Arguments{"checkpoint", "import", "--format=torchscale",
                      "--to=" + new_run()} +
@@ -93,7 +103,8 @@ struct BadInput {
   // What the line must contain.
   std::vector<std::string> words;
   // What it may leave or add to, by name: nothing unless it had begun to run.
-  // An empty folder "results" is how evaluate sees early that it can write.
+  // A folder "results" with no more than its lock is how evaluate sees early
+  // that it can write.
   std::set<std::string> leaves = {};
 };
 
@@ -188,6 +199,22 @@ std::vector<BadInput> ConfigCases() {
        kUsage,
        [](const Scene& scene) { return scene.Evaluate({"--checkpoints=x"}); },
        {"--checkpoints", "--checkpoint"}},
+      {"NllOutOfSeveralExtensions",
+       kRanks,
+       kUsage,
+       [](const Scene& scene) {
+         return scene.EvaluateTokens(
+             {"--nll_out=" + scene.folder + "/nll",
+              "evaluation.extensions=[UNCHANGED, YARN]"});
+       },
+       {"--nll_out", "one extension"}},
+      {"ExtensionThatChangesNoRow",
+       kRanks,
+       kUsage,
+       [](const Scene& scene) {
+         return scene.EvaluateTokens({"evaluation.extensions=[YARN]"});
+       },
+       {"evaluation.extensions", "no row to score"}},
       {"MeshOfAnotherSizeInEvaluate",
        kRanks,
        kUsage,
@@ -306,6 +333,21 @@ std::vector<BadInput> DataCases() {
                           scene.folder + "/texts"};
        },
        {"/texts"}},
+      {"ResolutionLengthBeyondEveryDocument",
+       kRanks,
+       kInput,
+       [](const Scene& scene) {
+         return scene.Evaluate({"evaluation.resolution_lengths=[100000000]"});
+       },
+       {"evaluation.resolution_lengths", "100000000"}},
+      {"PasskeyLengthBeyondEveryDocument",
+       kRanks,
+       kInput,
+       [](const Scene& scene) {
+         return scene.Evaluate({"evaluation.synthetic_trials=1",
+                                "evaluation.passkey_lengths=[100000000]"});
+       },
+       {"evaluation.passkey_lengths", "100000000"}},
       {"TokensFileThatIsNotThere",
        kRanks,
        kInput,
@@ -461,6 +503,36 @@ std::vector<BadInput> StorageCases() {
                           scene.config()};
        },
        {"small.textproto"}},
+      {"NllOutThatIsAFolder",
+       kRanks,
+       kStorage,
+       [](const Scene& scene) {
+         return scene.EvaluateTokens({"--nll_out=" + scene.folder});
+       },
+       {"--nll_out", "no regular file"}},
+      {"NllOutBelowAFile",
+       kRanks,
+       kStorage,
+       [](const Scene& scene) {
+         return scene.EvaluateTokens({"--nll_out=" + scene.config() + "/nll"});
+       },
+       {"--nll_out", "small.textproto"}},
+      {"NllOutWhoseNameIsTooLong",
+       kRanks,
+       kStorage,
+       [](const Scene& scene) {
+         return scene.EvaluateTokens(
+             {"--nll_out=" + scene.folder + "/" + std::string(255, 'n')});
+       },
+       {"--nll_out", "too long"}},
+      {"ResultsThatAFolderIsInThePlaceOf",
+       kRanks,
+       kStorage,
+       [](const Scene& scene) {
+         fs::create_directories(scene.folder + "/results/report.html");
+         return scene.Evaluate();
+       },
+       {"/results/report.html", "no regular file"}},
       {"ResultsFolderThatIsAFile",
        kRanks,
        kStorage,
@@ -552,9 +624,10 @@ TEST_P(BadInputTest, EndsWithOneLineAndOneCodeAndLeavesNothing) {
 
   for (const auto& [path, bytes] : FilesBelow(scene.folder)) {
     const std::string name = fs::path(path).filename();
-    // A refused training has taken its folder, and set aside what is damaged.
+    // A refused job has taken its folder; a training sets aside what is
+    // damaged.
     if (bad.leaves.contains(name) || name == "LOCK" || name == "RUN_ID" ||
-        path.find("/.bad-") != std::string::npos) {
+        name == "results.lock" || path.find("/.bad-") != std::string::npos) {
       continue;
     }
     EXPECT_TRUE(before.contains(path)) << path << " is new";

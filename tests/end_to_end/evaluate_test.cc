@@ -2,12 +2,15 @@
 // at many layouts, a trained run's table, and what the commands print.
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <tuple>
 
+#include "checkpoint/run_lock.h"
 #include "checkpoint/tensor_file.h"
 #include "tests/end_to_end/lextra_program.h"
 #include "tests/testing/golden.h"
@@ -157,6 +160,150 @@ TEST_F(EvaluateTest, ATrainedRunIsScoredIntoATable) {
   }
   EXPECT_EQ(rows.size(), json["results"].size());
   EXPECT_EQ(rows.size(), 8u) << ::testing::PrintToString(rows);
+}
+
+// A command as typed in a folder.
+Arguments In(const std::string& folder, const Arguments& command) {
+  Arguments whole = {"env", "-C", folder};
+  whole.push_back(fs::absolute(command[0]));
+  return whole + Arguments(command.begin() + 1, command.end());
+}
+
+// Small rows, scored by one process.
+Arguments EvaluateQuickly(const std::string& checkpoint,
+                          const Arguments& more = {}) {
+  return Lextra(Arguments{"evaluate", "--checkpoint=" + checkpoint,
+                          "parallel.num_threads=1", "evaluation.masks=[BCA]",
+                          "evaluation.lengths=[32]",
+                          "evaluation.max_tokens=256"} +
+                more);
+}
+
+TEST_F(EvaluateTest, ResultsLieBesideCheckpointsHoweverPathsAreTyped) {
+  const std::string home = Path("a folder\nof two lines");
+  const std::string run = home + "/run 1";
+  fs::create_directories(run);
+  for (const char* name : {"small.textproto", "corpus-train.bin",
+                           "corpus-train.idx", "corpus-train.meta.json"}) {
+    fs::create_symlink(Path(name), home + "/" + name);
+  }
+  // From a folder of its own, with data named from there.
+  const std::string data = Path("data");
+  fs::create_directory(data);
+  for (const char* name : {"corpus-validation.bin", "corpus-validation.idx",
+                           "corpus-validation.meta.json"}) {
+    fs::create_symlink(Path(name), data + "/" + name);
+  }
+  RunWell(
+      In(data, Lextra({"train", "--config=" + home + "/small.textproto",
+                       "--run_dir=" + run + "/", "data.train=../corpus-train",
+                       "data.validation=./corpus-validation"})));
+  const std::string step = run + "/step-00000020";
+  const std::string results = run + "/eval/step-00000020/results.json";
+  fs::create_directory_symlink(step, home + "/best");
+  const std::vector<Arguments> commands = {
+      EvaluateQuickly(step + "/"),
+      EvaluateQuickly(step + "/."),
+      EvaluateQuickly(run + "/"),
+      EvaluateQuickly(home + "/best"),
+      In(step, EvaluateQuickly(".")),
+      In(home, EvaluateQuickly("run 1/step-00000020/")),
+      In(run, EvaluateQuickly(".", {"--results_dir=./eval/step-00000020/"}))};
+  for (const Arguments& command : commands) {
+    fs::remove(results);
+    RunWell(command);
+    EXPECT_TRUE(fs::is_regular_file(results));
+    const nlohmann::json json = nlohmann::json::parse(ReadText(results));
+    EXPECT_EQ(fs::canonical(json["checkpoint"]["path"].get<std::string>()),
+              fs::canonical(step));
+    EXPECT_EQ(json["data"]["path"], data + "/corpus-validation");
+  }
+  EXPECT_EQ(std::distance(fs::directory_iterator(step), {}), 2);
+  EXPECT_EQ(ReadText(run + "/eval/step-00000020/report.md").find("\nof"),
+            std::string::npos);
+  for (const std::string& named : {run, run + "/.", run + "/eval/"}) {
+    EXPECT_THAT(RunWell(Lextra({"report", named})).output,
+                HasSubstr("/step-00000020/report.html"));
+  }
+  RunWell(
+      In(fs::path(results).parent_path(), Lextra({"report", "results.json"})));
+  for (const Arguments& refused :
+       {EvaluateQuickly(run, {"--results_dir=" + step + "/eval"}),
+        Lextra({"report", "--output=" + home + "/best/eval", run}),
+        Lextra({"checkpoint", "copy", run, step + "/"}),
+        Lextra(Train(step + "/."))}) {
+    const ProcessResult result = RunProcess(refused, kLimitSeconds);
+    EXPECT_EQ(result.exit_code, 2) << result.output;
+    EXPECT_THAT(result.output, HasSubstr("lies in the checkpoint"));
+  }
+  EXPECT_EQ(std::distance(fs::directory_iterator(step), {}), 2);
+  for (const std::string verb : {"show", "verify"}) {
+    for (const std::string& named : {step + "/", step + "/.", run + "/"}) {
+      RunWell(Lextra({"checkpoint", verb, named}));
+    }
+  }
+  EXPECT_THAT(RunWell(In(run, Lextra({"checkpoint", "list", "."}))).output,
+              HasSubstr(" whole\n"));
+  fs::remove_all(data);
+  const ProcessResult lost = RunProcess(EvaluateQuickly(run), kLimitSeconds);
+  EXPECT_EQ(lost.exit_code, 3) << lost.output;
+  EXPECT_THAT(lost.output, HasSubstr("data.validation=" + data +
+                                     "/corpus-validation is stored with the "
+                                     "checkpoint: give data.validation="));
+}
+
+TEST_F(EvaluateTest, AFolderInUseOrWithOtherResultsIsRefused) {
+  const std::string run = Path("run_of_two_steps");
+  RunWell(LextraOn(2, Train(run, {"checkpoint.every_steps=10"})));
+  const std::string results = Path("held results");
+  const Arguments there = {"--results_dir=" + results};
+  const std::string first = run + "/step-00000010";
+  const auto refuse = [](const Arguments& command, int code,
+                         const std::string& says) {
+    const ProcessResult result = RunProcess(command, kLimitSeconds);
+    EXPECT_EQ(result.exit_code, code) << result.output;
+    EXPECT_THAT(result.output, HasSubstr(says));
+    EXPECT_EQ(std::count(result.output.begin(), result.output.end(), '\n'), 1)
+        << result.output;
+  };
+  fs::create_directory(results);
+  {
+    const auto lock = RunLock::AcquireResults(results);
+    ASSERT_TRUE(lock.ok()) << lock.status();
+    refuse(EvaluateQuickly(first, there), 5,
+           "process " + std::to_string(getpid()));
+  }
+  RunWell(EvaluateQuickly(first, there));
+  const std::string before = ReadText(results + "/results.json");
+  refuse(EvaluateQuickly(run, there), 2, "step 10, FP32; data");
+  refuse(Lextra({"evaluate", "--checkpoint=" + first, there[0],
+                 "evaluation.lengths=[32, 64]", "evaluation.masks=[BCA]",
+                 "evaluation.max_tokens=256"}),
+         2, "evaluation.lengths: [32] -> [32, 64]");
+  refuse(EvaluateQuickly(first, there + Arguments{"model.precision=BF16"}), 2,
+         "BF16");
+  EXPECT_EQ(ReadText(results + "/results.json"), before);
+  // The same again.
+  RunWell(EvaluateQuickly(first, there + Arguments{"parallel.tensor=1"}));
+  // Each step has a folder of its own, and the newest counts for a report.
+  RunWell(EvaluateQuickly(first));
+  RunWell(EvaluateQuickly(run));
+  EXPECT_TRUE(fs::exists(run + "/eval/step-00000010/results.json"));
+  EXPECT_THAT(RunWell(Lextra({"report", run})).output,
+              HasSubstr("/step-00000020/report.html"));
+}
+
+TEST_F(EvaluateTest, TargetsBeyondTheBudgetAreNan) {
+  const std::string tokens =
+      TokensFile("budget", at::arange(60, at::kLong).reshape({3, 20}));
+  const at::Tensor nll = Score(2, Import(kDecoders[0]), tokens,
+                               {"parallel.data=2", "evaluation.masks=[BCA]",
+                                "evaluation.max_tokens=25"});
+  ASSERT_EQ(nll.sizes(), (std::vector<int64_t>{3, 19}));
+  const at::Tensor scored = nll.flatten().narrow(0, 0, 25);
+  EXPECT_TRUE(scored.isfinite().all().item<bool>()) << scored;
+  EXPECT_TRUE(scored.gt(0).all().item<bool>()) << scored;
+  EXPECT_TRUE(nll.flatten().narrow(0, 25, 32).isnan().all().item<bool>());
 }
 
 // One process with a limit on its data, and a document that takes ten times of

@@ -4,11 +4,13 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
 #include <map>
 
 #include "evaluator/long_document_scorer.h"
 #include "evaluator/protocol.h"
+#include "evaluator/row_scorer.h"
 #include "tests/evaluator/small_model.h"
 #include "tests/testing/golden.h"
 
@@ -101,6 +103,36 @@ TEST(Evaluate, BitsPerByteCountEveryTargetButEos) {
   EXPECT_EQ(row.bytes, 2.5 * num_text);
   EXPECT_NEAR(row.bits_per_byte,
               row.nll * num_targets / std::log(2.0) / (2.5 * num_text), 1e-12);
+}
+
+// One long document, which one data coordinate scores while others wait.
+TEST(Evaluate, ARateCountsEveryTokenOnceByTheTimeOfTheRow) {
+  const at::Tensor tokens = RandomTokens(1, 4000);
+  const TensorDocuments documents(tokens, 50, {});
+  EvaluationConfig config = SmallEvaluation();
+  config.clear_protocols();
+  config.add_protocols(STREAMING);
+  config.clear_masks();
+  config.add_masks(BCA);
+  for (const MeshShape layout : Layouts()) {
+    SCOPED_TRACE(testing::Name(layout));
+    const std::unique_ptr<DeviceMesh> mesh = MakeMesh(layout);
+    Transformer model(SmallModel(FP32), mesh->tensor());
+    LongDocumentScorer scorer(
+        model, *mesh,
+        {.mask = BCA, .block_size = kBlock, .segment_tokens = 3 * kBlock});
+    const PieceRow row = PlanRows(documents, config).value().front();
+    mesh->world().Barrier();
+    const auto start = std::chrono::steady_clock::now();
+    const RowScores scores =
+        ScoreRow(row, "row", documents, scorer, *mesh, nullptr, {});
+    const std::chrono::duration<double> seconds =
+        std::chrono::steady_clock::now() - start;
+    EXPECT_EQ(scores.targets_scored, 3999);
+    EXPECT_GT(scores.seconds, 0);
+    EXPECT_LE(scores.seconds, seconds.count());
+    EXPECT_GT(scores.seconds, seconds.count() / 2);
+  }
 }
 
 TEST(Evaluate, HandsOutEveryTargetOfAPieceOnce) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <set>
 #include <utility>
 
@@ -197,6 +198,51 @@ TEST(PlanRows, ABudgetCoversManyDocumentsRatherThanFewLongOnes) {
   EXPECT_THAT(targets_of(30), testing::ElementsAre(10, 0, 10, 10));
   EXPECT_THAT(targets_of(65), testing::ElementsAre(20, 0, 20, 20));
   EXPECT_THAT(targets_of(0), testing::ElementsAre(40, 0, 20, 30));
+}
+
+// One turn a document and round, counted out.
+std::vector<int64_t> DealtOneByOne(const std::vector<int64_t>& most,
+                                   int64_t turns) {
+  std::vector<int64_t> dealt(most.size());
+  for (bool more = true; more;) {
+    more = false;
+    for (size_t d = 0; d < most.size(); ++d) {
+      if (turns == 0 || dealt[d] == most[d]) continue;
+      ++dealt[d];
+      --turns;
+      more = true;
+    }
+  }
+  return dealt;
+}
+
+TEST(PlanRows, EveryBudgetIsDealtAsIfTurnByTurn) {
+  const std::vector<int64_t> most = {3, 1, 7, 2, 7, 0, 12};
+  std::vector<int64_t> sizes;
+  for (const int64_t turns : most) sizes.push_back(10 * turns + 1);
+  for (int64_t turns = 1; turns <= 34; ++turns) {
+    const std::vector<PieceRow> rows =
+        PlanRows(SizesOnly(sizes), Config(NON_OVERLAPPING, {10}, 10 * turns))
+            .value();
+    std::vector<int64_t> dealt(most.size());
+    for (const Piece& piece : rows[0].pieces) ++dealt[piece.document];
+    EXPECT_EQ(dealt, DealtOneByOne(most, turns)) << turns;
+  }
+}
+
+// Turn by turn these are 23 thousand million steps.
+TEST(PlanRows, ManyDocumentsAndALongOneAreDealtInSeconds) {
+  std::vector<int64_t> sizes(100'000, 300);
+  sizes.push_back(30'000'000);
+  const SizesOnly documents(std::move(sizes));
+  const auto start = std::chrono::steady_clock::now();
+  const std::vector<PieceRow> rows =
+      PlanRows(documents, Config(NON_OVERLAPPING, {128})).value();
+  const std::chrono::duration<double> seconds =
+      std::chrono::steady_clock::now() - start;
+  EXPECT_EQ(rows[0].num_counted(), 100'000 * 256 + 29'999'999 / 128 * 128);
+  EXPECT_LT(seconds.count(), 10);
+  RecordProperty("milliseconds", static_cast<int>(seconds.count() * 1e3));
 }
 
 }  // namespace

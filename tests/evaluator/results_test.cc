@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
+#include "evaluator/results_subject.h"
 #include "tests/testing/temporary_folder.h"
 
 namespace lextra {
@@ -41,6 +42,7 @@ std::vector<ResultRow> TwoRows() {
 
 ResultsContext Context() {
   ResultsContext context;
+  context.subject = "checkpoint a";
   context.config.mutable_model()->set_position(ROPE);
   context.config.mutable_model()->set_width(48);
   context.config.mutable_evaluation()->add_lengths(int64_t{1} << 40);
@@ -87,17 +89,75 @@ TEST(Results, JsonHasEveryFieldAndNonFiniteNumbersAsText) {
   EXPECT_EQ(json["config"]["evaluation"]["lengths"][0], int64_t{1} << 40);
   EXPECT_EQ(json["config"]["evaluation"]["block_size"], 64);
   EXPECT_EQ(json["checkpoint"]["step"], 2);
+  EXPECT_EQ(json["subject"], "checkpoint a");
+  EXPECT_EQ(causal["bytes"], 4000);
   for (const char* key : {"tokenizer", "data", "versions", "command", "date"}) {
     EXPECT_TRUE(json.contains(key)) << key;
   }
 }
 
-TEST(Results, CsvHasOneLineARowBelowItsHeader) {
-  EXPECT_EQ(ResultsCsv(TwoRows(), Context().config.model()),
+TEST(Results, CsvHasOneLineARowWithAllThatTellsItFromOthers) {
+  std::vector<ResultRow> rows = TwoRows();
+  rows.push_back(rows[0]);
+  rows[2].protocol = SLIDING;
+  rows[2].stride = 32;
+  rows[2].mask = {.kind = SINKS, .window = 96, .sinks = 4};
+  EXPECT_EQ(ResultsCsv(rows, Context().config.model()),
             "length,method,mask,protocol,ppl,nll,bpb,tokens,bytes,documents,"
-            "stderr\n"
-            "128,rope,causal,non_overlapping,3.5,1.25,1.8,4096,4000,3,0.01\n"
-            "128,rope+yarn,bca,streaming,inf,1.25,1.8,4096,4000,3,nan\n");
+            "stderr,block,window,sinks,stride,extension_factor,"
+            "exponent_extended,keys_per_token\n"
+            "128,rope,causal,non_overlapping,3.5,1.25,1.8,4096,4000,3,0.01,,,,,"
+            ",,64.5\n"
+            "128,rope+yarn,bca,streaming,inf,1.25,1.8,4096,4000,3,nan,64,,,,4,"
+            "0,64.5\n"
+            "128,rope,sinks,sliding,3.5,1.25,1.8,4096,4000,3,0.01,,96,4,32,,,"
+            "64.5\n");
+  EXPECT_THAT(ResultsTable({.rows = rows}),
+              HasSubstr("| sliding, stride 32 | sinks 4+96    |"));
+}
+
+TEST(Results, ARowThatAJournalHadAllOfHasNoRate) {
+  std::vector<ResultRow> rows = {TwoRows()[0]};
+  rows[0].tokens_per_second = std::nullopt;
+  EXPECT_THAT(ResultLine(rows[0]), HasSubstr("3 documents, all from the jour"));
+  EXPECT_THAT(ResultsTable({.rows = rows}), HasSubstr("|  journal |"));
+  const nlohmann::json json =
+      nlohmann::json::parse(ResultsJson({.rows = rows}, Context()));
+  EXPECT_FALSE(json["results"][0].contains("tokens_per_second"));
+}
+
+// What refuses `context`'s results in the place of another's; empty if nothing.
+std::string Refusal(const std::string& folder, const ResultsContext& context) {
+  const absl::Status status = CheckSubjectOfResults(
+      folder, context.subject, context.config.evaluation());
+  EXPECT_TRUE(status.ok() || ExitCodeOf(status) == ExitCode::kUsage);
+  return std::string(status.message());
+}
+
+TEST(Results, OfAnotherSubjectAreRefusedByWhatIsAnother) {
+  const testing::TemporaryFolder folder;
+  ResultsContext context = Context();
+  EXPECT_EQ(Refusal(folder.path(), context), "");
+  ASSERT_TRUE(WriteResults(folder.path(), {.rows = TwoRows()}, context).ok());
+  EXPECT_EQ(Refusal(folder.path(), context), "");
+  // What changes no result.
+  context.config.mutable_evaluation()->set_segment_tokens(128);
+  context.config.mutable_evaluation()->set_every_steps(7);
+  EXPECT_EQ(Refusal(folder.path(), context), "");
+  context.config.mutable_evaluation()->set_max_tokens(99);
+  EXPECT_THAT(Refusal(folder.path(), context),
+              ::testing::AllOf(HasSubstr("evaluation.max_tokens: 0 -> 99"),
+                               HasSubstr("choose another --results_dir")));
+  context.subject = "checkpoint b";
+  EXPECT_THAT(Refusal(folder.path(), context),
+              HasSubstr("results of checkpoint a, and this evaluation is of "
+                        "checkpoint b"));
+  for (const char* text :
+       {"", "{}", "[1]", "{\"subject\": \"checkpoint b\"}"}) {
+    ASSERT_TRUE(AtomicWrite(folder.path() + "/results.json", text).ok());
+    EXPECT_THAT(Refusal(folder.path(), context),
+                HasSubstr("does not say which checkpoint"));
+  }
 }
 
 TEST(Results, TableIsMarkdownWithAlignedColumns) {

@@ -1,0 +1,76 @@
+#include "evaluator/results_subject.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/files.h"
+#include "config/difference.h"
+
+namespace lextra {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int64_t kMaxBytes = int64_t{1} << 30;
+constexpr char kAdvice[] =
+    "choose another --results_dir, or remove the file to score anew";
+
+absl::Status Refuse(const std::string& path, const std::string& what) {
+  return UsageError(absl::StrCat(path, ": ", what, ": ", kAdvice));
+}
+
+// "evaluation.lengths: [32] -> [64]", ..; empty where the results are the same.
+absl::StatusOr<std::string> Differences(const Json& stored,
+                                        const EvaluationConfig& evaluation) {
+  RunConfig there;
+  RunConfig here;
+  *here.mutable_evaluation() = evaluation;
+  const auto parsed = google::protobuf::util::JsonStringToMessage(
+      stored.dump(), there.mutable_evaluation());
+  if (!parsed.ok()) return InputError(std::string(parsed.message()));
+  return absl::StrJoin(
+      DifferingFields(
+          there, here,
+          {"evaluation.segment_tokens", "evaluation.every_steps",
+           "evaluation.validation_samples", "evaluation.validation_tokens"}),
+      "; ");
+}
+
+}  // namespace
+
+absl::Status CheckSubjectOfResults(const std::string& folder,
+                                   const std::string& subject,
+                                   const EvaluationConfig& evaluation) {
+  const std::string path = folder + "/results.json";
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return absl::OkStatus();
+  LEXTRA_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxBytes));
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const auto holds = [](const Json& object, const char* key) {
+    return object.is_object() && object.contains(key);
+  };
+  if (!holds(json, "subject") || !json["subject"].is_string() ||
+      !holds(json, "config") || !holds(json["config"], "evaluation")) {
+    return Refuse(path, "does not say which checkpoint and data it is of");
+  }
+  const auto stored = json["subject"].get<std::string>();
+  if (stored != subject) {
+    return Refuse(path, absl::StrCat("has the results of ", stored,
+                                     ", and this evaluation is of ", subject));
+  }
+  const absl::StatusOr<std::string> differences =
+      Differences(json["config"]["evaluation"], evaluation);
+  if (!differences.ok()) {
+    return Refuse(path, absl::StrCat("has another evaluation's results (",
+                                     differences.status().message(), ")"));
+  }
+  if (differences->empty()) return absl::OkStatus();
+  return Refuse(path, absl::StrCat("has another evaluation's results (",
+                                   *differences, ")"));
+}
+
+}  // namespace lextra

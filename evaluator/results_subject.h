@@ -1,0 +1,22 @@
+// What results are of: which checkpoint and data, at which precision, scored
+// how. Results of one subject never take the place of another's.
+#ifndef LEXTRA_EVALUATOR_RESULTS_SUBJECT_H_
+#define LEXTRA_EVALUATOR_RESULTS_SUBJECT_H_
+
+#include <string>
+
+#include "base/status.h"
+#include "config/run.pb.h"
+
+namespace lextra {
+
+// OK where `folder` has no results.json, or one of the same `subject` (as in
+// ResultsContext) and the same `evaluation`, but for fields that change no
+// result. Otherwise a UsageError that says what it has.
+absl::Status CheckSubjectOfResults(const std::string& folder,
+                                   const std::string& subject,
+                                   const EvaluationConfig& evaluation);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_EVALUATOR_RESULTS_SUBJECT_H_

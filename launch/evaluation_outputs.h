@@ -1,0 +1,33 @@
+// Where an evaluation writes: found, checked and held before its model is
+// loaded, so that hours of scoring are not in vain.
+#ifndef LEXTRA_LAUNCH_EVALUATION_OUTPUTS_H_
+#define LEXTRA_LAUNCH_EVALUATION_OUTPUTS_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "checkpoint/run_lock.h"
+#include "config/run.pb.h"
+#include "launch/evaluate_options.h"
+
+namespace lextra {
+
+// The folder for results, or empty for none: --results_dir, or RUN/eval/step-N.
+// Never in a checkpoint.
+std::string ResultsFolder(const EvaluateOptions& options,
+                          const std::string& step_folder, int64_t step);
+
+// One process. UsageError where an output lies in a checkpoint or the results
+// folder has results of another subject (evaluator/results_subject.h),
+// RunFolderHeldError where another evaluation writes to that folder,
+// StorageError where an output can't be written. The folder is this job's as
+// long as the lock lives; null without one.
+absl::StatusOr<std::unique_ptr<RunLock>> TakeOutputs(
+    const std::string& results_folder, const std::string& nll_out,
+    const std::string& subject, const EvaluationConfig& evaluation);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_LAUNCH_EVALUATION_OUTPUTS_H_
