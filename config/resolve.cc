@@ -1,6 +1,7 @@
 #include "config/resolve.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <limits>
 #include <numeric>
@@ -11,6 +12,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "config/fields.h"
 
@@ -104,6 +106,14 @@ bool IsAllowed(double value, const Range& range) {
            (range.max == kNoBound ? value <= range.max : value < range.max);
   }
   return value >= range.min && value <= range.max;  // false for a NaN
+}
+
+// xPos's keys are cut into pieces within which factors stay in range
+// (model/piecewise_attention.h): with this they hold at least 8 positions.
+constexpr double kFastestFading = 8;
+
+double LeastScaleBase(double gamma) {
+  return (std::log1p(gamma) - std::log(gamma)) / kFastestFading;
 }
 
 // One resolution: derives in order and keeps every problem it meets. A refused
@@ -238,6 +248,15 @@ void Resolution::ResolveModel() {
           absl::StrCat("even, because ", PositionMethod_Name(model.position()),
                        " rotates pairs"),
           {"model.width", "model.num_heads"});
+  Require(model.position() != XPOS ||
+              model.xpos_scale_base() >= LeastScaleBase(model.xpos_gamma()),
+          "model.xpos_scale_base",
+          absl::StrFormat(
+              "at least %.4g with model.xpos_gamma = %g (from one position to "
+              "the next the fastest pair may fade by e^-%g, no more)",
+              LeastScaleBase(model.xpos_gamma()), model.xpos_gamma(),
+              kFastestFading),
+          {"model.xpos_gamma"});
   Require(model.position() != SINUSOIDAL || model.width() % 2 == 0,
           "model.width", "even, because SINUSOIDAL has pairs of columns");
   const std::string hint = "choose another tensor degree or size";

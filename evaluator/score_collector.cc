@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "model/packed_heads.h"
+#include "model/piecewise_attention.h"
 #include "parallel/device_copy.h"
 
 namespace lextra {
@@ -59,8 +60,7 @@ void ScoreCollector::FinishDocument() {
     const Ordered mine = InOrder(kept_[layer]);
     kept_[layer] = {};
     const Ordered all = GatherKeys(mine);
-    const at::Tensor k_1NKD = all.k_TKD.unsqueeze(0);
-    positions_->Rotate(AttentionRole::kKey, k_1NKD, k_1NKD, 0);
+    RotateKeys(*positions_, all.k_TKD.unsqueeze(0));
     const at::Tensor places = mine.places_T.cpu();
     const int64_t* place = places.const_data_ptr<int64_t>();
     const int64_t count = places.size(0);
@@ -136,14 +136,19 @@ void ScoreCollector::AddScores(const at::Tensor& q_THD, int64_t first_query,
   const int64_t first_key = FirstKey(first_query);
   const at::Tensor q_1THD = q_THD.unsqueeze(0);
   const at::Tensor rotated = at::empty_like(q_1THD);
-  positions_->Rotate(AttentionRole::kQuery, q_1THD, rotated, first_query);
-  const at::Tensor keys_SHD =
-      k_NKD.narrow(0, first_key, first_query + queries - first_key)
-          .repeat_interleave(q_THD.size(1) / k_NKD.size(1), 1);
-  const at::Tensor scores_HTS =
-      at::matmul(rotated[0].transpose(0, 1), keys_SHD.permute({1, 2, 0}))
-          .div_(std::sqrt(static_cast<double>(q_THD.size(2))));
-  means->Add(scores_HTS, first_query, first_key, MaxDistance());
+  std::vector<at::Tensor> scores_HTS;
+  for (const KeyPiece& piece :
+       KeyPieces(*positions_, first_key, first_query + queries - first_key)) {
+    positions_->Rotate(AttentionRole::kQuery, q_1THD, rotated,
+                       first_query - piece.start);
+    const at::Tensor keys_SHD =
+        k_NKD.narrow(0, first_key + piece.first, piece.count)
+            .repeat_interleave(q_THD.size(1) / k_NKD.size(1), 1);
+    scores_HTS.push_back(
+        at::matmul(rotated[0].transpose(0, 1), keys_SHD.permute({1, 2, 0}))
+            .div_(std::sqrt(static_cast<double>(q_THD.size(2)))));
+  }
+  means->Add(at::cat(scores_HTS, 2), first_query, first_key, MaxDistance());
 }
 
 int64_t ScoreCollector::FirstKey(int64_t query) const {
@@ -154,9 +159,12 @@ int64_t ScoreCollector::FirstKey(int64_t query) const {
                                   : query - options_.window_size + 1);
 }
 
-// Queries of one tile see keys from the same place on, under BCA.
+// Queries of one tile see keys from the same place on, under BCA; and none of
+// them stands before the start of the last piece of keys.
 int64_t ScoreCollector::TileEnd(int64_t query) const {
-  const int64_t end = query + kTileQueries;
+  const int64_t span = positions_->key_span();
+  const int64_t end =
+      std::min(query + kTileQueries, query - query % span + span);
   if (options_.mask != BCA) return end;
   return std::min(end, (query / options_.block_size + 1) * options_.block_size);
 }

@@ -87,8 +87,7 @@ class SegmentAttention : public Attention {
     at::Tensor v;
   };
 
-  at::Tensor RotatedQueries(const at::Tensor& q_RhHD,
-                            int64_t first_position) const;
+  AttentionPart OwnBlock(const PackedHeads& heads) const;
   void LookBack(const AttentionPart& whole, const at::Tensor& q_RhHD,
                 int64_t back, int64_t first_block, int64_t count,
                 const KeysAndValues& kv, int64_t key_block) const;
@@ -112,8 +111,7 @@ class SegmentAttention : public Attention {
 // the comparison. A document is cut into 2 P equal chunks; rank r holds chunks
 // r and 2P-1-r (so that all ranks have equal work), [B, 2 * chunk, E, D] in
 // that order. Keys and values go round the ring; every pair of (query chunk,
-// earlier key chunk) is one part. Rotation is relative to each key chunk's
-// start, so factors stay bounded. Quadratic in length. No autograd.
+// earlier piece of keys) is one part. Quadratic in length. No autograd.
 class RingCausalAttention : public Attention {
  public:
   RingCausalAttention(const PositionEncoding& positions, int64_t num_kv_heads,

@@ -106,7 +106,8 @@ void MergeInto(const AttentionPart& whole, const AttentionPart& part) {
         out.addcmul_(part.out_BTHD.to(at::kFloat), weight(part.lse_BTH)));
   } else {
     whole.out_BTHD.mul_(weight(whole.lse_BTH));
-    whole.out_BTHD.addcmul_(part.out_BTHD, weight(part.lse_BTH));
+    whole.out_BTHD.addcmul_(part.out_BTHD.to(whole.out_BTHD.scalar_type()),
+                            weight(part.lse_BTH));
   }
   whole.lse_BTH.copy_(lse);
 }
@@ -140,6 +141,12 @@ void AttendMore(const AttentionPart& whole, const at::Tensor& q_BTHD,
                 const at::Tensor& k_BSKD, const at::Tensor& v_BSKD, bool causal,
                 const DistanceBias& bias) {
   RECORD_USER_SCOPE("attention: AttendMore");
+  if (q_BTHD.is_cpu() && q_BTHD.scalar_type() == at::kBFloat16 &&
+      whole.out_BTHD.scalar_type() == at::kFloat) {
+    AttendMore(whole, q_BTHD.to(at::kFloat), k_BSKD.to(at::kFloat),
+               v_BSKD.to(at::kFloat), causal, bias);
+    return;
+  }
   if (q_BTHD.is_cuda() || q_BTHD.scalar_type() == at::kBFloat16) {
     MergeInto(whole, Attend(q_BTHD, k_BSKD, v_BSKD, causal, bias));
     return;

@@ -36,7 +36,8 @@ AttentionPart Attend(const at::Tensor& q_BTHD, const at::Tensor& k_BSKD,
                      const DistanceBias& bias);
 
 // whole, attention of q over other keys, becomes that over these as well, in
-// place. To begin with, out is 0 and lse is -inf.
+// place. To begin with, out is 0 and lse is -inf. Of bfloat16 queries, `whole`
+// may be fp32: then it is not rounded at every merge.
 void AttendMore(const AttentionPart& whole, const at::Tensor& q_BTHD,
                 const at::Tensor& k_BSKD, const at::Tensor& v_BSKD, bool causal,
                 const DistanceBias& bias);

@@ -54,6 +54,9 @@ class BlockwiseFunction : public torch::autograd::Function<BlockwiseFunction> {
                             const PositionEncoding* positions,
                             int64_t num_kv_heads, int64_t num_documents) {
     const PackedHeads heads(qkv_RhED, num_kv_heads);
+    TORCH_CHECK(heads.k.size(1) <= positions->key_span(), "a block of ",
+                heads.k.size(1), " keys, but xPos's factors allow ",
+                positions->key_span());
     const int64_t later = qkv_RhED.size(0) - num_documents;
     const at::Tensor q_back =
         LookingBack(*positions, heads.q.narrow(0, num_documents, later));

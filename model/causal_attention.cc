@@ -1,9 +1,12 @@
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "model/attention.h"
 #include "model/attention_part.h"
 #include "model/packed_heads.h"
+#include "model/piecewise_attention.h"
+#include "parallel/matmul.h"
 
 namespace lextra {
 namespace {
@@ -11,9 +14,21 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+QueriesAndKeys FromTheStart(const PackedHeads& heads) {
+  return {.q_BTHD = heads.q, .k_BSKD = heads.k, .v_BSKD = heads.v};
+}
+
+// To be added to, once for each piece.
+at::Tensor NoGradient(const at::Tensor& q_BTHD) {
+  return at::zeros(q_BTHD.sizes(), q_BTHD.options().dtype(
+                                       StatisticsType(q_BTHD.scalar_type())));
+}
+
 // Rotates inside the packed tensor: what made it (a linear layer) does not need
 // its output for its own backward pass, so autograd need not know. Saves the
 // rotated tensor, out and lse; no copy of queries, keys or values is made.
+// Where keys are in several pieces queries stay raw, and a rotated copy of them
+// is made for each piece.
 class CausalFunction : public torch::autograd::Function<CausalFunction> {
  public:
   static at::Tensor forward(AutogradContext* context,
@@ -21,11 +36,17 @@ class CausalFunction : public torch::autograd::Function<CausalFunction> {
                             const PositionEncoding* positions,
                             int64_t num_kv_heads) {
     const PackedHeads heads(qkv_BTED, num_kv_heads);
-    positions->Rotate(AttentionRole::kQuery, heads.q, heads.q, 0);
-    positions->Rotate(AttentionRole::kKey, heads.k, heads.k, 0);
-    const AttentionPart part =
-        Attend(heads.q, heads.k, heads.v, /*causal=*/true,
-               positions->ScoreBias({}, {}));
+    RotateKeys(*positions, heads.k);
+    AttentionPart part;
+    if (IsOnePiece(*positions, heads)) {
+      positions->Rotate(AttentionRole::kQuery, heads.q, heads.q, 0);
+      part = Attend(heads.q, heads.k, heads.v, /*causal=*/true,
+                    positions->ScoreBias({}, {}));
+    } else {
+      part = NothingSeen(heads.q);
+      AttendPieces(*positions, part, FromTheStart(heads), /*causal=*/true);
+      part.out_BTHD = part.out_BTHD.to(qkv_BTED.scalar_type());
+    }
     context->save_for_backward({qkv_BTED, part.out_BTHD, part.lse_BTH});
     context->saved_data["positions"] = reinterpret_cast<int64_t>(positions);
     context->saved_data["num_kv_heads"] = num_kv_heads;
@@ -41,13 +62,28 @@ class CausalFunction : public torch::autograd::Function<CausalFunction> {
     const PackedHeads heads(saved[0], num_kv_heads);
     const at::Tensor dqkv = at::empty_like(saved[0]);
     const PackedHeads to(dqkv, num_kv_heads);
-    AttendBackward(gradients[0].contiguous(), heads.q, heads.k, heads.v,
-                   {saved[1], saved[2]}, /*causal=*/true,
-                   positions->ScoreBias({}, {}), to.q, to.k, to.v,
-                   /*accumulate=*/false);
-    positions->RotateTransposed(AttentionRole::kQuery, to.q, to.q, 0);
-    positions->RotateTransposed(AttentionRole::kKey, to.k, to.k, 0);
+    const at::Tensor dout = gradients[0].contiguous();
+    const AttentionPart merged = {saved[1], saved[2]};
+    if (IsOnePiece(*positions, heads)) {
+      AttendBackward(dout, heads.q, heads.k, heads.v, merged, /*causal=*/true,
+                     positions->ScoreBias({}, {}), to.q, to.k, to.v,
+                     /*accumulate=*/false);
+      positions->RotateTransposed(AttentionRole::kQuery, to.q, to.q, 0);
+    } else {
+      const at::Tensor dq = NoGradient(heads.q);
+      AttendPiecesBackward(*positions, dout, FromTheStart(heads), merged,
+                           /*causal=*/true, dq, to.k, to.v,
+                           /*accumulate=*/false);
+      to.q.copy_(dq);
+    }
+    RotateKeysTransposed(*positions, to.k);
     return {dqkv, at::Tensor(), at::Tensor()};
+  }
+
+ private:
+  static bool IsOnePiece(const PositionEncoding& positions,
+                         const PackedHeads& heads) {
+    return heads.k.size(1) <= positions.key_span();
   }
 };
 

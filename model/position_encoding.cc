@@ -33,6 +33,21 @@ double SmallestFactor(at::ScalarType dtype) {
                                     std::numeric_limits<float>::epsilon();
 }
 
+constexpr int64_t kEndless = std::numeric_limits<int64_t>::max();
+
+// How many positions from the centre on the factors of keys stay in range:
+// those at its far end times the smallest that is not 0 is the inverse of the
+// former, and so what far queries lose, as their factors fade to 0, counts for
+// nothing.
+int64_t FactorReach(const std::vector<double>& log_factors,
+                    at::ScalarType dtype) {
+  const double fastest =
+      *std::min_element(log_factors.begin(), log_factors.end());
+  const double positions = std::log(SmallestFactor(dtype)) / 2 / fastest;
+  return fastest < 0 && positions < 0x1p61 ? static_cast<int64_t>(positions)
+                                           : kEndless;
+}
+
 // RoPE and xPos (METHOD section 1): the pair i of a query at position p is
 // rotated by p theta_i and scaled by zeta_i^((p - centre) / scale_base), that
 // of a key by the inverse factor. RoPE is zeta = 1.
@@ -45,8 +60,14 @@ class RotaryEncoding : public PositionEncoding {
       : angles_(std::move(angles)),
         log_factors_(std::move(log_factors)),
         scale_(scale),
-        centre_(centre),
+        reach_(FactorReach(log_factors_, dtype)),
+        centre_(std::min(centre, reach_)),
         dtype_(dtype) {}
+
+  int64_t key_span() const override {
+    return reach_ == kEndless ? kEndless
+                              : std::max<int64_t>(1, centre_ + reach_ + 1);
+  }
 
   void Rotate(AttentionRole role, const at::Tensor& in_BTHD,
               const at::Tensor& out_BTHD,
@@ -162,6 +183,7 @@ class RotaryEncoding : public PositionEncoding {
   std::vector<double> angles_;
   std::vector<double> log_factors_;
   double scale_;
+  int64_t reach_;
   int64_t centre_;
   at::ScalarType dtype_;
   mutable Table queries_;
@@ -268,6 +290,8 @@ void PositionEncoding::RotateTransposed(AttentionRole,
                                         int64_t) const {
   if (!out_BTHD.is_same(in_BTHD)) out_BTHD.copy_(in_BTHD);
 }
+
+int64_t PositionEncoding::key_span() const { return kEndless; }
 
 DistanceBias PositionEncoding::ScoreBias(Positions queries,
                                          Positions keys) const {

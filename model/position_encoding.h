@@ -4,7 +4,8 @@
 // Positions are always relative to the start of a block of keys: keys of the
 // block are at 0 .. h-1, a query that looks at it is at its distance from the
 // block's start. Only differences matter to the scores (docs/method.md section
-// 1), so exponents and angles stay bounded for documents of any length.
+// 1), so exponents and angles stay bounded for documents of any length. Blocks
+// longer than key_span() are cut into pieces (model/piecewise_attention.h).
 //
 // Legend: B batch, T place, H heads on this rank, D head size.
 #ifndef LEXTRA_MODEL_POSITION_ENCODING_H_
@@ -38,6 +39,12 @@ class PositionEncoding {
                                 const at::Tensor& out_BTHD,
                                 int64_t first_position) const;
 
+  // Keys at positions 0 .. key_span() - 1 can be rotated without their factors,
+  // or those of queries at any position from 0 on, leaving the numbers' range.
+  // What a query loses where its factor fades to 0 is less than e^-35 of q . k
+  // (fp64: e^-300).
+  virtual int64_t key_span() const;
+
   // What is added to the scaled scores of queries and keys at these positions;
   // nothing by default.
   virtual DistanceBias ScoreBias(Positions queries, Positions keys) const;
@@ -52,7 +59,8 @@ struct AngleExtension {
 };
 
 // The method of `model` (resolved). `centre` is the position at which xPos's
-// factors are 1: half the window, so that they stay near 1 on both sides.
+// factors are 1: half the window, so that they stay near 1 on both sides; or
+// less, where half the window is further from its start than factors reach.
 // ALiBi's slopes are those of the heads on this rank of the tensor axis; null:
 // of all heads. Tables are made in fp64 from int64 positions and stored in fp64
 // for models of that precision, otherwise in fp32, on first use and when longer

@@ -1,25 +1,26 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/stack.h>
-#include <ATen/ops/zeros.h>
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "model/attention.h"
 #include "model/attention_part.h"
 #include "model/packed_heads.h"
-#include "parallel/matmul.h"
+#include "model/piecewise_attention.h"
 
 namespace lextra {
 namespace {
 
 // Keys are rotated relative to the start of a piece of at most this many, which
-// bounds their factors for any length and keeps a piece's scores in the cache.
-constexpr int64_t kPieceKeys = 1024;
+// keeps a piece's scores in the cache, and no more than factors allow.
+constexpr int64_t kMostPieceKeys = 1024;
+
+int64_t PieceKeys(const PositionEncoding& positions) {
+  return std::min(kMostPieceKeys, positions.key_span());
+}
 
 // The two chunks of a rank, and where in the document they begin.
 struct Chunks {
@@ -41,9 +42,11 @@ struct Queries {
 
 // Calls visit(offset in the chunk, keys) for each piece of a chunk.
 template <typename Visit>
-void ForEachPiece(int64_t chunk_length, Visit visit) {
-  for (int64_t offset = 0; offset < chunk_length; offset += kPieceKeys) {
-    visit(offset, std::min(kPieceKeys, chunk_length - offset));
+void ForEachPiece(const PositionEncoding& positions, int64_t chunk_length,
+                  Visit visit) {
+  const int64_t most = PieceKeys(positions);
+  for (int64_t offset = 0; offset < chunk_length; offset += most) {
+    visit(offset, std::min(most, chunk_length - offset));
   }
 }
 
@@ -51,7 +54,7 @@ void ForEachPiece(int64_t chunk_length, Visit visit) {
 at::Tensor PackKeysAndValues(const PositionEncoding& positions,
                              const PackedHeads& heads, int64_t chunk_length) {
   for (const int64_t chunk : {int64_t{0}, chunk_length}) {
-    ForEachPiece(chunk_length, [&](int64_t offset, int64_t keys) {
+    ForEachPiece(positions, chunk_length, [&](int64_t offset, int64_t keys) {
       const at::Tensor piece = heads.k.narrow(1, chunk + offset, keys);
       positions.Rotate(AttentionRole::kKey, piece, piece, 0);
     });
@@ -82,14 +85,16 @@ void MeetPiece(const Queries& queries, int query_chunk, int64_t place,
 void MeetChunks(const Queries& queries, const Chunks& held,
                 const at::Tensor& kv) {
   for (const int key_chunk : {0, 1}) {
-    ForEachPiece(held.length, [&](int64_t offset, int64_t keys) {
-      const at::Tensor piece =
-          kv.narrow(2, key_chunk * held.length + offset, keys);
-      for (const int query_chunk : {0, 1}) {
-        MeetPiece(queries, query_chunk, held.first_place[key_chunk] + offset,
-                  piece.select(0, 0), piece.select(0, 1));
-      }
-    });
+    ForEachPiece(queries.positions, held.length,
+                 [&](int64_t offset, int64_t keys) {
+                   const at::Tensor piece =
+                       kv.narrow(2, key_chunk * held.length + offset, keys);
+                   for (const int query_chunk : {0, 1}) {
+                     MeetPiece(queries, query_chunk,
+                               held.first_place[key_chunk] + offset,
+                               piece.select(0, 0), piece.select(0, 1));
+                   }
+                 });
   }
 }
 
@@ -112,15 +117,8 @@ at::Tensor RingCausalAttention::operator()(int64_t,
   const int size = sequence_axis_.size();
   const int64_t chunk_length = qkv_BTED.size(1) / 2;
   const PackedHeads heads(qkv_BTED, num_kv_heads_);
-  const Queries queries = {
-      positions_,
-      Chunks(rank, size, chunk_length),
-      heads.q,
-      {at::zeros(heads.q.sizes(), heads.q.options()),
-       at::full(
-           heads.q.sizes().slice(0, 3),
-           -std::numeric_limits<double>::infinity(),
-           heads.q.options().dtype(StatisticsType(heads.q.scalar_type())))}};
+  const Queries queries = {positions_, Chunks(rank, size, chunk_length),
+                           heads.q, NothingSeen(heads.q)};
   at::Tensor kv = PackKeysAndValues(positions_, heads, chunk_length);
   at::Tensor next = at::empty_like(kv);
   for (int step = 0; step < size; ++step) {
@@ -134,7 +132,7 @@ at::Tensor RingCausalAttention::operator()(int64_t,
     travelling.Wait();
     std::swap(kv, next);
   }
-  return queries.seen.out_BTHD;
+  return queries.seen.out_BTHD.to(qkv_BTED.scalar_type());
 }
 
 }  // namespace lextra

@@ -9,6 +9,7 @@
 #include "model/attention.h"
 #include "model/attention_part.h"
 #include "model/packed_heads.h"
+#include "model/piecewise_attention.h"
 
 // Legend: D documents, R rows = blocks * D, h places of a block.
 namespace lextra {
@@ -27,23 +28,6 @@ AttentionPart Places(const AttentionPart& part, int64_t first, int64_t count) {
 AttentionPart Rows(const AttentionPart& part, int64_t first, int64_t count) {
   return {part.out_BTHD.narrow(0, first, count),
           part.lse_BTH.narrow(0, first, count)};
-}
-
-// Query i sees keys i, i + 1, ...: with both turned round, causal attention.
-void AttendTriangle(const AttentionPart& whole, const at::Tensor& q,
-                    const at::Tensor& k, const at::Tensor& v,
-                    const DistanceBias& bias) {
-  const auto turned = [](const Positions& positions, int64_t count) {
-    return Positions{positions.first + (count - 1) * positions.step,
-                     -positions.step};
-  };
-  const AttentionPart part = {whole.out_BTHD.flip(1), whole.lse_BTH.flip(1)};
-  AttendMore(part, q.flip(1), k.flip(1), v.flip(1), /*causal=*/true,
-             {.slopes_H = bias.slopes_H,
-              .queries = turned(bias.queries, q.size(1)),
-              .keys = turned(bias.keys, k.size(1))});
-  whole.out_BTHD.copy_(part.out_BTHD.flip(1));
-  whole.lse_BTH.copy_(part.lse_BTH.flip(1));
 }
 
 }  // namespace
@@ -72,11 +56,9 @@ at::Tensor SegmentAttention::operator()(int64_t layer,
               segment_.mask.block, " places of ", segment_.num_documents,
               " documents");
   const PackedHeads heads(qkv_BTED, num_kv_heads_);
-  positions_.Rotate(AttentionRole::kKey, heads.k, heads.k, 0);
+  RotateKeys(positions_, heads.k);
   halo_.Start(layer, Tail(heads));
-  const AttentionPart whole =
-      Attend(RotatedQueries(heads.q, 0), heads.k, heads.v, /*causal=*/true,
-             positions_.ScoreBias({}, {}));
+  const AttentionPart whole = OwnBlock(heads);
   const int64_t documents = segment_.num_documents;
   const int64_t blocks = heads.q.size(0) / documents;
   for (int64_t back = 1; back <= std::min(segment_.reach, blocks - 1); ++back) {
@@ -84,7 +66,7 @@ at::Tensor SegmentAttention::operator()(int64_t layer,
   }
   if (segment_.mask.sinks > 0) AttendSinks(layer, whole, heads);
   const std::vector<at::Tensor> tails = halo_.Finish(layer);
-  if (tails.empty()) return whole.out_BTHD;
+  if (tails.empty()) return whole.out_BTHD.to(qkv_BTED.scalar_type());
   const at::Tensor kv = tails.size() == 1 ? tails[0] : at::cat(tails, 1);
   const int64_t held = kv.size(1) / documents;
   for (int64_t back = 1; back <= segment_.reach; ++back) {
@@ -95,16 +77,23 @@ at::Tensor SegmentAttention::operator()(int64_t layer,
     LookBack(whole, heads.q, back, first, count,
              {kv.select(0, 0), kv.select(0, 1)}, held + first - back);
   }
-  return whole.out_BTHD;
+  return whole.out_BTHD.to(qkv_BTED.scalar_type());
 }
 
-// Queries at their distance from the start of the block that they look at, a
-// copy: they are rotated anew for each.
-at::Tensor SegmentAttention::RotatedQueries(const at::Tensor& q_RhHD,
-                                            int64_t first_position) const {
-  const at::Tensor rotated = at::empty(q_RhHD.sizes(), q_RhHD.options());
-  positions_.Rotate(AttentionRole::kQuery, q_RhHD, rotated, first_position);
-  return rotated;
+// What all rows see of their own block. Raw queries are kept: they are rotated
+// again for each block that they look at.
+AttentionPart SegmentAttention::OwnBlock(const PackedHeads& heads) const {
+  if (heads.k.size(1) > positions_.key_span()) {
+    const AttentionPart whole = NothingSeen(heads.q);
+    AttendPieces(positions_, whole,
+                 {.q_BTHD = heads.q, .k_BSKD = heads.k, .v_BSKD = heads.v},
+                 /*causal=*/true);
+    return whole;
+  }
+  const at::Tensor q = at::empty(heads.q.sizes(), heads.q.options());
+  positions_.Rotate(AttentionRole::kQuery, heads.q, q, 0);
+  return Attend(q, heads.k, heads.v, /*causal=*/true,
+                positions_.ScoreBias({}, {}));
 }
 
 // `count` blocks of queries from `first_block` on meet the blocks of keys from
@@ -119,24 +108,23 @@ void SegmentAttention::LookBack(const AttentionPart& whole,
   const int64_t documents = segment_.num_documents;
   const int64_t rows = count * documents;
   const int64_t distance = back * segment_.mask.block;
-  const at::Tensor q =
-      RotatedQueries(q_RhHD.narrow(0, first_block * documents, rows), distance);
+  const at::Tensor q = q_RhHD.narrow(0, first_block * documents, rows);
   const at::Tensor k = kv.k.narrow(0, key_block * documents, rows);
   const at::Tensor v = kv.v.narrow(0, key_block * documents, rows);
   const AttentionPart of_rows = Rows(whole, first_block * documents, rows);
   for (const MaskRegion& region : regions) {
     const AttentionPart part =
         Places(of_rows, region.first_query, region.num_queries);
-    const at::Tensor queries =
-        Places(q, region.first_query, region.num_queries);
-    const at::Tensor keys = Places(k, region.first_key, region.num_keys);
-    const at::Tensor values = Places(v, region.first_key, region.num_keys);
-    const DistanceBias bias = positions_.ScoreBias(
-        {.first = distance + region.first_query}, {.first = region.first_key});
+    const QueriesAndKeys qk = {
+        .q_BTHD = Places(q, region.first_query, region.num_queries),
+        .first_query = distance + region.first_query,
+        .k_BSKD = Places(k, region.first_key, region.num_keys),
+        .v_BSKD = Places(v, region.first_key, region.num_keys),
+        .first_key = region.first_key};
     if (region.is_triangle) {
-      AttendTriangle(part, queries, keys, values, bias);
+      AttendPiecesBeyond(positions_, part, qk);
     } else {
-      AttendMore(part, queries, keys, values, /*causal=*/false, bias);
+      AttendPieces(positions_, part, qk, /*causal=*/false);
     }
   }
 }
@@ -189,18 +177,18 @@ void SegmentAttention::AttendCorner(const AttentionPart& part,
                                     const at::Tensor& q_DTHD,
                                     const SinkRegion& region,
                                     const at::Tensor& kv) const {
-  const at::Tensor q = RotatedQueries(q_DTHD, region.first);
-  const at::Tensor k = kv.select(0, 0);
-  const at::Tensor v = kv.select(0, 1);
+  const auto attend = [&](int64_t first_key, int64_t num_keys, bool causal) {
+    AttendPieces(positions_, part,
+                 {.q_BTHD = q_DTHD,
+                  .first_query = region.first,
+                  .k_BSKD = Places(kv.select(0, 0), first_key, num_keys),
+                  .v_BSKD = Places(kv.select(0, 1), first_key, num_keys),
+                  .first_key = first_key},
+                 causal);
+  };
   const int64_t before = region.seen - 1;
-  const Positions queries = {.first = region.first};
-  if (before > 0) {
-    AttendMore(part, q, Places(k, 0, before), Places(v, 0, before),
-               /*causal=*/false, positions_.ScoreBias(queries, {}));
-  }
-  AttendMore(part, q, Places(k, before, region.count),
-             Places(v, before, region.count), /*causal=*/true,
-             positions_.ScoreBias(queries, {.first = before}));
+  if (before > 0) attend(0, before, /*causal=*/false);
+  attend(before, region.count, /*causal=*/true);
 }
 
 void SegmentAttention::AttendAllSinks(const AttentionPart& part,
@@ -213,10 +201,15 @@ void SegmentAttention::AttendAllSinks(const AttentionPart& part,
   const auto one_by_one = [&](const at::Tensor& x_DTHD) {
     return x_DTHD.view({-1, 1, x_DTHD.size(2), x_DTHD.size(3)});
   };
-  positions_.Rotate(AttentionRole::kQuery, one_by_one(q), one_by_one(rotated),
-                    position);
-  AttendMore(part, rotated, kv.select(0, 0), kv.select(0, 1), /*causal=*/false,
-             positions_.ScoreBias({.first = position, .step = 0}, {}));
+  for (const KeyPiece& piece : KeyPieces(positions_, 0, segment_.mask.sinks)) {
+    positions_.Rotate(AttentionRole::kQuery, one_by_one(q), one_by_one(rotated),
+                      position - piece.start);
+    AttendMore(part, rotated, Places(kv.select(0, 0), piece.first, piece.count),
+               Places(kv.select(0, 1), piece.first, piece.count),
+               /*causal=*/false,
+               positions_.ScoreBias({.first = position, .step = 0},
+                                    {.first = piece.first}));
+  }
 }
 
 }  // namespace lextra

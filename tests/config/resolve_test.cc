@@ -151,6 +151,7 @@ TEST(Resolve, RefusesNumbersOutOfRangeInTraining) {
       {"model.embedding_scale=0", "model.embedding_scale = 0"},
       {"model.xpos_gamma=0", "model.xpos_gamma = 0"},
       {"model.xpos_scale_base=-1", "model.xpos_scale_base = -1"},
+      {"model.xpos_scale_base=0.15", "model.xpos_scale_base = 0.15"},
       {"model.rotary_base=0", "model.rotary_base = 0"},
       {"model.init_std=0", "model.init_std = 0"},
       {"data.train=", "data.train = \"\""},
@@ -209,6 +210,18 @@ TEST(Resolve, RefusesNumbersOutOfRangeInTraining) {
                 AllOf(StartsWith(refused.field + ": "), Not(HasSubstr("\n"))))
         << refused.override;
   }
+}
+
+TEST(Resolve, TheLeastBaseOfXPosDependsOnGamma) {
+  EXPECT_TRUE(TrainStatus({"model.xpos_scale_base=0.16"}).ok());
+  EXPECT_EQ(
+      UsageMessage(
+          TrainStatus({"model.xpos_scale_base=2", "model.xpos_gamma=1e-10"})),
+      "model.xpos_scale_base = 2: at least 2.878 with model.xpos_gamma = 1e-10 "
+      "(from one position to the next the fastest pair may fade by e^-8, no "
+      "more)");
+  EXPECT_TRUE(
+      TrainStatus({"model.position=ROPE", "model.xpos_scale_base=0.1"}).ok());
 }
 
 TEST(Resolve, TheWatchdogIsOffAtZeroAndPatientForAtLeastASecond) {

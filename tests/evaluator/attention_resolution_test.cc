@@ -58,13 +58,21 @@ EvaluationConfig ResolutionConfig(int64_t length) {
   return config;
 }
 
+// Position methods, and an xPos whose keys are rotated in pieces of 11.
+std::vector<ModelConfig> Models() {
+  std::vector<ModelConfig> models(4, SmallModel(FP64));
+  models[1].set_position(ALIBI);
+  models[2].set_position(NONE);
+  models[3].set_xpos_gamma(1e-100);
+  models[3].set_xpos_scale_base(4);
+  return models;
+}
+
 // fp64, 1e-10.
 TEST(MeasureResolution, EqualsADenseDecoderAtEveryLayout) {
   const at::Tensor tokens = RandomTokens(3, 80);
   const TensorDocuments documents(tokens, 50, {});
-  for (const PositionMethod method : {XPOS, ALIBI, NONE}) {
-    ModelConfig model_config = SmallModel(FP64);
-    model_config.set_position(method);
+  for (const ModelConfig& model_config : Models()) {
     const std::unique_ptr<DeviceMesh> alone = MeshOfThisRankAlone();
     Transformer whole(model_config, alone->tensor());
     const testing::Weights weights = testing::WeightsOf(whole);

@@ -94,6 +94,39 @@ TEST(Masks, EqualADenseMaskWithEveryPositionMethod) {
   }
 }
 
+// The fastest pair fades so quickly that keys are rotated in pieces of 11, even
+// in fp64; the other pairs reach far.
+TEST(Masks, EqualADenseMaskWhereKeysAreInSeveralPieces) {
+  ModelConfig config = ModelOf(XPOS);
+  config.set_xpos_gamma(1e-100);
+  config.set_xpos_scale_base(4);
+  ExpectDenseNll(config, 1, {101});
+}
+
+// A window that is wider than factors reach, on short documents. fp32, 1e-5.
+TEST(Masks, AWideWindowOfAShortDocumentIsCausal) {
+  ModelConfig config = ModelOf(XPOS);
+  config.set_precision(FP32);
+  const std::unique_ptr<DeviceMesh> alone = MeshOfThisRankAlone();
+  Transformer model(config, alone->tensor());
+  const at::Tensor tokens = RandomTokens(1, 150);
+  const at::Tensor expected =
+      testing::DenseNll(config, testing::WeightsOf(model), tokens,
+                        testing::MaskOf({.mask = CAUSAL}, 150));
+  for (const int64_t window : {72000, 73000, 100000, 1 << 30}) {
+    for (const int64_t sinks : {0, 4}) {
+      LongDocumentScorer scorer(model, *alone,
+                                {.mask = sinks > 0 ? SINKS : WINDOW,
+                                 .window_size = window,
+                                 .num_sinks = sinks,
+                                 .segment_tokens = kSegment});
+      EXPECT_LT(testing::RelativeDifference(scorer.Score(tokens), expected),
+                1e-5)
+          << window << " sinks " << sinks;
+    }
+  }
+}
+
 // fp32: 1e-6 relative to one rank that holds all.
 TEST(Masks, AreIndependentOfRanks) {
   const ModelConfig config = SmallModel(FP32);
