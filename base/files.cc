@@ -346,7 +346,7 @@ absl::Status TruncateFile(const std::string& path, int64_t size) {
 absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
   int64_t size = 0;
   LEXTRA_ASSIGN_OR_RETURN(const int raw, OpenRegular(path, &size));
-  const Descriptor file(raw);
+  Descriptor file(raw);
   MappedFile mapped;
   mapped.path_ = path;
   mapped.size_ = size;
@@ -357,7 +357,14 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
     return ReadSystemError(path, errno);
   }
   mapped.data_ = static_cast<const std::byte*>(data);
+  mapped.range_ = std::make_unique<const MappedRange>(mapped.data_, size, path,
+                                                      file.Release());
   return mapped;
+}
+
+absl::Status MappedFile::CheckSize() const {
+  const std::string problem = range_ == nullptr ? "" : range_->Problem();
+  return problem.empty() ? absl::OkStatus() : InputError(problem);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept {
@@ -368,10 +375,12 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(range_, other.range_);
   return *this;
 }
 
 MappedFile::~MappedFile() {
+  range_.reset();
   if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
 }
 

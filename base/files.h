@@ -8,11 +8,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/mapped_range.h"
 #include "base/status.h"
 
 namespace lextra {
@@ -94,10 +96,16 @@ class MappedFile {
   int64_t size() const { return static_cast<int64_t>(size_); }
   const std::string& path() const { return path_; }
 
+  // InputError where the file has become shorter since it was opened: what was
+  // cut off reads as 0 up to the end of its page, and ends the process by
+  // SIGBUS beyond (base/mapped_range.h). A fraction of a microsecond.
+  absl::Status CheckSize() const;
+
  private:
   std::string path_;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
+  std::unique_ptr<const MappedRange> range_;  // null: nothing is mapped
 };
 
 // A regular file, or a link to one, that is read at chosen places.

@@ -8,6 +8,7 @@
 
 #include "base/failure.h"
 #include "base/log.h"
+#include "base/mapped_range.h"
 #include "launch/commands.h"
 #include "launch/version.h"
 
@@ -95,6 +96,7 @@ int Main(int argc, char** argv) {
 int main(int argc, char** argv) {
   // A file that reaches the process's limit is an error of its write.
   std::signal(SIGXFSZ, SIG_IGN);
+  lextra::NameFilesOfBusErrors();
   // An exception on one rank must not leave the others in a collective.
   try {
     return lextra::Main(argc, argv);
