@@ -1,5 +1,6 @@
 #include "data/token_dataset.h"
 
+#include <algorithm>
 #include <cstring>
 #include <set>
 #include <utility>
@@ -7,12 +8,17 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/crc32c.h"
+#include "data/token_ids.h"
 #include "nlohmann/json.hpp"
 
 namespace lextra {
 namespace {
 
 constexpr int64_t kMaxMetaBytes = int64_t{1} << 16;
+
+// Pages spread over the tokens.
+constexpr int64_t kPages = 64;
+constexpr int64_t kPageBytes = 4096;
 
 std::string WithoutSuffix(const std::string& prefix) {
   for (const std::string_view suffix : {".bin", ".idx"}) {
@@ -30,23 +36,6 @@ Number Load(const MappedFile& file, int64_t offset) {
   std::memcpy(&number, file.bytes().subspan(offset, sizeof(number)).data(),
               sizeof(number));
   return number;
-}
-
-// 0 for a code that is not one of ours.
-int64_t ItemBytes(uint8_t code) {
-  switch (static_cast<TokenType>(code)) {
-    case TokenType::kUint8:
-    case TokenType::kInt8:
-      return 1;
-    case TokenType::kInt16:
-    case TokenType::kUint16:
-      return 2;
-    case TokenType::kInt32:
-      return 4;
-    case TokenType::kInt64:
-      return 8;
-  }
-  return 0;
 }
 
 std::string TypeProblem(uint8_t code) {
@@ -70,6 +59,7 @@ absl::StatusOr<TokenDataset> TokenDataset::Open(const std::string& prefix) {
   LEXTRA_RETURN_IF_ERROR(dataset.CheckSequences());
   LEXTRA_RETURN_IF_ERROR(dataset.CheckDocuments());
   LEXTRA_RETURN_IF_ERROR(dataset.ReadMeta());
+  LEXTRA_RETURN_IF_ERROR(dataset.CheckSomeIds());
   return dataset;
 }
 
@@ -246,6 +236,14 @@ absl::Status TokenDataset::CheckedMeta(const std::string& name,
         "%s: eos_id %d and vocab_size %d: expected eos_id < vocab_size < 2^31",
         name, meta_.eos_id, meta_.vocab_size));
   }
+  if (meta_.vocab_size > MaxVocabulary(type_)) {
+    return InputError(absl::StrFormat(
+        "%s: vocab_size %d, but tokens are stored as %s, which holds ids below "
+        "%d: ids beyond were lost when %s was written; write it with a wider "
+        "type, or state the vocabulary of the ids that it holds",
+        name, meta_.vocab_size, NameOf(type_), MaxVocabulary(type_),
+        bin_.path()));
+  }
   if (meta_.documents != num_documents_ || meta_.tokens != num_tokens_) {
     return InputError(absl::StrFormat(
         "%s: %d documents and %d tokens, but %s has %d and %d: the files do "
@@ -280,21 +278,69 @@ void TokenDataset::Widen(int64_t begin, std::span<int64_t> out) const {
   }
 }
 
+std::span<const std::byte> TokenDataset::Page(int64_t page) const {
+  const int64_t begin = bin_.size() / kPages * page;
+  return bin_.bytes().subspan(begin, std::min(kPageBytes, bin_.size() - begin));
+}
+
 uint32_t TokenDataset::Fingerprint() const {
-  constexpr int64_t kPages = 64;
-  constexpr int64_t kPageBytes = 4096;
   uint32_t crc = Crc32c(idx_.bytes());
-  for (int64_t page = 0; page < kPages; ++page) {
-    const int64_t begin = bin_.size() / kPages * page;
-    crc = Crc32c(
-        bin_.bytes().subspan(begin, std::min(kPageBytes, bin_.size() - begin)),
-        crc);
-  }
+  for (int64_t page = 0; page < kPages; ++page) crc = Crc32c(Page(page), crc);
   return crc;
+}
+
+absl::Status TokenDataset::CheckIds(int64_t first, int64_t count) const {
+  LEXTRA_RETURN_IF_ERROR(CheckSizes());
+  const std::span<const std::byte> bytes =
+      bin_.bytes().subspan(first * item_bytes_, count * item_bytes_);
+  if (RangeOfTokenIds(type_, bytes).IsWithin(meta_.vocab_size)) {
+    return absl::OkStatus();
+  }
+  int64_t token = first;
+  while (RangeOfTokenIds(
+             type_, bytes.subspan((token - first) * item_bytes_, item_bytes_))
+             .IsWithin(meta_.vocab_size)) {
+    ++token;
+  }
+  return WrongId(token);
+}
+
+absl::Status TokenDataset::CheckSomeIds() const {
+  if (bin_.size() <= kPages * kPageBytes) return CheckIds(0, num_tokens_);
+  for (int64_t page = 0; page < kPages; ++page) {
+    const int64_t begin = Page(page).data() - bin_.bytes().data();
+    LEXTRA_RETURN_IF_ERROR(
+        CheckIds(begin / item_bytes_, kPageBytes / item_bytes_));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TokenDataset::WrongId(int64_t token) const {
+  // The last document that begins at or before it.
+  int64_t document = 0;
+  for (int64_t end = num_documents_; end - document > 1;) {
+    const int64_t middle = document + (end - document) / 2;
+    (document_begin(middle) <= token ? document : end) = middle;
+  }
+  const int64_t id =
+      RangeOfTokenIds(type_,
+                      bin_.bytes().subspan(token * item_bytes_, item_bytes_))
+          .largest;
+  return InputError(absl::StrFormat(
+      "%s: document %d, place %d: token id %d is outside the vocabulary [0, "
+      "%d) that %s.meta.json states",
+      bin_.path(), document, token - document_begin(document), id,
+      meta_.vocab_size, prefix_));
+}
+
+absl::Status TokenDataset::CheckSizes() const {
+  LEXTRA_RETURN_IF_ERROR(bin_.CheckSize());
+  return idx_.CheckSize();
 }
 
 absl::Status TokenDataset::Read(int64_t document, int64_t begin,
                                 std::span<int64_t> out) const {
+  LEXTRA_RETURN_IF_ERROR(CheckSizes());
   const int64_t count = static_cast<int64_t>(out.size());
   if (document < 0 || document >= num_documents_ || begin < 0 ||
       begin > document_size(document) ||
@@ -325,12 +371,7 @@ absl::Status TokenDataset::Read(int64_t document, int64_t begin,
       break;
   }
   for (int64_t i = 0; i < count; ++i) {
-    if (out[i] < 0 || out[i] >= meta_.vocab_size) {
-      return InputError(absl::StrFormat(
-          "%s: document %d, place %d: token id %d is outside the vocabulary "
-          "[0, %d) that %s.meta.json states",
-          bin_.path(), document, begin + i, out[i], meta_.vocab_size, prefix_));
-    }
+    if (out[i] < 0 || out[i] >= meta_.vocab_size) return WrongId(first + i);
   }
   return absl::OkStatus();
 }

@@ -27,7 +27,8 @@ struct DatasetMeta {
 class TokenDataset {
  public:
   // `prefix` with or without .bin / .idx. Every header field, count and offset
-  // is checked against the files' sizes before use; InputErrors name file,
+  // is checked against the files' sizes before use, and the ids of 64 pages of
+  // 4 KiB spread over the tokens against the vocabulary; InputErrors name file,
   // field, found and expected.
   static absl::StatusOr<TokenDataset> Open(const std::string& prefix);
 
@@ -38,13 +39,20 @@ class TokenDataset {
   // Tokens of a document, its closing eos included.
   int64_t document_size(int64_t document) const;
   int64_t document_begin(int64_t document) const;  // in tokens of the stream
+  TokenType type() const { return type_; }
 
   // Tells data sets apart: CRC-32C of the index and of 64 pages of 4 KiB spread
   // over the tokens.
   uint32_t Fingerprint() const;
 
+  // Whether ids of `count` tokens of the stream from `first` on are all within
+  // [0, vocab_size), at the speed of memory; an InputError names the first that
+  // is not, its document and place. CheckIds(0, num_tokens()) reads everything.
+  absl::Status CheckIds(int64_t first, int64_t count) const;
+
   // Copies tokens [begin, begin + out.size()) of one document, widened. An id
-  // outside [0, vocab_size) is an InputError that names document and place.
+  // outside [0, vocab_size) is an InputError that names document and place, and
+  // so is a file that has been truncated since it was opened.
   absl::Status Read(int64_t document, int64_t begin,
                     std::span<int64_t> out) const;
 
@@ -56,6 +64,10 @@ class TokenDataset {
   absl::Status CheckDocuments();
   absl::Status ReadMeta();
   absl::Status CheckedMeta(const std::string& name, const std::string& text);
+  absl::Status CheckSomeIds() const;
+  absl::Status CheckSizes() const;  // of the files as they are now
+  absl::Status WrongId(int64_t token) const;
+  std::span<const std::byte> Page(int64_t page) const;
 
   // Entries of the arrays of .idx (token_file_format.h).
   int32_t length(int64_t sequence) const;

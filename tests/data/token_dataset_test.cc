@@ -226,20 +226,83 @@ TEST_F(TokenDatasetTest, RefusesArraysThatContradictEachOther) {
   }
 }
 
-TEST_F(TokenDatasetTest, RefusesAnIdOutsideTheVocabularyWhenItIsRead) {
-  const auto dataset =
-      Open(Index({3, 2}, 4, 4).Bytes(), Tokens({5, 6, 256, 257, -1}, 4),
-           Meta(257, 256, 2, 5));
+TEST_F(TokenDatasetTest, RefusesAnIdOutsideTheVocabularyWhenItIsOpened) {
+  for (const auto& [tokens, words] :
+       {std::pair<std::vector<int64_t>, std::string>{
+            {5, 6, 256, 257, 7}, "document 1, place 0: token id 257 is"},
+        {{5, 6, -1, 7, 7}, "document 0, place 2: token id -1 is"}}) {
+    const absl::Status status = Open(Index({3, 2}, 4, 4).Bytes(),
+                                     Tokens(tokens, 4), Meta(257, 256, 2, 5))
+                                    .status();
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kInput);
+    EXPECT_THAT(std::string(status.message()),
+                AllOf(HasSubstr("data.bin"), HasSubstr(words),
+                      HasSubstr("outside the vocabulary [0, 257)")));
+  }
+}
+
+// Of a large file some pages are looked at when it is opened, the others when
+// they are read.
+TEST_F(TokenDatasetTest, RefusesAnIdOutsideTheVocabularyOfALargeFile) {
+  constexpr int32_t kTokens = 1 << 19;
+  constexpr int32_t kPageStep = kTokens / 64;
+  std::vector<int64_t> tokens(kTokens, 7);
+  const std::string idx = Index({kTokens - 10, 10}, 4, 4).Bytes();
+  const std::string meta = Meta(257, 256, 2, kTokens);
+  tokens[5 * kPageStep + 1000] = 257;
+  const absl::Status seen = Open(idx, Tokens(tokens, 4), meta).status();
+  EXPECT_THAT(std::string(seen.message()),
+              HasSubstr(absl::StrCat("document 0, place ", 5 * kPageStep + 1000,
+                                     ": token id 257")));
+  tokens[5 * kPageStep + 1000] = 7;
+  tokens[5 * kPageStep + 2000] = -3;
+  const auto dataset = Open(idx, Tokens(tokens, 4), meta);
   ASSERT_TRUE(dataset.ok()) << dataset.status();
-  EXPECT_THAT(Read(*dataset, 0, 0, 3), ElementsAre(5, 6, 256));
-  std::vector<int64_t> one(1);
-  const absl::Status above = dataset->Read(1, 0, one);
-  EXPECT_EQ(ExitCodeOf(above), ExitCode::kInput);
-  EXPECT_THAT(std::string(above.message()),
-              AllOf(HasSubstr("data.bin"), HasSubstr("document 1, place 0"),
-                    HasSubstr("257 is outside the vocabulary [0, 257)")));
-  const absl::Status below = dataset->Read(1, 1, one);
-  EXPECT_THAT(std::string(below.message()), HasSubstr("token id -1 is"));
+  std::vector<int64_t> out(5 * kPageStep + 2001);
+  const absl::Status read = dataset->Read(0, 0, out);
+  EXPECT_EQ(ExitCodeOf(read), ExitCode::kInput);
+  EXPECT_THAT(std::string(read.message()),
+              HasSubstr(absl::StrCat("document 0, place ", 5 * kPageStep + 2000,
+                                     ": token id -3")));
+  EXPECT_EQ(dataset->CheckIds(0, kTokens), read);
+  EXPECT_TRUE(dataset->CheckIds(0, 5 * kPageStep + 2000).ok());
+  EXPECT_TRUE(dataset->Read(1, 0, std::span(out).first(10)).ok());
+}
+
+TEST_F(TokenDatasetTest, RefusesAVocabularyThatItsTypeCannotHold) {
+  for (const auto& [type, item_bytes, most, name] :
+       {std::tuple(1, 1, 256, "uint8"), std::tuple(2, 1, 128, "int8"),
+        std::tuple(3, 2, 32768, "int16"), std::tuple(8, 2, 65536, "uint16")}) {
+    const std::string idx = Index({1}, item_bytes, type).Bytes();
+    const std::string bin = Tokens({5}, item_bytes);
+    EXPECT_TRUE(Open(idx, bin, Meta(most, most - 1, 1, 1)).ok()) << name;
+    const absl::Status status =
+        Open(idx, bin, Meta(most + 1, most, 1, 1)).status();
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kInput);
+    EXPECT_THAT(
+        std::string(status.message()),
+        AllOf(HasSubstr("data.meta.json: vocab_size"),
+              HasSubstr(absl::StrCat("stored as ", name,
+                                     ", which holds ids below ", most, ": "))));
+  }
+}
+
+// Also within the last page, where no bus error tells.
+TEST_F(TokenDatasetTest, ReadingFailsOnceAFileWasTruncated) {
+  for (const std::string suffix : {".bin", ".idx"}) {
+    const auto dataset = OpenWith(good_);
+    ASSERT_TRUE(dataset.ok()) << dataset.status();
+    std::vector<int64_t> out(3);
+    EXPECT_TRUE(dataset->Read(0, 0, out).ok());
+    const std::string path = prefix_ + suffix;
+    const auto size = std::filesystem::file_size(path);
+    std::filesystem::resize_file(path, size - 1);
+    const absl::Status status = dataset->Read(0, 0, out);
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kInput);
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr(absl::StrCat(path, ": truncated while in use: ",
+                                       size - 1, " bytes, ", size)));
+  }
 }
 
 TEST_F(TokenDatasetTest, RefusesReadsBeyondADocument) {
