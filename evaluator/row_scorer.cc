@@ -144,12 +144,13 @@ JournalEntry EntryOf(const RowDocument& document, const std::string& row,
 void Restore(const JournalEntry& entry, const RowDocument& document,
              RowScores* scores) {
   const at::Tensor by_bin = scores->sums.SumsOf(document.index);
+  double* const sums = by_bin.mutable_data_ptr<double>();
   for (const JournalEntry::PlaceSums& place : entry.sums) {
     // A bin beyond the row's can't come from these pieces.
     TORCH_CHECK(place.bin >= 0 && place.bin < by_bin.size(0), "bin ", place.bin,
                 " of document ", entry.document, " in the journal");
-    by_bin[place.bin][0] = place.nll;
-    by_bin[place.bin][1] = place.tokens;
+    sums[2 * place.bin] = place.nll;
+    sums[2 * place.bin + 1] = static_cast<double>(place.tokens);
   }
 }
 
