@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -16,6 +18,7 @@
 #include <mutex>
 #include <optional>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -33,12 +36,13 @@ constexpr const char* kOperations[] = {
     "rename", "unlink", "rmdir", "mkdir", "list",     "statvfs", "thread"};
 
 // What a rule does to a call; kNothing for a call that no rule hits.
-enum class Effect { kNothing, kFail, kShort, kFlip, kKill };
+enum class Effect { kNothing, kFail, kShort, kFlip, kDelay, kKill };
 
 struct NamedEffect {
   const char* name;
   Effect effect;
   int error;
+  double seconds = 0;
 };
 constexpr NamedEffect kEffects[] = {
     {"EIO", Effect::kFail, EIO},       {"ENOSPC", Effect::kFail, ENOSPC},
@@ -73,6 +77,11 @@ bool ParseCalls(absl::string_view text, Rule& rule) {
 }
 
 bool ParseEffect(absl::string_view text, Rule& rule) {
+  if (absl::ConsumePrefix(&text, "delay=")) {
+    rule.effect = {"delay", Effect::kDelay, 0};
+    return absl::SimpleAtod(text, &rule.effect.seconds) &&
+           rule.effect.seconds > 0 && std::isfinite(rule.effect.seconds);
+  }
   for (const NamedEffect& effect : kEffects) {
     if (text == effect.name) rule.effect = effect;
   }
@@ -113,19 +122,20 @@ absl::StatusOr<Rule> ParseRule(absl::string_view text) {
     return refuse("bad call numbers", "N, N-M or N-, from 1 on");
   }
   if (!ParseEffect(parts[2], rule)) {
-    return refuse(
-        "unknown effect",
-        "EIO ENOSPC EDQUOT ESTALE EINTR EROFS EAGAIN short flip or kill");
+    return refuse("unknown effect",
+                  "EIO ENOSPC EDQUOT ESTALE EINTR EROFS EAGAIN short flip "
+                  "delay=SECONDS or kill");
   }
   for (size_t i = 3; i < parts.size(); ++i) {
     if (!ParseFilter(parts[i], rule)) {
       return refuse("bad filter", "path=TEXT or rank=R");
     }
   }
-  if (is_kill_point &&
-      (rule.effect.effect != Effect::kKill || !rule.path.empty())) {
-    return refuse("a kill point can only kill and has no path",
-                  "@NAME:N:kill[:rank=R]");
+  const bool is_of_points = rule.effect.effect == Effect::kKill ||
+                            rule.effect.effect == Effect::kDelay;
+  if (is_kill_point && (!is_of_points || !rule.path.empty())) {
+    return refuse("a kill point can only kill or delay and has no path",
+                  "@NAME:N:kill[:rank=R] or @NAME:N:delay=S[:rank=R]");
   }
   return rule;
 }
@@ -215,21 +225,32 @@ NamedEffect Decide(Injector& injector, std::string_view operation,
   return decision;
 }
 
+// Other threads' calls are not held up with this one: the mutex is free.
+NamedEffect AfterDelay(const NamedEffect& effect) {
+  if (effect.effect == Effect::kDelay) {
+    std::this_thread::sleep_for(std::chrono::duration<double>(effect.seconds));
+  }
+  return effect;
+}
+
 NamedEffect EffectOnPath(std::string_view operation, std::string_view path,
                          std::string_view other_path = {}) {
   Injector& injector = TheInjector();
-  const std::lock_guard lock(injector.mutex);
-  return Decide(injector, operation, path, other_path);
+  std::unique_lock lock(injector.mutex);
+  const NamedEffect effect = Decide(injector, operation, path, other_path);
+  lock.unlock();
+  return AfterDelay(effect);
 }
 
 NamedEffect EffectOnDescriptor(std::string_view operation, int descriptor) {
   Injector& injector = TheInjector();
-  const std::lock_guard lock(injector.mutex);
+  std::unique_lock lock(injector.mutex);
   const auto found = injector.opened_paths.find(descriptor);
-  return Decide(
-      injector, operation,
-      found == injector.opened_paths.end() ? std::string_view() : found->second,
-      {});
+  const std::string path =
+      found == injector.opened_paths.end() ? std::string() : found->second;
+  const NamedEffect effect = Decide(injector, operation, path, {});
+  lock.unlock();
+  return AfterDelay(effect);
 }
 
 // True, with errno set, where the call is to fail.

@@ -9,7 +9,8 @@
 //   OPERATION:FIRST[-LAST]:EFFECT[:path=TEXT][:rank=R]
 //
 //   OPERATION  open read write truncate fsync close rename unlink rmdir mkdir
-//              list statvfs thread, or * for any; or @NAME for a kill point
+//              list statvfs thread, or * for any; or @NAME for a kill point,
+//              which knows kill and delay alone
 //   FIRST-LAST the calls that it hits, counted from 1 among those that match
 //              operation, path and rank; without LAST one call; "3-" from the
 //              third on
@@ -19,6 +20,7 @@
 //              flip: a read hands out its bytes with one bit flipped, as a
 //              device does that damages what it stores; a call of another
 //              kind is left alone;
+//              delay=S: the call is made S seconds later;
 //              kill: the process dies there by SIGKILL
 //   path=TEXT  only calls on paths that hold TEXT (calls on descriptors: the
 //              path that was opened)
@@ -60,7 +62,8 @@ int List(const char* path, std::vector<std::string>* names);
 // says that the system has none to give.
 int MayStartThread();
 
-// A named place where a rule "@NAME:N:kill" ends the process.
+// A named place where a rule "@NAME:N:kill" ends the process, and one
+// "@NAME:N:delay=S" holds it up: work that is slow, or hangs.
 void KillPoint(const char* name);
 
 // Rules for the life of the object, instead of any others; one at a time.

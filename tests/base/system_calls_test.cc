@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -279,6 +280,39 @@ TEST(Faults, KillPointsDieAtTheirNameAndCount) {
   EXPECT_EXIT(KillPoint("commit"), KilledBySignal(SIGKILL), "");
 }
 
+double SecondsOf(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+      .count();
+}
+
+TEST(Faults, DelayMakesTheCallLater) {
+  const TemporaryFolder folder;
+  const ScopedFaults faults("write:2:delay=0.2;@commit:2:delay=0.2");
+  const int file = OpenForWriting(folder / "file");
+  EXPECT_LT(SecondsOf([&] { EXPECT_EQ(Write(file, "x", 1), 1); }), 0.15);
+  EXPECT_GE(SecondsOf([&] { EXPECT_EQ(Write(file, "y", 1), 1); }), 0.2);
+  EXPECT_LT(SecondsOf([] { KillPoint("commit"); }), 0.15);
+  EXPECT_GE(SecondsOf([] { KillPoint("commit"); }), 0.2);
+  EXPECT_EQ(faults.num_hits(), 2);
+  Close(file);
+  EXPECT_EQ(std::filesystem::file_size(folder / "file"), 2u);
+}
+
+TEST(Faults, ADelayHoldsUpNoOtherThread) {
+  const ScopedFaults faults("@slow:1:delay=1");
+  std::atomic<bool> is_over = false;
+  std::thread slow([&] {
+    KillPoint("slow");
+    is_over = true;
+  });
+  while (faults.num_hits() == 0) std::this_thread::yield();
+  Unlink("/none/file");
+  EXPECT_FALSE(is_over);
+  slow.join();
+}
+
 TEST(Faults, EndWithTheirScope) {
   { const ScopedFaults faults("unlink:1-:EIO"); }
   EXPECT_EQ(ErrorOf([] { return Unlink("/none/file"); }), ENOENT);
@@ -311,12 +345,18 @@ TEST(Faults, AMisspeltRuleEndsTheProcessWithOneLine) {
       {"write:x:EIO", "bad call numbers"},
       {"write:1-2-3:EIO", "bad call numbers"},
       {"write:1:EOI", "unknown effect"},
+      {"write:1:delay=", "unknown effect"},
+      {"write:1:delay=0", "unknown effect"},
+      {"write:1:delay=-1", "unknown effect"},
+      {"write:1:delay=inf", "unknown effect"},
+      {"write:1:delay", "unknown effect"},
       {"write:1:EIO:rank=", "bad filter"},
       {"write:1:EIO:rank=-1", "bad filter"},
       {"write:1:EIO:path=", "bad filter"},
       {"write:1:EIO:pth=x", "bad filter"},
       {"@:1:kill", "unknown operation"},
-      {"@commit:1:EIO", "a kill point can only kill"},
+      {"@commit:1:EIO", "a kill point can only kill or delay"},
+      {"@commit:1:delay=1:path=x", "a kill point can only kill or delay"},
       {"@commit:1:kill:path=x", "a kill point can only kill"},
       {"open:1:EIO;;write:1:EOI", "'write:1:EOI': unknown effect"}};
   for (const auto& [rules, message] : cases) {
