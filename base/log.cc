@@ -62,9 +62,7 @@ void SetLogIdentity(int rank, int world_size, std::string host) {
 
 int LogRank() { return Self().rank; }
 
-void SetLogFile(const std::string& path) {
-  if (Self().rank == 0) Self().file = path;
-}
+void SetLogFile(const std::string& path) { Self().file = path; }
 
 void LogLine(std::string_view line) {
   if (Self().rank == 0) WriteLine(line);

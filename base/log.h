@@ -16,7 +16,8 @@ void SetLogIdentity(int rank, int world_size, std::string host);
 
 int LogRank();
 
-// From now on rank 0's lines are also appended to `path` (log.txt of a run). A
+// From now on this rank's lines are also appended to `path` (log.txt of a run,
+// which all ranks see): whoever names the reason of an end, it stands there. A
 // line that can't be written there (a full disk) is on stderr alone.
 void SetLogFile(const std::string& path);
 

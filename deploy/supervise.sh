@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs a training command unattended: starts it again after a lost rank or host,
-# gives up when restarts bring no newer checkpoint, and passes a request to stop
-# on to it. Exit code: the command's last one, 75 after a request to stop that
+# gives up when restarts bring no newer checkpoint, or when the watchdog ends the
+# command twice at the same point, and passes a request to stop on to it. Exit code: the command's last one, 75 after a request to stop that
 # was met. A launcher that stays when all its ranks are gone is killed: mpirun was
 # seen to hang so, about once in a thousand lost ranks.
 #
@@ -59,6 +59,20 @@ meaning_of() {
 }
 
 worth_a_restart() { (($1 == 1 || $1 == 6 || $1 == 75 || $1 > 125)); }
+
+# Sets `hung_at` to where the watchdog ended the last run ("training, step 15"),
+# or to nothing: what the error line that it added to log.txt says of the rank it
+# names. Errors of GPUs and NCCL name no point, and lines beyond `log_bytes` are
+# this run's.
+find_where_it_hung() {
+  hung_at=$(tail -c "+$((log_bytes + 1))" "$run_dir/log.txt" 2>/dev/null |
+    sed -nE 's/.* error: watchdog: [^[]*\[([a-z-]+(, step [0-9]+)?)[],].*/\1/p') ||
+    hung_at=""
+  hung_at=${hung_at%%$'\n'*}
+}
+
+# Sets `log_bytes` to the length of log.txt.
+measure_log() { log_bytes=$(stat -c %s "$run_dir/log.txt" 2>/dev/null) || log_bytes=0; }
 
 # Sets `clock` to hundredths of seconds that no change of the date moves.
 read_clock() {
@@ -174,14 +188,25 @@ trap 'ask_to_stop TERM' TERM
 trap 'ask_to_stop INT' INT
 
 find_newest_step
-reached=$step restarts=0
+reached=$step restarts=0 hung_before=""
 say "start: newest checkpoint is step $reached: $*"
 until ((restarts > max_restarts)); do
+  measure_log
   run_once "$@"
   find_newest_step
   say "end: code $code ($(meaning_of "$code")), newest checkpoint is step $step"
   if [[ -n $stop_asked ]] || ! worth_a_restart "$code"; then exit "$code"; fi
-  if ((step > reached)); then reached=$step restarts=0; fi
+  if ((step > reached)); then reached=$step restarts=0 hung_before=""; fi
+  find_where_it_hung
+  if [[ -n $hung_at && $hung_at == "$hung_before" ]]; then
+    say "give up: the watchdog ended two runs in a row at the same point" \
+      "($hung_at), with no checkpoint after step $reached: a third would end" \
+      "there too. Its lines in $run_dir/log.txt name the rank. If that rank is" \
+      "slow and not stuck, raise parallel.timeout_seconds, or" \
+      "LEXTRA_PATIENCE_SECONDS outside of training steps"
+    exit "$code"
+  fi
+  hung_before=$hung_at
   restarts=$((restarts + 1))
   if ((restarts > max_restarts)); then break; fi
   seconds=$((restarts < 6 ? 1 << (restarts - 1) : longest_pause))

@@ -71,6 +71,20 @@ TEST_F(LogTest, TheLogFileHoldsTheSameLines) {
             "first\nerror: second\n");
 }
 
+TEST_F(LogTest, TheLogFileHoldsTheErrorsOfEveryRank) {
+  const testing::TemporaryFolder folder;
+  SetLogFile(folder / "log.txt");
+  CaptureStderr();
+  LogLine("of rank 0");
+  SetLogIdentity(1, 2, "node7");
+  LogLine("nobody speaks");
+  LogError("rank 0 is stopped");
+  GetCapturedStderr();
+  std::ifstream file(folder / "log.txt");
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}),
+            "of rank 0\n[rank 1 host node7] error: rank 0 is stopped\n");
+}
+
 TEST_F(LogTest, ALogFileThatCantBeWrittenCostsItsLinesOnly) {
   const testing::TemporaryFolder folder;
   ASSERT_EQ(mkfifo((folder / "fifo").c_str(), 0600), 0);

@@ -37,6 +37,22 @@ for word in ${!n}; do
 done
 )";
 
+// The n-th start adds the n-th argument to the log and ends as the watchdog
+// ends a job; the start after the last one ends well. A first word step-* is a
+// checkpoint.
+constexpr char kWatchedEnds[] = R"(#!/usr/bin/env bash
+run=$1; shift
+echo >>"$run/starts"
+n=$(wc -l <"$run/starts")
+((n <= $#)) || exit 0
+line=${!n}
+if [[ $line == step-* ]]; then mkdir "$run/${line%% *}"; line=${line#* }; fi
+echo "a line of the run" >>"$run/log.txt"
+[[ -z $line ]] || echo "[rank 0 host a] error: watchdog: $line" >>"$run/log.txt"
+echo "lextra: ended" >>"$run/log.txt"
+exit 6
+)";
+
 // Runs until USR1 (ends with 75 if $2 is "saves") and notes USR1 and TERM.
 constexpr char kLongRun[] = R"(#!/usr/bin/env bash
 run=$1
@@ -78,10 +94,11 @@ class SupervisorTest : public ::testing::Test {
  protected:
   void SetUp() override {
     WriteText(listed_ends_, kListedEnds);
+    WriteText(watched_ends_, kWatchedEnds);
     WriteText(long_run_, kLongRun);
     WriteText(stuck_launcher_, kStuckLauncher);
     for (const std::string& script :
-         {listed_ends_, long_run_, stuck_launcher_}) {
+         {listed_ends_, watched_ends_, long_run_, stuck_launcher_}) {
       fs::permissions(script, fs::perms::owner_all);
     }
     fs::create_directory(run_);
@@ -93,6 +110,13 @@ class SupervisorTest : public ::testing::Test {
     return RunProcess(Supervise(Arguments{"--run_dir=" + run_} + options +
                                 Arguments{"--", listed_ends_, run_} + ends),
                       kLimitSeconds);
+  }
+  ProcessResult WatchedEnds(const Arguments& lines) {
+    fs::remove(run_ + "/starts");
+    return RunProcess(
+        Supervise(Arguments{"--run_dir=" + run_, "--", watched_ends_, run_} +
+                  lines),
+        kLimitSeconds);
   }
   Arguments LongRun(const std::string& manner) const {
     // A launcher listens to Ctrl-C, whatever its parent made of the signal.
@@ -108,6 +132,7 @@ class SupervisorTest : public ::testing::Test {
   TemporaryFolder folder_;
   const std::string run_ = folder_ / "run";
   const std::string listed_ends_ = folder_ / "listed_ends";
+  const std::string watched_ends_ = folder_ / "watched_ends";
   const std::string long_run_ = folder_ / "long_run";
   const std::string stuck_launcher_ = folder_ / "stuck_launcher";
 };
@@ -158,6 +183,51 @@ TEST_F(SupervisorTest, ANewerStepStartsTheCountAnew) {
   EXPECT_EQ(result.exit_code, 0) << result.output;
   EXPECT_EQ(Starts(), 6);
   EXPECT_THAT(result.output, HasSubstr("newest checkpoint is step 10"));
+}
+
+// What the watchdog says of a rank that hangs.
+std::string Hang(const std::string& seconds, const std::string& point) {
+  return "no progress for " + seconds + " s of rank 2 (host b) [" + point +
+         ", last finished AllReduce 14 on axis world (400 bytes)], outside of "
+         "any collective; no rank waits for it yet";
+}
+
+TEST_F(SupervisorTest, TwoEndsByTheWatchdogAtOnePointAreEnough) {
+  const std::string there = Hang("60.4", "training, step 15");
+  const ProcessResult result =
+      WatchedEnds({there, Hang("61.0", "training, step 15")});
+  EXPECT_EQ(result.exit_code, 6);
+  EXPECT_EQ(Starts(), 2);
+  EXPECT_THAT(result.output,
+              AllOf(HasSubstr("give up: the watchdog ended two runs in a row "
+                              "at the same point (training, step 15)"),
+                    HasSubstr(run_ + "/log.txt"),
+                    HasSubstr("parallel.timeout_seconds")));
+  // A call that no rank is missing from, a stopped rank, a rank that never got
+  // to its first call: all say where.
+  for (const std::string& line :
+       {std::string("AllReduce 5 on axis data (8 bytes) does not end for 61.0 "
+                    "s although no rank is missing: rank 0 (host a) [save, "
+                    "step 4, in AllReduce 5 on axis data (8 bytes)]"),
+        std::string("no sign of life for 10.2 s of rank 1 (host b) [load]: "
+                    "stopped, or its host or link is down")}) {
+    EXPECT_EQ(WatchedEnds({line, line}).exit_code, 6);
+    EXPECT_EQ(Starts(), 2) << line;
+  }
+}
+
+TEST_F(SupervisorTest, EndsByTheWatchdogAtDifferentPointsAreStartedAgain) {
+  const std::string there = Hang("60.4", "training, step 15");
+  const std::string error =
+      "NCCL: AllReduce 15 on axis data (400 bytes): remote process exited";
+  for (const Arguments& lines :
+       {Arguments{there, Hang("60.4", "training, step 150"), there},
+        Arguments{there, "", there}, Arguments{error, error},
+        Arguments{there, "step-20 " + there}}) {
+    const ProcessResult result = WatchedEnds(lines);
+    EXPECT_EQ(result.exit_code, 0) << result.output;
+    EXPECT_EQ(Starts(), static_cast<int>(lines.size()) + 1);
+  }
 }
 
 TEST_F(SupervisorTest, OnlyACommittedStepIsProgress) {
