@@ -9,6 +9,8 @@
 #include <optional>
 #include <string>
 
+#include "base/control_groups.h"
+
 namespace lextra {
 namespace {
 
@@ -36,21 +38,6 @@ int64_t LeftOf(int limit, const std::string& key) {
       0, static_cast<int64_t>(value.rlim_cur) - used.value_or(0));
 }
 
-// A number of the process's control group, that after `key` where the file has
-// lines of keys and numbers; none for "max".
-std::optional<int64_t> GroupNumber(const std::string& name,
-                                   const std::string& key = "") {
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {
-    if (!line.starts_with("0::")) continue;
-    std::ifstream file("/sys/fs/cgroup" + line.substr(3) + "/" + name);
-    for (std::string word; !key.empty() && word != key && file;) file >> word;
-    int64_t bytes = 0;
-    if (file >> bytes) return bytes;
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 void KeepFreedMemory() {
@@ -64,15 +51,9 @@ int64_t MemoryLeftToProcess() {
 }
 
 int64_t MemoryLeftOnHost() {
-  const int64_t left =
-      Kilobytes("/proc/meminfo", "MemAvailable:").value_or(kUnlimited);
-  const std::optional<int64_t> most = GroupNumber("memory.max");
-  if (!most) return left;
-  // Cached files are given back where memory is short.
-  const int64_t used = GroupNumber("memory.current").value_or(0) -
-                       GroupNumber("memory.stat", "inactive_file").value_or(0) -
-                       GroupNumber("memory.stat", "active_file").value_or(0);
-  return std::clamp<int64_t>(*most - used, 0, left);
+  return std::min(
+      Kilobytes("/proc/meminfo", "MemAvailable:").value_or(kUnlimited),
+      MemoryLeftInControlGroups());
 }
 
 }  // namespace lextra

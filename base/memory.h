@@ -15,7 +15,7 @@ void KeepFreedMemory();
 // RLIMIT_AS).
 int64_t MemoryLeftToProcess();
 // Bytes that all processes of this host may still use: MemAvailable, or what
-// the limit of this process's control group (version 2) leaves.
+// the limits of this process's control groups leave (base/control_groups.h).
 int64_t MemoryLeftOnHost();
 
 inline double InGib(int64_t bytes) {
