@@ -4,6 +4,8 @@
 #include <array>
 #include <cstring>
 
+#include "base/work_counter.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -152,13 +154,28 @@ bool HasInstructions() {
 
 #endif  // __x86_64__
 
-}  // namespace
+// A piece of work that counts, for a mapped file may be long and its disk slow.
+// A multiple of the longest lanes.
+constexpr size_t kPartBytes = size_t{3} << 20;
 
-uint32_t Crc32c(std::span<const std::byte> bytes, uint32_t crc) {
+uint32_t OfPart(std::span<const std::byte> bytes, uint32_t crc) {
 #if defined(__x86_64__)
   if (HasInstructions()) return ~HardwareRegister(bytes, ~crc);
 #endif
   return PortableCrc32c(bytes, crc);
+}
+
+}  // namespace
+
+uint32_t Crc32c(std::span<const std::byte> bytes, uint32_t crc) {
+  while (!bytes.empty()) {
+    const std::span<const std::byte> part =
+        bytes.first(std::min(bytes.size(), kPartBytes));
+    crc = OfPart(part, crc);
+    bytes = bytes.subspan(part.size());
+    CountWork();
+  }
+  return crc;
 }
 
 uint32_t PortableCrc32c(std::span<const std::byte> bytes, uint32_t crc) {

@@ -14,16 +14,21 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/system_calls.h"
+#include "base/work_counter.h"
 
 namespace lextra {
 namespace {
 
-// One call moves at most this much; Linux itself stops below 2 GiB.
-constexpr size_t kMaxTransferBytes = size_t{1} << 30;
+// One call moves at most this much: each is a piece of work that counts
+// (base/work_counter.h), also where a disk takes seconds for a few megabytes.
+constexpr size_t kMaxTransferBytes = size_t{8} << 20;
 
 // A file being written is handed to the device in parts of this size, so that
 // the device is at work before the last byte is there.
 constexpr int64_t kWriteBackBytes = int64_t{8} << 20;
+// What is durable when this much more is written: bounds the time of a single
+// fsync, in which nobody can tell a slow disk from one that hangs.
+constexpr int64_t kSyncBytes = int64_t{256} << 20;
 
 constexpr std::string_view kTemporaryMark = ".tmp-";
 constexpr size_t kTemporaryDigits = 16;
@@ -34,6 +39,7 @@ template <typename Call>
 auto WithoutInterruptions(Call call) {
   auto result = call();
   while (result < 0 && errno == EINTR) result = call();
+  CountWork();
   return result;
 }
 
@@ -132,6 +138,7 @@ absl::Status SyncAndClose(const std::string& path, int descriptor) {
   // An interrupted close has closed, and what it closed is durable.
   const bool closed = sys::Close(descriptor) == 0 || errno == EINTR;
   const int close_error = errno;
+  CountWork();
   if (!synced) return StorageSystemError("sync", path, sync_error);
   if (!closed) return StorageSystemError("close", path, close_error);
   return absl::OkStatus();
@@ -423,7 +430,8 @@ FileWriter::FileWriter(FileWriter&& other) noexcept
     : path_(std::move(other.path_)),
       descriptor_(std::exchange(other.descriptor_, -1)),
       bytes_written_(other.bytes_written_),
-      bytes_handed_over_(other.bytes_handed_over_) {}
+      bytes_handed_over_(other.bytes_handed_over_),
+      bytes_durable_(other.bytes_durable_) {}
 
 FileWriter::~FileWriter() {
   if (descriptor_ >= 0) sys::Close(descriptor_);
@@ -443,6 +451,13 @@ absl::Status FileWriter::Write(std::span<const std::byte> bytes) {
                       bytes_written_ - bytes_handed_over_,
                       SYNC_FILE_RANGE_WRITE);
       bytes_handed_over_ = bytes_written_;
+    }
+    if (bytes_written_ - bytes_durable_ >= kSyncBytes) {
+      if (sys::Fsync(descriptor_) != 0) {
+        return StorageSystemError("sync", path_, errno);
+      }
+      CountWork();
+      bytes_durable_ = bytes_written_;
     }
   }
   return absl::OkStatus();

@@ -161,6 +161,7 @@ class FileWriter {
   int descriptor_ = -1;
   int64_t bytes_written_ = 0;
   int64_t bytes_handed_over_ = 0;  // to the device, not yet durable
+  int64_t bytes_durable_ = 0;
 };
 
 }  // namespace lextra

@@ -4,6 +4,8 @@
 #include <bit>
 #include <cstdint>
 
+#include "base/work_counter.h"
+
 namespace lextra {
 namespace {
 
@@ -91,6 +93,7 @@ std::string Sha256(std::string_view bytes) {
   const size_t whole = bytes.size() / kBlockBytes * kBlockBytes;
   for (size_t i = 0; i < whole; i += kBlockBytes) {
     AddBlock(bytes.substr(i, kBlockBytes), state);
+    CountWork();
   }
   const std::string tail = PaddedTail(bytes.substr(whole), bytes.size());
   for (size_t i = 0; i < tail.size(); i += kBlockBytes) {

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/system_calls.h"
+#include "base/work_counter.h"
 #include "checkpoint/snapshot.h"
 #include "checkpoint/step_folders.h"
 #include "parallel/agreement.h"
@@ -19,6 +20,9 @@ using Clock = std::chrono::steady_clock;
 // Of a background thread: about a fifteenth of a processor that a thread of the
 // training wants as well, so steps hardly slow down, and a write still ends.
 constexpr int kBackgroundNice = 12;
+
+// How often a thread that waits for it looks whether it gets on.
+constexpr auto kLook = std::chrono::milliseconds(100);
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -52,7 +56,8 @@ CheckpointSaver::~CheckpointSaver() = default;
 void CheckpointSaver::RunInBackground(Stage stage,
                                       std::function<absl::Status()> work) {
   stage_ = stage;
-  background_ = std::async(std::launch::async, [work = std::move(work)] {
+  background_ = std::async(std::launch::async, [this, work = std::move(work)] {
+    const ScopedWorkCounter counted(background_work_);
     // Of the calling thread alone, on Linux; without it saves are as good.
     setpriority(PRIO_PROCESS, 0, kBackgroundNice);
     return work();
@@ -63,6 +68,16 @@ bool CheckpointSaver::StageIsDone() const {
   return !background_.valid() ||
          background_.wait_for(std::chrono::seconds(0)) ==
              std::future_status::ready;
+}
+
+absl::Status CheckpointSaver::BackgroundResult() {
+  if (!background_.valid()) return absl::OkStatus();
+  uint64_t seen = background_work_.count();
+  while (background_.wait_for(kLook) != std::future_status::ready) {
+    const uint64_t done = background_work_.count();
+    if (std::exchange(seen, done) != done) CountWork();
+  }
+  return background_.get();
 }
 
 // The save id that rank 0 drew, once its temporary folder stands.
@@ -85,7 +100,7 @@ void CheckpointSaver::Start(const TrainingState& state,
                             const std::vector<ShardedTensor>& tensors) {
   const Clock::time_point start = Clock::now();
   Finish();
-  if (background_.valid()) background_.get().IgnoreError();
+  BackgroundResult().IgnoreError();
   figures_ = SaveOutcome();
   figures_.step = state.step();
   figures_.num_bytes = static_cast<int64_t>(image_.data().size());
@@ -109,9 +124,7 @@ void CheckpointSaver::Start(const TrainingState& state,
 
 void CheckpointSaver::Advance() {
   if (stage_ == Stage::kIdle) return;
-  const absl::Status mine =
-      background_.valid() ? background_.get() : absl::OkStatus();
-  const absl::Status agreed = AgreeOnStatus(world_, mine);
+  const absl::Status agreed = AgreeOnStatus(world_, BackgroundResult());
   switch (std::exchange(stage_, Stage::kIdle)) {
     case Stage::kIdle:
       return;

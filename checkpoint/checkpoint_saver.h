@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "base/work_counter.h"
 #include "checkpoint/shard_file.h"
 #include "checkpoint/step_save.h"
 #include "parallel/communicator.h"
@@ -89,6 +90,9 @@ class CheckpointSaver {
 
   absl::StatusOr<StepSave> BeginTogether(int64_t step);
   void RunInBackground(Stage stage, std::function<absl::Status()> work);
+  // Waits for the thread, whose work is this thread's progress meanwhile. OK
+  // where none runs.
+  absl::Status BackgroundResult();
   void Report(const absl::Status& status);
   void Commit();
   void Verify();
@@ -106,6 +110,7 @@ class CheckpointSaver {
   Manifest shard_;  // this rank's description
   SaveOutcome figures_;
   std::vector<SaveOutcome> outcomes_;
+  WorkCounter background_work_;
   // Last: its thread uses the members above.
   std::future<absl::Status> background_;
 };

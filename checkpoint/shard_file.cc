@@ -15,6 +15,7 @@
 #include "base/crc32c.h"
 #include "base/files.h"
 #include "base/system_calls.h"
+#include "base/work_counter.h"
 #include "checkpoint/shard_reader.h"
 
 namespace lextra {
@@ -110,7 +111,10 @@ void ShardImage::Touch() {
   if (std::align(kPageBytes, 1, begin, size) != nullptr) {
     madvise(begin, size, MADV_HUGEPAGE);
   }
-  for (size_t i = 0; i < data_bytes_; i += kPageBytes) data_[i] = std::byte{0};
+  for (size_t i = 0; i < data_bytes_; i += kPageBytes) {
+    data_[i] = std::byte{0};
+    CountWork();
+  }
 }
 
 std::string ShardFileName(int rank, int num_ranks) {

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/seeds.h"
+#include "base/work_counter.h"
 
 namespace lextra {
 namespace {
@@ -21,6 +22,7 @@ std::vector<int64_t> ShuffledOrder(int64_t count, uint64_t seed) {
     const auto scaled = static_cast<unsigned __int128>(MixBits(key + last)) *
                         static_cast<uint64_t>(last + 1);
     std::swap(order[last], order[static_cast<int64_t>(scaled >> 64)]);
+    CountWork();
   }
   return order;
 }
@@ -50,6 +52,7 @@ absl::StatusOr<PackedSamples> PackedSamples::Create(const TokenDataset& dataset,
   for (const int64_t document : samples.order_) {
     samples.begin_.push_back(begin);
     begin += dataset.document_size(document);
+    CountWork();
   }
   return samples;
 }

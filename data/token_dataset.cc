@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/crc32c.h"
+#include "base/system_calls.h"
+#include "base/work_counter.h"
 #include "data/token_ids.h"
 #include "nlohmann/json.hpp"
 
@@ -141,6 +143,7 @@ absl::Status TokenDataset::CheckSequences() {
     }
     // Stops as soon as it passes the file's size, so it can't overflow.
     expected += tokens * item_bytes_;
+    CountWork();
     if (expected > bin_.size()) break;
   }
   if (expected != bin_.size()) {
@@ -165,6 +168,7 @@ absl::Status TokenDataset::CheckDocuments() {
           idx_.path(), entry, first, num_sequences_));
     }
     previous = first;
+    CountWork();
   }
   if (previous != num_sequences_) {
     return InputError(
@@ -340,6 +344,8 @@ absl::Status TokenDataset::CheckSizes() const {
 
 absl::Status TokenDataset::Read(int64_t document, int64_t begin,
                                 std::span<int64_t> out) const {
+  sys::KillPoint("tokens_read");
+  CountWork();
   LEXTRA_RETURN_IF_ERROR(CheckSizes());
   const int64_t count = static_cast<int64_t>(out.size());
   if (document < 0 || document >= num_documents_ || begin < 0 ||

@@ -15,6 +15,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/sha256.h"
+#include "base/work_counter.h"
 #include "parallel/agreement.h"
 
 namespace lextra {
@@ -49,6 +50,7 @@ std::string LineOf(const JournalEntry& entry, const std::string& id) {
 
 // What a line holds; null for one that a crash cut off.
 std::optional<Json> ParseLine(absl::string_view line) {
+  CountWork();
   Json json = Json::parse(line.begin(), line.end(), nullptr,
                           /*allow_exceptions=*/false);
   if (!json.is_object()) return std::nullopt;

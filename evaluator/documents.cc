@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/work_counter.h"
+
 namespace lextra {
 
 std::vector<int64_t> DocumentsLongerThan(const Documents& documents,
@@ -11,6 +13,7 @@ std::vector<int64_t> DocumentsLongerThan(const Documents& documents,
   std::vector<int64_t> found;
   for (int64_t d = 0; d < documents.num_documents() && std::ssize(found) < most;
        ++d) {
+    CountWork();
     if (documents.size(d) > num_tokens) found.push_back(d);
   }
   return found;
@@ -35,6 +38,7 @@ TensorDocuments::TensorDocuments(const at::Tensor& tokens_BT,
 
 absl::Status TensorDocuments::Read(int64_t document, int64_t begin,
                                    std::span<int64_t> out) const {
+  CountWork();
   const int64_t* from = tokens_BT_.const_data_ptr<int64_t>() +
                         document * tokens_BT_.size(1) + begin;
   std::copy_n(from, out.size(), out.begin());

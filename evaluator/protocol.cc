@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "base/work_counter.h"
 
 namespace lextra {
 namespace {
@@ -98,6 +99,7 @@ absl::StatusOr<std::vector<DealtDocument>> DealDocuments(
   std::vector<DealtDocument> dealt;
   int64_t longest_document = 0;
   for (int64_t d = 0; d < documents.num_documents() && turns > 0; ++d) {
+    CountWork();
     longest_document = std::max(longest_document, documents.size(d));
     const int64_t spare = documents.size(d) - 1 - deal.first_turn;
     if (spare < 0) continue;
@@ -163,6 +165,7 @@ void AppendPieces(Protocol protocol, const DealtDocument& dealt,
 PieceRow Streaming(const Documents& documents, int64_t budget) {
   PieceRow row = {.protocol = STREAMING};
   for (int64_t d = 0; d < documents.num_documents() && budget > 0; ++d) {
+    CountWork();
     const int64_t targets = std::min(documents.size(d) - 1, budget);
     if (targets < 1) continue;
     row.pieces.push_back({.document = d, .begin = 0, .num_targets = targets});

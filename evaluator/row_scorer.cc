@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/crc32c.h"
+#include "base/work_counter.h"
 #include "evaluator/row_progress.h"
 #include "parallel/device_copy.h"
 
@@ -44,6 +45,7 @@ std::vector<RowDocument> DocumentsOf(const PieceRow& row) {
            pieces[end].document == pieces[begin].document) {
       ++end;
     }
+    CountWork();
     documents.push_back({.index = std::ssize(documents),
                          .pieces = pieces.subspan(begin, end - begin)});
     begin = end;
@@ -65,6 +67,7 @@ std::vector<Group> GroupsOf(const std::vector<RowDocument>& documents,
       room = scorer.DocumentsAtOnce(document.pieces[0].num_targets + 1);
     }
     groups.back().push_back(document);
+    CountWork();
     room -= std::ssize(document.pieces);
   }
   return groups;
@@ -163,6 +166,7 @@ std::vector<Group> WithoutJournalled(std::vector<Group> groups,
   if (journal == nullptr) return groups;
   for (Group& group : groups) {
     std::erase_if(group, [&](const RowDocument& document) {
+      CountWork();
       const JournalEntry* entry =
           journal->Find(row, document.document(), document.Checksum());
       if (entry != nullptr && takes) Restore(*entry, document, scores);

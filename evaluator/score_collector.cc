@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/work_counter.h"
 #include "model/packed_heads.h"
 #include "model/piecewise_attention.h"
 #include "parallel/device_copy.h"
@@ -73,6 +74,7 @@ void ScoreCollector::FinishDocument() {
       }
       AddScores(mine.q_THD.narrow(0, begin, end - begin), place[begin],
                 all.k_TKD, &means_[layer]);
+      CountWork();
       begin = end;
     }
     mesh_.world().activity().Tick();

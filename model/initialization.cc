@@ -9,6 +9,7 @@
 
 #include "absl/strings/match.h"
 #include "base/seeds.h"
+#include "base/work_counter.h"
 #include "model/precision.h"
 
 namespace lextra {
@@ -34,6 +35,7 @@ double StandardDeviation(const ModelConfig& model, const std::string& name) {
 Initializer MakeInitializer(const ModelConfig& model, at::Device device) {
   return [model, device](const std::string& name,
                          const std::vector<int64_t>& shape) -> at::Tensor {
+    CountWork();
     const at::ScalarType dtype = MasterType(model.precision());
     const at::TensorOptions options = at::TensorOptions(dtype).device(device);
     if (absl::EndsWith(name, ".bias")) return at::zeros(shape, options);

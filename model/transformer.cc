@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "base/system_calls.h"
 #include "config/resolve.h"
 #include "model/feed_forward.h"
 #include "model/initialization.h"
@@ -148,6 +149,7 @@ struct Transformer::Parts {
 
 Transformer::Transformer(const ModelConfig& model, Communicator& tensor_axis)
     : config_(Checked(model, tensor_axis.size())),
+      tensor_axis_(tensor_axis),
       num_kv_heads_(model.num_kv_heads() / tensor_axis.size()),
       parts_(std::make_unique<Parts>(
           model, tensor_axis, MakeInitializer(model, tensor_axis.device()))) {}
@@ -172,6 +174,8 @@ at::Tensor Transformer::operator()(const at::Tensor& tokens_BT,
     WaitFor(layer->parameters());
     stream = (*layer)(stream, pass, recomputation_);
     note(stream);
+    sys::KillPoint("layer");
+    tensor_axis_.MarkWork();
   }
   WaitFor(parts_->LastParameters());
   return parts_->norm(stream.x, stream.branch).normalised;

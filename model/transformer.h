@@ -78,6 +78,7 @@ class Transformer {
   }
 
   ModelConfig config_;
+  Communicator& tensor_axis_;
   int64_t num_kv_heads_;
   Recomputation recomputation_ = OFF;
   BeforeUse before_use_;

@@ -74,7 +74,7 @@ ActivitySnapshot Activity::Snapshot() const {
   ActivitySnapshot snapshot;
   snapshot.phase = phase_.load(kRelaxed);
   snapshot.step = step_.load(kRelaxed);
-  snapshot.progress = progress_.load(kRelaxed);
+  snapshot.progress = progress_.load(kRelaxed) + work_.count();
   snapshot.in_call = in_call_.load(kRelaxed);
   snapshot.call = {.operation = operation_.load(kRelaxed),
                    .group = group_.load(kRelaxed),

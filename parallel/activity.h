@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "base/work_counter.h"
 #include "parallel/device_groups.h"
 #include "parallel/group_call.h"
 
@@ -45,7 +46,7 @@ struct ActivitySnapshot {
 
   Phase phase = Phase::kStartUp;
   int64_t step = 0;
-  // Grows with every call finished, every phase begun and every Tick().
+  // Grows with every call finished, every phase begun and every piece of work.
   uint64_t progress = 0;
   bool in_call = false;
   GroupCall call;  // the one this rank is in, or its last one
@@ -53,6 +54,8 @@ struct ActivitySnapshot {
   double step_limit_seconds = 0;
   // Tells the oldest call that this rank's GPU is in from all others; 0: none.
   uint64_t device_call = 0;
+  // Grows when this rank's GPU is through with a piece of work.
+  uint64_t device_work = 0;
   std::array<Group, kMaxGroups> groups = {};
 };
 
@@ -66,6 +69,8 @@ class Activity {
   void SetPhase(Phase phase, int64_t step = 0);
   // This rank gets on although it calls no collective.
   void Tick() { Add(progress_); }
+  // What the rank's thread is to count its work in (base/work_counter.h).
+  WorkCounter& work() { return work_; }
 
   ActivitySnapshot Snapshot() const;
 
@@ -107,6 +112,7 @@ class Activity {
   std::atomic<Phase> phase_ = Phase::kStartUp;
   std::atomic<int64_t> step_ = 0;
   std::atomic<uint64_t> progress_ = 0;
+  WorkCounter work_;
   std::atomic<bool> in_call_ = false;
   std::atomic<Operation> operation_ = Operation::kNone;
   std::atomic<int32_t> group_ = -1;

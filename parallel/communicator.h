@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "base/work_counter.h"
 #include "parallel/activity.h"
 
 namespace lextra {
@@ -103,6 +104,10 @@ class Communicator {
 
   // For a group made of this one; every rank of this one asks alike.
   GroupIdentity NextChild(int color);
+
+  // A piece of work of this rank is done (base/work_counter.h); on a GPU, which
+  // the host runs ahead of, given to the device, and done when it comes there.
+  virtual void MarkWork() { CountWork(); }
 
   // How long this rank's GPU stood still in Wait()s, those of all its groups,
   // since the last call; measured from the first call on, which returns 0.

@@ -12,6 +12,16 @@ void DeviceGroups::Remove(DeviceGroup* group) {
   std::erase(groups_, group);
 }
 
+void DeviceGroups::SetWork(DeviceWork* work) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  work_ = work;
+}
+
+uint64_t DeviceGroups::NumWorkDone() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return work_ == nullptr ? 0 : work_->NumDone();
+}
+
 std::optional<DeviceCall> DeviceGroups::OldestCall() {
   const std::lock_guard<std::mutex> lock(mutex_);
   std::optional<DeviceCall> oldest;

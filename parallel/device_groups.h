@@ -33,22 +33,35 @@ class DeviceGroup {
   virtual void Abort() = 0;
 };
 
+// What the device does between calls.
+class DeviceWork {
+ public:
+  virtual ~DeviceWork() = default;
+  // Pieces of work that the device is through with, of those that were marked.
+  // For the watchdog's thread, too.
+  virtual uint64_t NumDone() = 0;
+};
+
 // Those of one rank.
 class DeviceGroups {
  public:
   void Add(DeviceGroup* group);
   // Returns when nobody looks at `group` any more.
   void Remove(DeviceGroup* group);
+  // Null: none any more.
+  void SetWork(DeviceWork* work);
 
   // Of all groups the call that has been the next to end for longest: it waits
   // for no other one.
   std::optional<DeviceCall> OldestCall();
   std::optional<std::string> Error();
+  uint64_t NumWorkDone();
   void AbortAll();
 
  private:
   std::mutex mutex_;
   std::vector<DeviceGroup*> groups_;
+  DeviceWork* work_ = nullptr;
 };
 
 }  // namespace lextra

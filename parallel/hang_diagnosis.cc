@@ -9,7 +9,6 @@
 namespace lextra {
 namespace {
 
-constexpr double kPatientSeconds = 300;
 constexpr size_t kMostNamed = 16;
 
 std::string Numbers(const std::vector<int>& ranks) {
@@ -45,6 +44,24 @@ std::string PhaseText(const ActivitySnapshot& activity) {
   return absl::StrCat(phase, ", step ", activity.step);
 }
 
+// The ranks without which the call that `rank` is in can't end.
+std::vector<int> MissingFor(const std::vector<RankState>& ranks, int rank) {
+  std::vector<int> missing;
+  const ActivitySnapshot& mine = ranks[rank].activity;
+  const ActivitySnapshot::Group* group = GroupOfCall(mine);
+  if (!mine.in_call || group == nullptr) return missing;
+  for (int other = 0; other < std::ssize(ranks); ++other) {
+    const ActivitySnapshot::Group* theirs =
+        FindGroup(ranks[other].activity, group->id);
+    if (other == rank || theirs == nullptr) continue;
+    const bool awaited = mine.call.operation == Operation::kSendReceive
+                             ? theirs->rank == mine.call.from
+                             : theirs->num_collectives < mine.call.sequence;
+    if (awaited) missing.push_back(other);
+  }
+  return missing;
+}
+
 class HangDiagnosis {
  public:
   HangDiagnosis(const std::vector<RankState>& ranks, const WatchLimits& limits)
@@ -54,7 +71,7 @@ class HangDiagnosis {
       stuck_.push_back(!state.finished &&
                        state.idle_seconds >
                            IdleLimitSeconds(state.activity, limits));
-      missing_.push_back(MissingFor(rank));
+      missing_.push_back(MissingFor(ranks, rank));
     }
   }
 
@@ -69,8 +86,6 @@ class HangDiagnosis {
   }
 
  private:
-  // The ranks without which the call that `rank` is in can't end.
-  std::vector<int> MissingFor(int rank) const;
   // Ranks that wait for `rank`.
   std::vector<int> WaitingFor(int rank) const;
   // Those in the same call of the same group as `rank`, itself too.
@@ -98,23 +113,6 @@ class HangDiagnosis {
   std::vector<bool> stuck_;
   std::vector<std::vector<int>> missing_;
 };
-
-std::vector<int> HangDiagnosis::MissingFor(int rank) const {
-  std::vector<int> missing;
-  const ActivitySnapshot& mine = ranks_[rank].activity;
-  const ActivitySnapshot::Group* group = GroupOfCall(mine);
-  if (!mine.in_call || group == nullptr) return missing;
-  for (int other = 0; other < num_ranks_; ++other) {
-    const ActivitySnapshot::Group* theirs =
-        FindGroup(ranks_[other].activity, group->id);
-    if (other == rank || theirs == nullptr) continue;
-    const bool awaited = mine.call.operation == Operation::kSendReceive
-                             ? theirs->rank == mine.call.from
-                             : theirs->num_collectives < mine.call.sequence;
-    if (awaited) missing.push_back(other);
-  }
-  return missing;
-}
 
 std::vector<int> HangDiagnosis::WaitingFor(int rank) const {
   std::vector<int> waiting;
@@ -273,8 +271,21 @@ double IdleLimitSeconds(const ActivitySnapshot& activity,
   const bool steady = (activity.phase == Phase::kTraining ||
                        activity.phase == Phase::kValidation) &&
                       activity.step_limit_seconds > 0;
-  return std::max(limits.idle_seconds,
-                  steady ? activity.step_limit_seconds : kPatientSeconds);
+  return std::max(limits.idle_seconds, steady ? activity.step_limit_seconds
+                                              : limits.patience_seconds);
+}
+
+std::vector<std::optional<std::vector<int>>> LongWaits(
+    const std::vector<RankState>& ranks, const WatchLimits& limits) {
+  std::vector<std::optional<std::vector<int>>> waits(ranks.size());
+  for (size_t rank = 0; rank < ranks.size(); ++rank) {
+    const RankState& state = ranks[rank];
+    if (state.activity.in_call &&
+        state.idle_seconds > IdleLimitSeconds(state.activity, limits) / 2) {
+      waits[rank] = MissingFor(ranks, static_cast<int>(rank));
+    }
+  }
+  return waits;
 }
 
 std::optional<Diagnosis> Diagnose(const std::vector<RankState>& ranks,

@@ -15,14 +15,19 @@ struct RankState {
   ActivitySnapshot activity;  // of its last beat
   std::string host;
   double silent_seconds = 0;  // since its last beat
-  double idle_seconds = 0;    // since its progress last grew
-  bool finished = false;      // has said goodbye: no more beats are due
+  // Since its progress last grew, it entered or left a call, or a rank that it
+  // waited for came.
+  double idle_seconds = 0;
+  bool finished = false;  // has said goodbye: no more beats are due
 };
 
 struct WatchLimits {
   double silence_seconds = 0;
   // Of ranks that train steadily, unless their own steps allow more.
   double idle_seconds = 0;
+  // Of all others, unless idle_seconds is more: the first kernel on a GPU, or a
+  // single call of a slow disk, may take that long.
+  double patience_seconds = 300;
 };
 
 struct Diagnosis {
@@ -32,9 +37,16 @@ struct Diagnosis {
 
 // How long a rank may go without progress. Steady training: the larger of
 // `limits` and what its steps so far allow (Activity). Anything else, and the
-// first steps: at least 300 s.
+// first steps: at least the patience.
 double IdleLimitSeconds(const ActivitySnapshot& activity,
                         const WatchLimits& limits);
+
+// For each rank those that it waits for, where it is in a call and has been
+// idle for half of its limit; nothing for the others. When this changes, its
+// wait is another one: that of the last to come does not begin with that of the
+// first.
+std::vector<std::optional<std::vector<int>>> LongWaits(
+    const std::vector<RankState>& ranks, const WatchLimits& limits);
 
 // Nothing while no rank is beyond its limits, or while those that are wait for
 // ranks that get on. Otherwise, in this order: silent ranks; ranks that hang

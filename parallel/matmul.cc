@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "base/work_counter.h"
 
 namespace lextra {
 
@@ -35,6 +36,7 @@ void ProductOnCpu(const at::Tensor& out, const at::Tensor& a,
                           bias.is_contiguous()),
       "product with ", out.size(1), " columns and a bias of shape ",
       bias.sizes());
+  CountWork();
   if (out.scalar_type() == at::kBFloat16) {
     // For tests of mixed precision alone; BLAS sums in fp32.
     at::Tensor result = out;

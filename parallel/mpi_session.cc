@@ -2,9 +2,13 @@
 
 #include <mpi.h>
 
+#include <cstdlib>
+
+#include "absl/strings/numbers.h"
 #include "base/failure.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "parallel/hang_diagnosis.h"
 #include "parallel/mpi_check.h"
 #include "parallel/mpi_communicator.h"
 
@@ -18,6 +22,15 @@ std::string HostName() {
   int length = 0;
   LEXTRA_CHECK_MPI(MPI_Get_processor_name(name, &length));
   return std::string(name, length);
+}
+
+double PatienceSeconds() {
+  const char* text = std::getenv("LEXTRA_PATIENCE_SECONDS");
+  double seconds = 0;
+  if (text != nullptr && absl::SimpleAtod(text, &seconds) && seconds > 0) {
+    return seconds;
+  }
+  return WatchLimits().patience_seconds;
 }
 
 }  // namespace
@@ -58,7 +71,8 @@ std::unique_ptr<Communicator> MpiSession::World() {
 
 void MpiSession::StartWatchdog(double timeout_seconds) {
   if (timeout_seconds == 0 || size_ == 1) return;
-  watchdog_ = std::make_unique<Watchdog>(activity_, host_, timeout_seconds);
+  watchdog_ = std::make_unique<Watchdog>(activity_, host_, timeout_seconds,
+                                         PatienceSeconds());
 }
 
 void MpiSession::Finalize() {

@@ -38,7 +38,8 @@ class MpiSession {
   Activity& activity() { return *activity_; }
   // From now on, until Finalize, a rank that stops or hangs ends the job (see
   // parallel/watchdog.h). Collective. Nothing for a timeout of 0, or for one
-  // rank, which nobody waits for.
+  // rank, which nobody waits for. The environment variable
+  // LEXTRA_PATIENCE_SECONDS replaces WatchLimits::patience_seconds.
   void StartWatchdog(double timeout_seconds);
 
   // Collective; after it no communicator of MPI may be used.
@@ -53,6 +54,8 @@ class MpiSession {
   int local_size_ = 1;
   std::string host_;
   std::shared_ptr<Activity> activity_ = std::make_shared<Activity>();
+  // The thread that started the session does the rank's work.
+  ScopedWorkCounter work_is_counted_{activity_->work()};
   std::unique_ptr<Watchdog> watchdog_;
 };
 

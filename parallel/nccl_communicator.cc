@@ -82,6 +82,11 @@ class NcclCommunicator : public Communicator {
     return host_->Finalize();
   }
 
+  void MarkWork() override {
+    CountWork();
+    backend_.marks->Add(streams_);
+  }
+
   double TakeWaitMilliseconds() override {
     return backend_.waits->TakeMilliseconds();
   }
@@ -217,6 +222,9 @@ class NcclCommunicator : public Communicator {
 std::unique_ptr<Communicator> MakeNcclCommunicator(
     std::unique_ptr<Communicator> host, GpuBackend backend, std::string axis,
     GroupIdentity identity) {
+  if (backend.marks == nullptr) {
+    backend.marks = std::make_shared<GpuMarks>(identity.activity);
+  }
   return std::make_unique<NcclCommunicator>(std::move(host), std::move(backend),
                                             std::move(axis),
                                             std::move(identity));

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "parallel/communicator.h"
+#include "parallel/gpu_marks.h"
 #include "parallel/gpu_streams.h"
 #include "parallel/gpu_waits.h"
 #include "parallel/nccl_library.h"
@@ -27,6 +28,8 @@ struct GpuBackend {
   std::function<std::shared_ptr<GpuStreams>()> make_streams;
   // Of all its communicators.
   std::shared_ptr<GpuWaits> waits = std::make_shared<GpuWaits>();
+  // Those of all its communicators; null: the first communicator makes them.
+  std::shared_ptr<GpuMarks> marks = nullptr;
 };
 
 // The ranks of `host`, a communicator of CPU tensors, which is taken: it brings

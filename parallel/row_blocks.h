@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "base/work_counter.h"
+
 namespace lextra {
 
 inline constexpr int64_t kBlockRows = 64;
@@ -23,6 +25,7 @@ void ForEachRowBlock(int64_t rows, const Visit& visit) {
   at::parallel_for(0, NumBlocks(rows), 1, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       visit(block * kBlockRows, std::min(rows, (block + 1) * kBlockRows));
+      CountWork();
     }
   });
 }

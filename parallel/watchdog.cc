@@ -6,6 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -42,13 +43,24 @@ class Movement {
  public:
   void See(const ActivitySnapshot& before, const ActivitySnapshot& after,
            Clock::time_point now) {
-    if (after.progress != before.progress) host_ = now;
-    if (after.device_call != before.device_call) device_ = now;
+    // A host that waits for its GPU moves with it. One that has just left a
+    // call may say so before it says that it has moved.
+    const bool works = after.device_work != before.device_work;
+    if (works || after.progress != before.progress ||
+        after.in_call != before.in_call) {
+      host_ = now;
+    }
+    if (works || after.device_call != before.device_call) device_ = now;
     if (after.device_call == 0) device_ = Clock::time_point::max();
   }
   void Reset(Clock::time_point now) {
     host_ = now;
     device_ = std::max(device_, now);
+  }
+  // What it waits for, where that is known.
+  void SeeWait(std::optional<std::vector<int>> missing, Clock::time_point now) {
+    if (missing && missing_ && *missing != *missing_) Reset(now);
+    missing_ = std::move(missing);
   }
   double IdleSeconds(Clock::time_point now) const {
     return SecondsSince(std::min(host_, device_), now);
@@ -57,6 +69,7 @@ class Movement {
  private:
   Clock::time_point host_ = Clock::now();
   Clock::time_point device_ = Clock::time_point::max();  // in no call
+  std::optional<std::vector<int>> missing_;
 };
 
 // Another rank: the messages from and to it, and what it said last.
@@ -100,6 +113,7 @@ class Peer {
     heard_ = now;
     movement_.Reset(now);
   }
+  Movement& movement() { return movement_; }
   RankState State(Clock::time_point now) const {
     return {.activity = last_.activity,
             .host = last_.host.data(),
@@ -131,7 +145,7 @@ class Peer {
 class Watchdog::Thread {
  public:
   Thread(std::shared_ptr<Activity> activity, const std::string& host,
-         double timeout_seconds)
+         double timeout_seconds, double patience_seconds)
       : activity_(std::move(activity)) {
     host.copy(own_.host.data(), own_.host.size() - 1);
     LEXTRA_CHECK_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &comm_));
@@ -148,7 +162,8 @@ class Watchdog::Thread {
     limits_ = {
         .silence_seconds = std::min(kLongestSilenceSeconds, timeout_seconds) *
                            std::max(1, rank_),
-        .idle_seconds = timeout_seconds};
+        .idle_seconds = timeout_seconds,
+        .patience_seconds = patience_seconds};
     thread_ = std::thread([this] { Watch(); });
   }
 
@@ -188,6 +203,7 @@ class Watchdog::Thread {
   void SendBeats(bool stopping);
   bool AllFinished();
   std::vector<RankState> States(Clock::time_point now, bool stopping);
+  std::vector<RankState> StatesOfAll(Clock::time_point now, bool stopping);
   void ResetClocks(Clock::time_point now);
 
   std::shared_ptr<Activity> activity_;
@@ -240,6 +256,7 @@ void Watchdog::Thread::EndJob(const std::string& report) {
 
 ActivitySnapshot Watchdog::Thread::Snapshot() {
   ActivitySnapshot activity = activity_->Snapshot();
+  activity.device_work = activity_->device_groups().NumWorkDone();
   const auto oldest = activity_->device_groups().OldestCall();
   if (!oldest) return activity;
   activity.device_call = oldest->number;
@@ -281,6 +298,17 @@ std::vector<RankState> Watchdog::Thread::States(Clock::time_point now,
     leader.idle_seconds = 0;
     return {leader};
   }
+  std::vector<std::optional<std::vector<int>>> waits =
+      LongWaits(StatesOfAll(now, stopping), limits_);
+  own_movement_.SeeWait(std::move(waits[0]), now);
+  for (size_t i = 0; i < peers_.size(); ++i) {
+    peers_[i]->movement().SeeWait(std::move(waits[i + 1]), now);
+  }
+  return StatesOfAll(now, stopping);
+}
+
+std::vector<RankState> Watchdog::Thread::StatesOfAll(Clock::time_point now,
+                                                     bool stopping) {
   std::vector<RankState> states = {
       {.activity = own_.activity,
        .host = own_.host.data(),
@@ -298,9 +326,9 @@ void Watchdog::Thread::ResetClocks(Clock::time_point now) {
 }
 
 Watchdog::Watchdog(std::shared_ptr<Activity> activity, const std::string& host,
-                   double timeout_seconds)
+                   double timeout_seconds, double patience_seconds)
     : thread_(std::make_unique<Thread>(std::move(activity), host,
-                                       timeout_seconds)) {}
+                                       timeout_seconds, patience_seconds)) {}
 
 Watchdog::~Watchdog() {
   if (thread_ == nullptr) return;

@@ -4,10 +4,14 @@
 // sends a beat (its Activity) to rank 0 every second, or every tenth of the
 // timeout if that is less; rank 0, which diagnoses (hang_diagnosis.h), sends
 // one to every rank. At most one message is under way to a rank, so a stopped
-// one blocks nobody. Silence of min(10 s, timeout) or work without progress
-// beyond the limits ends all ranks with one line that names the culprit; rank 1
-// speaks if it is rank 0 that is silent (and rank r, if all before it are,
-// after r times as long).
+// one blocks nobody. Silence of min(10 s, timeout), or no progress for longer
+// than the limits allow, ends all ranks with one line that names the culprit;
+// rank 1 speaks if it is rank 0 that is silent (and rank r, if all before it
+// are, after r times as long).
+//
+// Progress is a collective that ends, a phase that begins, or a piece of work
+// that is done (base/work_counter.h): however long a step, a piece of a
+// document, a load or a save takes, its pieces are short.
 //
 // A process that was stopped together with its thread starts its clocks anew.
 //
@@ -28,9 +32,9 @@ namespace lextra {
 class Watchdog {
  public:
   // Collective over all ranks of the job; MPI is up with MPI_THREAD_MULTIPLE.
-  // `activity` is this rank's.
+  // `activity` is this rank's; for the times see WatchLimits.
   Watchdog(std::shared_ptr<Activity> activity, const std::string& host,
-           double timeout_seconds);
+           double timeout_seconds, double patience_seconds);
   Watchdog(const Watchdog&) = delete;
   // Without Stop() before it: this rank leaves the job by an exception. Nothing
   // is sent.

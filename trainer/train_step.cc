@@ -10,6 +10,7 @@
 #include <span>
 
 #include "base/crc32c.h"
+#include "base/system_calls.h"
 #include "model/precision.h"
 #include "parallel/cuda_kernel.h"
 #include "parallel/device_copy.h"
@@ -104,6 +105,8 @@ at::Tensor TrainStep::ForwardAndBackward(const at::Tensor& tokens_BT1) {
                  0, begin, std::min(micro_batch, num_samples - begin)),
              scale);
     part.backward();
+    sys::KillPoint("micro_batch");
+    mesh_.data().MarkWork();
     loss_and_hash[0] += part.detach();
   }
   reducer_.Finish();

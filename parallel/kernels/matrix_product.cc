@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/work_counter.h"
+
 namespace lextra {
 namespace {
 
@@ -118,6 +120,7 @@ void RightOperand<Scalar>::Multiply(MatrixView<Scalar> a, int64_t rows,
             {c.data + row * c.row_step + column, c.row_step,
              c.bias == nullptr ? nullptr : c.bias + column, c.accumulate});
       }
+      CountWork();
     }
     c.bias = nullptr;
     c.accumulate = true;

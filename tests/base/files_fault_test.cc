@@ -34,6 +34,25 @@ std::string CallRule(int call, const std::string& effect) {
 constexpr int kNumAtomicWriteCalls = 9;
 constexpr int kRenameCall = 6;
 
+TEST(FileWriterFaults, ALongFileIsMadeDurablePartByPart) {
+  const std::string megabyte(1 << 20, 'x');
+  const auto written = [&](int megabytes) -> absl::Status {
+    const TemporaryFolder folder;
+    LEXTRA_ASSIGN_OR_RETURN(FileWriter writer,
+                            FileWriter::Create(folder / "file"));
+    for (int i = 0; i < megabytes; ++i) {
+      LEXTRA_RETURN_IF_ERROR(writer.Write(megabyte));
+    }
+    return absl::OkStatus();
+  };
+  const ScopedFaults faults("fsync:1-:EIO");
+  EXPECT_EQ(written(255), absl::OkStatus());
+  const absl::Status status = written(256);
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("can't sync"));
+  EXPECT_EQ(faults.num_hits(), 1);
+}
+
 TEST(AtomicWriteFaults, EachCallsErrorIsAStorageErrorAndLeavesAWholeFile) {
   for (const std::string effect :
        {"EIO", "ENOSPC", "EDQUOT", "ESTALE", "EROFS"}) {

@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/system_calls.h"
+#include "base/work_counter.h"
 #include "checkpoint/resume.h"
 #include "checkpoint/sharded_checkpoint.h"
 #include "checkpoint/step_folders.h"
@@ -189,6 +190,20 @@ TEST_F(CheckpointSaverTest, StagesAreDoneWithoutTheOthers) {
   }
   EXPECT_TRUE(saver_->is_idle());
   EXPECT_EQ(saver_->TakeOutcomes().size(), 1u);
+}
+
+TEST_F(CheckpointSaverTest, TheThreadsWorkIsThatOfWhoeverWaitsForIt) {
+  Start(1);
+  saver_->Finish();
+  // Open, two writes, fsync and close.
+  const sys::ScopedFaults faults("*:1-:delay=0.3:path=/shard-");
+  Start(2);
+  WorkCounter counter;
+  {
+    const ScopedWorkCounter counted(counter);
+    saver_->Finish();
+  }
+  EXPECT_GE(counter.count(), 3u);
 }
 
 TEST_F(CheckpointSaverTest, AReadThatFailsOnceIsTriedAgain) {

@@ -31,7 +31,7 @@ TEST(Activity, TellsPhaseStepAndTheCallThatItIsIn) {
   EXPECT_EQ(after.call.operation, Operation::kAllReduce) << "the last finished";
 }
 
-TEST(Activity, CallsPhasesAndTicksAreProgressAndACallThatBeginsIsNot) {
+TEST(Activity, CallsPhasesTicksAndWorkAreProgressAndACallThatBeginsIsNot) {
   Activity activity;
   const int group = activity.AddGroup(1, "world", 0);
   uint64_t before = activity.Snapshot().progress;
@@ -46,6 +46,9 @@ TEST(Activity, CallsPhasesAndTicksAreProgressAndACallThatBeginsIsNot) {
   activity.SetPhase(Phase::kSave, 3);
   EXPECT_EQ(grown(), 1u);
   activity.Tick();
+  EXPECT_EQ(grown(), 1u);
+  const ScopedWorkCounter counted(activity.work());
+  CountWork();
   EXPECT_EQ(grown(), 1u);
 }
 

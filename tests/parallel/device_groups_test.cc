@@ -29,6 +29,21 @@ TEST(DeviceGroups, TellTheCallThatHasBeenNextForLongest) {
   EXPECT_EQ(groups.OldestCall()->number, 1u);
 }
 
+class FixedWork : public DeviceWork {
+ public:
+  uint64_t NumDone() override { return 7; }
+};
+
+TEST(DeviceGroups, TellTheWorkThatIsDone) {
+  DeviceGroups groups;
+  EXPECT_EQ(groups.NumWorkDone(), 0u);
+  FixedWork work;
+  groups.SetWork(&work);
+  EXPECT_EQ(groups.NumWorkDone(), 7u);
+  groups.SetWork(nullptr);
+  EXPECT_EQ(groups.NumWorkDone(), 0u);
+}
+
 TEST(DeviceGroups, TellAnErrorOfAnyAndAbortAll) {
   DeviceGroups groups;
   FixedGroup first, second, gone;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/failure.h"
+#include "base/work_counter.h"
 #include "parallel/mpi_session.h"
 
 namespace lextra {
@@ -48,6 +49,42 @@ class StuckGpu : public DeviceGroup {
   GroupCall begun;
   std::atomic<bool> fails = false;
 };
+
+// As in a call that waits for long work in front of it.
+class BusyGpu : public StuckGpu, public DeviceWork {
+ public:
+  uint64_t NumDone() override {
+    const std::chrono::duration<double> time =
+        std::chrono::steady_clock::now() - start_;
+    return static_cast<uint64_t>(10 * time.count());
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ =
+      std::chrono::steady_clock::now();
+};
+
+// Seven timeouts of work on GPUs, in which hosts wait and calls do not end.
+void WorkOnGpu(MpiSession& session, Communicator& world) {
+  Activity& activity = session.activity();
+  const int group = activity.AddGroup(1000, "data", session.rank());
+  const auto wait = [&] {
+    BusyGpu gpu;
+    gpu.begun = activity.Begin(group, Operation::kAllReduce, 400);
+    activity.Leave();
+    activity.device_groups().Add(&gpu);
+    activity.device_groups().SetWork(&gpu);
+    std::this_thread::sleep_for(milliseconds(7000));
+    activity.device_groups().SetWork(nullptr);
+    activity.device_groups().Remove(&gpu);
+  };
+  for (int step = 1; step <= 10; ++step) {
+    activity.SetPhase(Phase::kTraining, step);
+    std::this_thread::sleep_for(milliseconds(20));
+    if (step == 8) wait();
+    world.Barrier();
+  }
+}
 
 // Hosts that run ahead of their GPUs: the last rank never starts its part of a
 // collective, or its GPU says that a peer is lost.
@@ -104,6 +141,17 @@ void Fail(const std::string& failure, MpiSession& session,
                         step / 5 % world.size() == world.rank();
       return milliseconds(slow ? 2000 : 200);
     });
+  } else if (failure == "long_work") {
+    // A step of seven timeouts, of which the watchdog sees only its pieces.
+    Train(session, world, [&](int step) {
+      for (int i = 0; step == 15 && last && i < 70; ++i) {
+        std::this_thread::sleep_for(milliseconds(100));
+        CountWork();
+      }
+      return milliseconds(20);
+    });
+  } else if (failure == "gpu_long_work") {
+    WorkOnGpu(session, world);
   } else if (failure == "gpu_hang" || failure == "gpu_error") {
     HangOnGpu(session, world.size(), failure == "gpu_error");
   } else if (failure == "late") {

@@ -109,6 +109,16 @@ TEST(Watchdog, IsSilentWhenStepsTakeTenTimesAsLongNowAndThen) {
   EXPECT_THAT(outcome.output, Not(HasSubstr("watchdog")));
 }
 
+TEST(Watchdog, IsSilentWhileLongWorkGetsOnPieceByPiece) {
+  const auto start = std::chrono::steady_clock::now();
+  for (const char* work : {"long_work 1", "gpu_long_work 1"}) {
+    const Outcome outcome = RunFailing(work);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    EXPECT_THAT(outcome.output, Not(HasSubstr("watchdog")));
+  }
+  EXPECT_GE(std::chrono::steady_clock::now() - start, std::chrono::seconds(14));
+}
+
 TEST(Watchdog, LetsRanksComeToTheEndAtDifferentTimes) {
   const Outcome outcome = RunFailing("late 1");
   EXPECT_EQ(outcome.exit_code, 0) << outcome.output;

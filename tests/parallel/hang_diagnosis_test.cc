@@ -10,7 +10,9 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::Optional;
 
 constexpr WatchLimits kLimits = {.silence_seconds = 10, .idle_seconds = 60};
 constexpr int kWorld = 0;
@@ -198,6 +200,18 @@ TEST(Diagnose, NamesSixteenOfManyAndCountsTheRest) {
   EXPECT_EQ(diagnosis.culprits.size(), 999u);
   EXPECT_THAT(diagnosis.report,
               AllOf(HasSubstr("983 more"), Not(HasSubstr("rank 17 "))));
+}
+
+TEST(LongWaits, AreThoseOfRanksInCallsForHalfTheirLimit) {
+  const std::vector<RankState> ranks = {
+      Idle(In(Rank(0, 5), kWorld), 31), Idle(In(Rank(1, 5), kWorld), 29),
+      Idle(Rank(2, 4), 400), Idle(In(Rank(3, 4), kWorld), 400)};
+  const auto waits = LongWaits(ranks, kLimits);
+  ASSERT_EQ(waits.size(), 4u);
+  EXPECT_THAT(waits[0], Optional(ElementsAre(2, 3)));
+  EXPECT_FALSE(waits[1]);
+  EXPECT_FALSE(waits[2]);
+  EXPECT_THAT(waits[3], Optional(IsEmpty()));
 }
 
 TEST(IdleLimitSeconds, IsPatientUnlessStepsAreSteady) {

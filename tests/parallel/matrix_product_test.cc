@@ -10,6 +10,8 @@
 #include <tuple>
 #include <vector>
 
+#include "base/work_counter.h"
+
 namespace lextra {
 namespace {
 
@@ -237,6 +239,18 @@ TYPED_TEST(MatrixProductTest, APackedOperandMultipliesItsFirstPartAlone) {
       }
     }
   }
+}
+
+TEST(MatrixProduct, RowsOfALongProductAreWork) {
+  constexpr int64_t kRows = 10000;
+  const std::vector<float> a(kRows * 8, 1);
+  const std::vector<float> b(8 * 8, 1);
+  std::vector<float> c(kRows * 8);
+  WorkCounter counter;
+  const ScopedWorkCounter counted(counter);
+  MultiplyOnCpu<float>({a.data(), 8, 1}, {b.data(), 8, 1}, kRows, 8, 8,
+                       {c.data(), 8});
+  EXPECT_GE(counter.count(), 10u);
 }
 
 }  // namespace

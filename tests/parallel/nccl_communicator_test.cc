@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdio>
 #include <functional>
+#include <future>
 #include <thread>
 
 #include "base/failure.h"
@@ -389,6 +390,29 @@ TEST(NcclCommunicator, AbortsOnceEndsWhatIsUnderWayAndDestroysNothing) {
     });
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+TEST(NcclCommunicator, WorkIsDoneWhenTheStreamComesToItsMark) {
+  RunRanks(2, [](Rank& rank) {
+    DeviceGroups& groups = rank.activity->device_groups();
+    // A group of one has marks, too.
+    const std::unique_ptr<Communicator> alone =
+        rank.world->Split(rank.world->rank(), 0, "tensor");
+    const uint64_t before = groups.NumWorkDone();
+    std::promise<void> may_go_on;
+    std::shared_future<void> gate = may_go_on.get_future().share();
+    rank.world->MarkWork();
+    rank.gpu.Synchronize();
+    EXPECT_EQ(groups.NumWorkDone() - before, 1u);
+    rank.gpu.current().Enqueue([gate] { gate.wait(); });
+    rank.world->MarkWork();
+    alone->MarkWork();
+    EXPECT_EQ(groups.NumWorkDone() - before, 1u);
+    may_go_on.set_value();
+    rank.gpu.Synchronize();
+    EXPECT_EQ(groups.NumWorkDone() - before, 3u);
+    EXPECT_TRUE(alone->Finalize().ok());
+  });
 }
 
 TEST(NcclGroup, AThreadThatWaitsForNcclStaysOutAfterAnAbort) {

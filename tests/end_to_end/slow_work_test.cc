@@ -1,0 +1,120 @@
+// Work without a collective for several times the watchdog's limits: whatever
+// gets on piece by piece comes to its end, and what stands still is named. The
+// limits are 3 s in place of 60 and 300; `deploy/reliability.sh slow` runs the
+// defaults.
+#include <gmock/gmock.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "tests/end_to_end/lextra_program.h"
+
+namespace lextra::testing {
+namespace {
+
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr char kDefaultTimeout[] = "60";
+
+// Limits in seconds, and delays as long as a third of them: as short as a busy
+// machine allows, or those that people have.
+bool IsFullLength() { return std::getenv("LEXTRA_FULL_LENGTH") != nullptr; }
+std::string Timeout() { return IsFullLength() ? kDefaultTimeout : "3"; }
+std::string Delay() { return IsFullLength() ? "delay=40" : "delay=1"; }
+// Of the whole program, with two ranks.
+constexpr double kFullLengthSeconds = 3600;
+
+class SlowWorkTest : public EndToEndTest {
+ protected:
+  // 12 layers: an evaluation's piece is 12 pieces of work. 20 micro batches a
+  // step and rank.
+  static Arguments Training(const std::string& run_folder,
+                            const Arguments& more = {}) {
+    return Train(run_folder,
+                 Arguments{"model.num_layers=12", "data.global_batch=40",
+                           "data.micro_batch=1", "schedule.num_steps=7",
+                           "evaluation.every_steps=0",
+                           "parallel.timeout_seconds=" + Timeout()} +
+                     more);
+  }
+  static Arguments Evaluating(const std::string& run_folder) {
+    return {"evaluate",
+            "--checkpoint=" + run_folder,
+            "--results_dir=" + run_folder + "-results",
+            "evaluation.masks=[CAUSAL]",
+            "evaluation.lengths=[64]",
+            "evaluation.max_tokens=640",
+            "evaluation.segment_tokens=64",
+            "parallel.data=2",
+            "parallel.timeout_seconds=" + Timeout()};
+  }
+  static ProcessResult Run(const std::string& faults,
+                           const Arguments& arguments) {
+    Arguments limits = {"env"};
+    if (!IsFullLength()) limits.push_back("LEXTRA_PATIENCE_SECONDS=3");
+    return RunProcess(limits + WithFaults(faults, LextraOn(2, arguments)),
+                      IsFullLength() ? kFullLengthSeconds : kLimitSeconds);
+  }
+
+  static void ExpectSuccess(const ProcessResult& result, double pieces) {
+    EXPECT_EQ(result.exit_code, 0) << result.output;
+    EXPECT_THAT(result.output, Not(HasSubstr("watchdog")));
+    EXPECT_GE(result.seconds, IsFullLength() ? 40 * pieces : pieces);
+  }
+};
+
+TEST_F(SlowWorkTest, ALongStepALongSaveAndALongLoadComeToTheirEnd) {
+  const std::string run = Path("run");
+  // The tenth part of the seventh step, when the limits are those of steady
+  // steps; at full length the first, whose limit is 300 s.
+  const std::string step =
+      IsFullLength() ? "@micro_batch:1-10:" : "@micro_batch:121-130:";
+  ExpectSuccess(Run(step + Delay() + ":rank=1;write:2-11:" + Delay() +
+                        ":path=shard-:rank=0",
+                    Training(run)),
+                20);
+  ExpectSuccess(Run("read:3-12:" + Delay() + ":path=shard-:rank=1",
+                    Training(run, {"schedule.num_steps=8"})),
+                10);
+}
+
+TEST_F(SlowWorkTest, AnEvaluationOfLongPiecesComesToItsEnd) {
+  RunWell(LextraOn(2, Training(Path("trained"), {"schedule.num_steps=1",
+                                                 "schedule.warmup_steps=0"})));
+  // Rank 0 reads the checkpoint and the tokens slowly, then scores slowly.
+  ExpectSuccess(Run("read:3-12:" + Delay() + ":path=shard-:rank=0;" +
+                        "@tokens_read:1-10:" + Delay() + ":rank=0;" +
+                        "@layer:1-12:" + Delay() + ":rank=0",
+                    Evaluating(Path("trained"))),
+                32);
+}
+
+// Named within two seconds of the limit.
+void ExpectNamed(const ProcessResult& result, const std::string& phase) {
+  EXPECT_EQ(result.exit_code, 6) << result.output;
+  EXPECT_THAT(
+      result.output,
+      ContainsRegex("\\[rank 0 host .*\\] error: watchdog: no progress "
+                    "for [34]\\.[0-9] s of rank 1 \\(host [^ ]+\\) \\[" +
+                    phase));
+}
+
+TEST_F(SlowWorkTest, WhatStandsStillIsNamed) {
+  if (IsFullLength()) GTEST_SKIP();
+  const std::string run = Path("standing");
+  const std::string for_ever = ":delay=1000000:rank=1";
+  // In a step, in the write of a save that the rank waits for, in a load.
+  ExpectNamed(Run("@micro_batch:125" + for_ever, Training(run)),
+              "training, step 7");
+  ExpectNamed(Run("write:4" + for_ever + ":path=shard-",
+                  Training(run, {"schedule.num_steps=1"})),
+              "save, step 1");
+  RunWell(LextraOn(2, Training(run, {"--stop_at_step=1"})));
+  ExpectNamed(Run("read:4" + for_ever + ":path=shard-", Training(run)), "load");
+  ExpectNamed(Run("@layer:5" + for_ever, Evaluating(run)), "evaluation");
+}
+
+}  // namespace
+}  // namespace lextra::testing
