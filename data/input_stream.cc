@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "data/file_format.h"
 
 namespace lextra {
 namespace {
@@ -58,6 +59,8 @@ class GzipStream : public InputStream {
     if (ready_) inflateEnd(&zlib_);
   }
 
+  bool is_packed() const override { return true; }
+
   absl::StatusOr<size_t> Read(std::span<char> out) override {
     if (!ready_) return InputError(path_ + ": zlib did not start");
     const size_t wanted = std::min(out.size(), kLargestReadBytes);
@@ -75,12 +78,22 @@ class GzipStream : public InputStream {
         zlib_.next_in = reinterpret_cast<Bytef*>(chunk_.data());
         zlib_.avail_in = static_cast<uInt>(got);
       }
-      LEXTRA_RETURN_IF_ERROR(Inflate());
+      if (at_member_start_ && any_member_) SkipPadding();
+      if (zlib_.avail_in > 0) LEXTRA_RETURN_IF_ERROR(Inflate());
     }
     return wanted - zlib_.avail_out;
   }
 
  private:
+  // Tapes and block devices pad a file by zeros to whole blocks. No member
+  // begins with one.
+  void SkipPadding() {
+    while (zlib_.avail_in > 0 && *zlib_.next_in == 0) {
+      ++zlib_.next_in;
+      --zlib_.avail_in;
+    }
+  }
+
   // One step; at a member's end it gets ready for the next (gzip files may be
   // joined end to end).
   absl::Status Inflate() {
@@ -119,7 +132,12 @@ absl::StatusOr<std::unique_ptr<InputStream>> InputStream::Open(
   if (fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
     return InputError(path + ": not a regular file");
   }
-  if (!path.ends_with(".gz")) return plain;
+  // A .gz without it is damaged, or was never packed.
+  char head[2] = "";
+  const ssize_t got = pread(descriptor, head, sizeof(head), 0);
+  const bool is_gzip =
+      IsGzip(std::string_view(head, std::max<ssize_t>(got, 0)));
+  if (!is_gzip && !EndsWith(path, ".gz")) return plain;
   return std::make_unique<GzipStream>(path, std::move(plain));
 }
 

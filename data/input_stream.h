@@ -1,5 +1,5 @@
-// The bytes of a file front to back; a name that ends in .gz is unpacked on the
-// way, never whole.
+// The bytes of a file front to back; gzip data, whatever its name, is unpacked
+// on the way, never whole.
 #ifndef LEXTRA_DATA_INPUT_STREAM_H_
 #define LEXTRA_DATA_INPUT_STREAM_H_
 
@@ -22,8 +22,11 @@ class InputStream {
 
   virtual ~InputStream() = default;
 
-  // Fills the front of `out` (not empty); 0 means the end. A .gz that is cut
-  // off, damaged or followed by other bytes is an InputError.
+  // Whether the file is gzip data, or was to be by its name (.gz).
+  virtual bool is_packed() const { return false; }
+
+  // Fills the front of `out` (not empty); 0 means the end. Gzip data that is
+  // cut off, damaged or followed by other bytes than zeros is an InputError.
   virtual absl::StatusOr<size_t> Read(std::span<char> out) = 0;
 };
 

@@ -5,16 +5,16 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <memory>
-#include <system_error>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/log.h"
 #include "base/seeds.h"
 #include "data/byte_tokenizer.h"
 #include "data/token_file_writer.h"
+#include "data/utf8.h"
 
 namespace lextra {
 namespace {
@@ -60,40 +60,32 @@ class Progress {
   bool drawn_ = false;
 };
 
-int64_t TotalBytes(const std::vector<std::string>& files) {
-  int64_t total = 0;
-  for (const std::string& file : files) {
-    std::error_code error;
-    const auto size = std::filesystem::file_size(file, error);
-    if (!error) total += static_cast<int64_t>(size);
-  }
-  return total;
-}
-
-std::string Count(int64_t count, const char* noun) {
-  return absl::StrCat(count, " ", noun, count == 1 ? "" : "s");
-}
-
 // Writes one side of the split and counts.
 class SplitWriter {
  public:
-  static absl::StatusOr<SplitWriter> Create(const std::string& prefix) {
+  // A side that is not written takes no documents.
+  static absl::StatusOr<SplitWriter> Create(const std::string& prefix,
+                                            bool is_written) {
+    SplitWriter split;
+    if (!is_written) return split;
     DatasetMeta meta;
     meta.tokenizer = ByteTokenizer::kName;
     meta.vocab_size = ByteTokenizer::kVocabSize;
     meta.eos_id = ByteTokenizer::kEosId;
-    SplitWriter split;
     LEXTRA_ASSIGN_OR_RETURN(split.writer_,
                             TokenFileWriter::Create(prefix, meta));
     split.summary_.prefix = prefix;
     return split;
   }
 
-  absl::Status Append(std::string_view text) {
+  // `check` is asked now and then; its error ends the writing.
+  absl::Status Append(std::string_view text,
+                      absl::FunctionRef<absl::Status()> check) {
     const int64_t tokens_before = writer_->meta().tokens;
     const int64_t bytes = std::ssize(text);
     // In pieces that stay in the cache.
     while (!text.empty()) {
+      LEXTRA_RETURN_IF_ERROR(check());
       const std::string_view piece = text.substr(0, kPieceBytes);
       tokenizer_.Encode(piece, &tokens_);
       LEXTRA_RETURN_IF_ERROR(writer_->Append(tokens_));
@@ -104,9 +96,14 @@ class SplitWriter {
     ++summary_.documents_of_size[std::bit_width(tokens) - 1];
     return absl::OkStatus();
   }
-  TokenFileWriter* writer() const { return writer_.get(); }
+
+  TokenFileWriter* writer() const { return writer_.get(); }  // null: none
+  int64_t num_documents() const {
+    return writer_ == nullptr ? 0 : writer_->meta().documents;
+  }
   SplitSummary summary() const {
     SplitSummary summary = summary_;
+    if (writer_ == nullptr) return summary;
     summary.documents = writer_->meta().documents;
     summary.tokens = writer_->meta().tokens;
     summary.bytes = writer_->meta().bytes;
@@ -122,6 +119,11 @@ class SplitWriter {
   SplitSummary summary_;
 };
 
+absl::Status CheckStop(const PrepareOptions& options) {
+  if (!options.stop_requested()) return absl::OkStatus();
+  return Preempted("stopped on request: no data set was written or changed");
+}
+
 // The whole pass over the input.
 class Preparation {
  public:
@@ -132,30 +134,27 @@ class Preparation {
         train_(std::move(train)),
         validation_(std::move(validation)) {}
 
-  absl::Status ReadAll(const std::vector<std::string>& files) {
-    Progress progress(TotalBytes(files));
-    for (const std::string& file : files) {
+  absl::Status ReadAll(const CorpusFiles& files) {
+    summary_.skipped = files.skipped;
+    Progress progress(files.stored_bytes);
+    for (const std::string& path : files.paths) {
+      LEXTRA_RETURN_IF_ERROR(CheckStop(options_));
       LEXTRA_RETURN_IF_ERROR(
-          reader_.Read(file, [&](std::string_view text) -> absl::Status {
+          reader_.Read(path, [&](std::string_view text) -> absl::Status {
             progress.Show(reader_.stored_bytes(), num_documents());
             return Add(text);
           }));
     }
-    summary_.files = std::ssize(files);
-    summary_.byte_order_marks = reader_.num_byte_order_marks();
+    TakeReadCounts();
     if (num_documents() > 0) return absl::OkStatus();
-    return InputError(absl::StrFormat(
-        "%s: no document in %s: %d without text, %d shorter than "
-        "--min_document_bytes=%d",
-        options_.inputs.front() + (options_.inputs.size() > 1 ? " ..." : ""),
-        Count(summary_.files, "file"), summary_.empty_documents,
-        summary_.short_documents, options_.min_document_bytes));
+    return NoDocument();
   }
 
   absl::Status Commit() {
     std::vector<TokenFileWriter*> writers;
-    if (WritesTrain()) writers.push_back(train_.writer());
-    if (WritesValidation()) writers.push_back(validation_.writer());
+    for (const SplitWriter* split : {&train_, &validation_}) {
+      if (split->writer() != nullptr) writers.push_back(split->writer());
+    }
     return TokenFileWriter::Commit(writers);
   }
 
@@ -163,32 +162,53 @@ class Preparation {
     PrepareSummary summary = summary_;
     summary.train = train_.summary();
     summary.validation = validation_.summary();
-    if (!WritesTrain()) summary.train.prefix.clear();
-    if (!WritesValidation()) summary.validation.prefix.clear();
     return summary;
   }
 
  private:
-  // A side of which nothing was asked for stays as it was.
-  bool WritesTrain() const { return options_.validation_fraction < 1; }
-  bool WritesValidation() const { return options_.validation_fraction > 0; }
-
   int64_t num_documents() const {
-    return train_.writer()->meta().documents +
-           validation_.writer()->meta().documents;
+    return train_.num_documents() + validation_.num_documents();
   }
 
   absl::Status Add(std::string_view text) {
     const int64_t bytes = std::ssize(text);
     if (bytes == 0 || bytes < options_.min_document_bytes) {
       ++(bytes == 0 ? summary_.empty_documents : summary_.short_documents);
-      return absl::OkStatus();
+      return CheckStop(options_);
     }
     if (std::memchr(text.data(), '\0', text.size()) != nullptr) {
       ++summary_.binary_documents;
     }
+    if (InvalidUtf8Bytes(text) > 0) ++summary_.other_encodings;
     const bool validates = SplitPoint(text) < options_.validation_fraction;
-    return (validates ? validation_ : train_).Append(text);
+    return (validates ? validation_ : train_).Append(text, [this] {
+      return CheckStop(options_);
+    });
+  }
+
+  void TakeReadCounts() {
+    summary_.read = reader_.counts();
+    for (const auto& [name, count] : summary_.read.other_formats) {
+      summary_.skipped.other_formats[name] += count;
+    }
+  }
+
+  absl::Status NoDocument() const {
+    std::string message = absl::StrFormat(
+        "%s: no document in %s: %d without text, %d shorter than "
+        "--min_document_bytes=%d",
+        options_.inputs.front() + (options_.inputs.size() > 1 ? " ..." : ""),
+        CountOf(summary_.read.text_files + summary_.read.json_files, "file"),
+        summary_.empty_documents, summary_.short_documents,
+        options_.min_document_bytes);
+    if (summary_.read.bad_lines > 0) {
+      absl::StrAppend(&message, ", ",
+                      CountOf(summary_.read.bad_lines, "bad line"),
+                      ", the first is ", summary_.read.first_bad_lines.front());
+    }
+    const std::string skipped = SkippedText(summary_.skipped);
+    if (!skipped.empty()) absl::StrAppend(&message, "; skipped: ", skipped);
+    return InputError(message);
   }
 
   const PrepareOptions& options_;
@@ -197,22 +217,6 @@ class Preparation {
   SplitWriter validation_;
   PrepareSummary summary_;
 };
-
-void AppendHistogram(const PrepareSummary& summary, std::string* text) {
-  const auto& train = summary.train.documents_of_size;
-  const auto& validation = summary.validation.documents_of_size;
-  const auto used = [&](size_t i) { return train[i] + validation[i] > 0; };
-  size_t first = 0;
-  while (first < train.size() && !used(first)) ++first;
-  size_t end = train.size();
-  while (end > first && !used(end - 1)) --end;
-  absl::StrAppend(text,
-                  "\ndocuments of ... tokens        train   validation\n");
-  for (size_t i = first; i < end; ++i) {
-    absl::StrAppendFormat(text, "%11d - %-11d %10d   %10d\n", int64_t{1} << i,
-                          (int64_t{2} << i) - 1, train[i], validation[i]);
-  }
-}
 
 }  // namespace
 
@@ -230,55 +234,28 @@ double SplitPoint(std::string_view text) {
 
 absl::StatusOr<PrepareSummary> Prepare(const PrepareOptions& options) {
   const Clock::time_point start = Clock::now();
-  LEXTRA_ASSIGN_OR_RETURN(const std::vector<std::string> files,
-                          ListInputFiles(options.inputs, options.extensions));
-  LEXTRA_ASSIGN_OR_RETURN(SplitWriter train,
-                          SplitWriter::Create(options.output + "-train"));
-  LEXTRA_ASSIGN_OR_RETURN(SplitWriter validation,
-                          SplitWriter::Create(options.output + "-validation"));
+  const std::string train_prefix = options.output + "-train";
+  const std::string validation_prefix = options.output + "-validation";
+  CorpusOptions corpus;
+  corpus.extensions = options.extensions;
+  corpus.outputs = {train_prefix, validation_prefix};
+  corpus.format = options.read.format;
+  corpus.skip_other_formats = options.read.skip_other_formats;
+  corpus.check = [&options] { return CheckStop(options); };
+  LEXTRA_ASSIGN_OR_RETURN(const CorpusFiles files,
+                          ListCorpus(options.inputs, corpus));
+  LEXTRA_ASSIGN_OR_RETURN(
+      SplitWriter train,
+      SplitWriter::Create(train_prefix, options.validation_fraction < 1));
+  LEXTRA_ASSIGN_OR_RETURN(
+      SplitWriter validation,
+      SplitWriter::Create(validation_prefix, options.validation_fraction > 0));
   Preparation preparation(options, std::move(train), std::move(validation));
   LEXTRA_RETURN_IF_ERROR(preparation.ReadAll(files));
   LEXTRA_RETURN_IF_ERROR(preparation.Commit());
   PrepareSummary summary = preparation.summary();
   summary.seconds = SecondsSince(start);
   return summary;
-}
-
-std::string SummaryText(const PrepareSummary& summary) {
-  const double megabytes =
-      (summary.train.bytes + summary.validation.bytes) * 1e-6;
-  std::string text = absl::StrFormat(
-      "Read %s: %s, %.3f MB of text in %.2f s (%.0f MB/s)\n",
-      Count(summary.files, "file"),
-      Count(summary.train.documents + summary.validation.documents, "document"),
-      megabytes, summary.seconds, megabytes / summary.seconds);
-  if (summary.empty_documents > 0) {
-    absl::StrAppendFormat(&text, "Left out: %s without text\n",
-                          Count(summary.empty_documents, "document"));
-  }
-  if (summary.short_documents > 0) {
-    absl::StrAppendFormat(&text, "Left out: %s below the minimum size\n",
-                          Count(summary.short_documents, "document"));
-  }
-  if (summary.byte_order_marks > 0) {
-    absl::StrAppendFormat(&text, "Dropped: the byte order mark of %s\n",
-                          Count(summary.byte_order_marks, "file"));
-  }
-  absl::StrAppend(&text,
-                  "\nsplit        documents          tokens           bytes\n");
-  for (const auto& [name, split] :
-       {std::pair("train", &summary.train),
-        std::pair("validation", &summary.validation)}) {
-    absl::StrAppendFormat(&text, "%-10s %11d %15d %15d\n", name,
-                          split->documents, split->tokens, split->bytes);
-  }
-  AppendHistogram(summary, &text);
-  const bool both =
-      !summary.train.prefix.empty() && !summary.validation.prefix.empty();
-  absl::StrAppendFormat(&text, "\nWrote %s%s%s (.bin, .idx, .meta.json)\n",
-                        summary.train.prefix, both ? " and " : "",
-                        summary.validation.prefix);
-  return text;
 }
 
 }  // namespace lextra

@@ -3,45 +3,28 @@
 #ifndef LEXTRA_DATA_PREPARE_H_
 #define LEXTRA_DATA_PREPARE_H_
 
-#include <array>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/status.h"
 #include "data/document_reader.h"
+#include "data/prepare_summary.h"
 
 namespace lextra {
 
 struct PrepareOptions {
   std::vector<std::string> inputs;      // files and folders
-  std::vector<std::string> extensions;  // ListInputFiles
+  std::vector<std::string> extensions;  // CorpusOptions
   ReadOptions read;
   std::string output;  // prefix of OUTPUT-train.* and OUTPUT-validation.*
   // Of the documents, about. At 0 and 1 the other side's files are not touched.
   double validation_fraction = 0.1;
   int64_t min_document_bytes = 0;  // shorter ones are left out
-};
-
-struct SplitSummary {
-  std::string prefix;  // empty: not written
-  int64_t documents = 0;
-  int64_t tokens = 0;  // with eos
-  int64_t bytes = 0;   // of text
-  // Documents of [2^i, 2^(i+1)) tokens.
-  std::array<int64_t, 64> documents_of_size = {};
-};
-
-struct PrepareSummary {
-  SplitSummary train;
-  SplitSummary validation;
-  int64_t files = 0;
-  int64_t empty_documents = 0;   // left out
-  int64_t short_documents = 0;   // left out
-  int64_t binary_documents = 0;  // that hold a NUL byte; kept
-  int64_t byte_order_marks = 0;  // dropped
-  double seconds = 0;
+  // Asked again and again; once it says true, all ends as Preempted.
+  std::function<bool()> stop_requested = [] { return false; };
 };
 
 // The share of [0, 1) that a document's text falls on. It depends on nothing
@@ -50,11 +33,9 @@ struct PrepareSummary {
 double SplitPoint(std::string_view text);
 
 // Writes both data sets whole or, on an error, neither. Shows progress where
-// the terminal welcomes it.
+// the terminal welcomes it. Errors: those of ListCorpus, DocumentReader and
+// TokenFileWriter.
 absl::StatusOr<PrepareSummary> Prepare(const PrepareOptions& options);
-
-// What a person wants to know about the result, in a few lines and a table.
-std::string SummaryText(const PrepareSummary& summary);
 
 }  // namespace lextra
 

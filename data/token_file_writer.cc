@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <utility>
@@ -12,21 +11,16 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "data/token_file_format.h"
+#include "data/token_file_names.h"
 #include "nlohmann/json.hpp"
 
 namespace lextra {
 namespace {
 
 constexpr size_t kPendingBytes = size_t{1} << 22;
-constexpr const char* kSuffixes[] = {".bin", ".meta.json", ".idx"};
 
 bool IsSmall(const DatasetMeta& meta) {
   return meta.vocab_size < kSmallVocabulary;
-}
-
-// Keeps two runs on one prefix apart.
-std::string TemporaryName(const std::string& prefix, const char* suffix) {
-  return lextra::TemporaryName(absl::StrCat(prefix, suffix));
 }
 
 std::string ParentFolder(const std::string& path) {
@@ -81,20 +75,14 @@ class IndexFile {
 
 absl::StatusOr<std::unique_ptr<TokenFileWriter>> TokenFileWriter::Create(
     const std::string& prefix, const DatasetMeta& meta) {
-  LEXTRA_RETURN_IF_ERROR(MakeFolders(ParentFolder(prefix)));
-  const std::string name = TemporaryName(prefix, ".bin");
-  unlink(name.c_str());
-  LEXTRA_ASSIGN_OR_RETURN(FileWriter bin, FileWriter::Create(name));
+  LEXTRA_ASSIGN_OR_RETURN(std::unique_ptr<OutputClaim> claim,
+                          OutputClaim::Take(prefix));
+  LEXTRA_ASSIGN_OR_RETURN(FileWriter bin,
+                          FileWriter::Create(claim->TemporaryName(".bin")));
   DatasetMeta counted = meta;
   counted.documents = counted.tokens = counted.bytes = 0;
-  return std::unique_ptr<TokenFileWriter>(
-      new TokenFileWriter(prefix, std::move(counted), std::move(bin)));
-}
-
-TokenFileWriter::~TokenFileWriter() {
-  for (const char* suffix : kSuffixes) {
-    unlink(TemporaryName(prefix_, suffix).c_str());
-  }
+  return std::unique_ptr<TokenFileWriter>(new TokenFileWriter(
+      prefix, std::move(counted), std::move(claim), std::move(bin)));
 }
 
 absl::Status TokenFileWriter::Append(std::span<const int32_t> tokens) {
@@ -145,9 +133,8 @@ absl::Status TokenFileWriter::FlushTokens() {
 }
 
 absl::Status TokenFileWriter::WriteIndex() {
-  const std::string name = TemporaryName(prefix_, ".idx");
-  unlink(name.c_str());
-  LEXTRA_ASSIGN_OR_RETURN(FileWriter writer, FileWriter::Create(name));
+  LEXTRA_ASSIGN_OR_RETURN(FileWriter writer,
+                          FileWriter::Create(claim_->TemporaryName(".idx")));
   IndexFile index(std::move(writer));
   const uint64_t num_sequences = lengths_.size();
   const TokenType type =
@@ -177,9 +164,8 @@ absl::Status TokenFileWriter::Seal() {
   LEXTRA_RETURN_IF_ERROR(FlushTokens());
   LEXTRA_RETURN_IF_ERROR(bin_.Close());
   LEXTRA_RETURN_IF_ERROR(WriteIndex());
-  const std::string name = TemporaryName(prefix_, ".meta.json");
-  unlink(name.c_str());
-  LEXTRA_ASSIGN_OR_RETURN(FileWriter meta, FileWriter::Create(name));
+  LEXTRA_ASSIGN_OR_RETURN(
+      FileWriter meta, FileWriter::Create(claim_->TemporaryName(".meta.json")));
   LEXTRA_RETURN_IF_ERROR(meta.Write(MetaText(meta_)));
   return meta.Close();
 }
@@ -194,12 +180,9 @@ absl::Status TokenFileWriter::WithdrawOld() {
 }
 
 absl::Status TokenFileWriter::Publish() {
-  for (const char* suffix : kSuffixes) {
-    const std::string name = prefix_ + suffix;
-    if (rename(TemporaryName(prefix_, suffix).c_str(), name.c_str()) != 0) {
-      return StorageError(absl::StrFormat("can't rename to %s: %s", name,
-                                          std::strerror(errno)));
-    }
+  for (const char* suffix : kTokenFileSuffixes) {
+    LEXTRA_RETURN_IF_ERROR(
+        Rename(claim_->TemporaryName(suffix), prefix_ + suffix));
   }
   return SyncFolder(ParentFolder(prefix_));
 }

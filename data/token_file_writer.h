@@ -1,6 +1,6 @@
-// Writes a token data set (token_dataset.h) under temporary names; nothing is
-// seen under its own name before Commit. PREFIX.idx takes its name last: a data
-// set without it is not complete.
+// Writes a token data set (token_dataset.h) under temporary names
+// (output_claim.h); nothing is seen under its own name before Commit.
+// PREFIX.idx takes its name last: a data set without it is not complete.
 #ifndef LEXTRA_DATA_TOKEN_FILE_WRITER_H_
 #define LEXTRA_DATA_TOKEN_FILE_WRITER_H_
 
@@ -12,6 +12,7 @@
 
 #include "base/files.h"
 #include "base/status.h"
+#include "data/output_claim.h"
 #include "data/token_dataset.h"
 
 namespace lextra {
@@ -19,11 +20,12 @@ namespace lextra {
 class TokenFileWriter {
  public:
   // Makes the folder of `prefix`. Of `meta`, the tokenizer's fields are used;
-  // the counts are taken here. StorageError where nothing can be written.
+  // the counts are taken here. StorageError where nothing can be written,
+  // RunFolderHeldError where another process writes the same.
   static absl::StatusOr<std::unique_ptr<TokenFileWriter>> Create(
       const std::string& prefix, const DatasetMeta& meta);
   TokenFileWriter(const TokenFileWriter&) = delete;
-  ~TokenFileWriter();  // removes what was not committed
+  ~TokenFileWriter() = default;  // removes what was not committed
 
   // Adds tokens to the document that is being written: at most 2^31 - 2 in
   // all, ids below the vocabulary's size.
@@ -39,9 +41,11 @@ class TokenFileWriter {
   const DatasetMeta& meta() const { return meta_; }  // counts so far
 
  private:
-  TokenFileWriter(std::string prefix, DatasetMeta meta, FileWriter bin)
+  TokenFileWriter(std::string prefix, DatasetMeta meta,
+                  std::unique_ptr<OutputClaim> claim, FileWriter bin)
       : prefix_(std::move(prefix)),
         meta_(std::move(meta)),
+        claim_(std::move(claim)),
         bin_(std::move(bin)) {}
 
   template <typename Stored>
@@ -54,6 +58,7 @@ class TokenFileWriter {
 
   std::string prefix_;
   DatasetMeta meta_;
+  std::unique_ptr<OutputClaim> claim_;
   FileWriter bin_;
   std::vector<char> pending_;     // of .bin
   std::vector<int32_t> lengths_;  // of the documents

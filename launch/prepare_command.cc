@@ -1,3 +1,5 @@
+#include <map>
+
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
@@ -5,6 +7,7 @@
 #include "data/prepare.h"
 #include "launch/command_line.h"
 #include "launch/commands.h"
+#include "launch/stop_signals.h"
 
 namespace lextra {
 namespace {
@@ -13,6 +16,7 @@ struct CommandOptions {
   PrepareOptions prepare;
   std::string tokenizer = std::string(ByteTokenizer::kName);
   std::string validation_fraction = "0.1";
+  std::string format = "auto";
 };
 
 CommandLine MakeCommandLine(CommandOptions* options) {
@@ -20,10 +24,11 @@ CommandLine MakeCommandLine(CommandOptions* options) {
       "prepare --output=PREFIX INPUT ...",
       "Turns text into token data sets for `lextra train` and `lextra "
       "evaluate`:\nPREFIX-train and PREFIX-validation (.bin, .idx, "
-      ".meta.json). An INPUT is a file or\na folder (all files below it). "
-      ".jsonl holds one JSON object a line, any other\nfile is the text of one "
-      "document; .gz of either is unpacked on the way. Documents\nare split by "
-      "a hash of their text, so the same text is always on the same side.");
+      ".meta.json). An INPUT is a file or\na folder (all files below it, "
+      "through links too). What a file is, its content says:\nJSON lines hold "
+      "one JSON object a line, any other text is one document; gzip data\nis "
+      "unpacked on the way. Other formats are refused. Documents are split by "
+      "a hash of\ntheir text, so the same text is always on the same side.");
   line.AddFlag("output", &options->prepare.output,
                "path that the names of all written files begin with");
   line.AddFlag("tokenizer", &options->tokenizer,
@@ -34,11 +39,17 @@ CommandLine MakeCommandLine(CommandOptions* options) {
   line.AddFlag("min_document_bytes", &options->prepare.min_document_bytes,
                "leave out shorter documents");
   line.AddFlag("extension", &options->prepare.extensions,
-               "in folders take only names that end so (.py)");
+               "in folders take only names that end so (.py, .jsonl.gz)");
+  line.AddFlag("format", &options->format,
+               "auto, or text or jsonl for all files whatever is in them");
   line.AddFlag("text_key", &options->prepare.read.text_key,
-               "key of a JSONL object's text");
+               "key of the text in a JSON line's object");
   line.AddFlag("split_blank_lines", &options->prepare.read.split_blank_lines,
                "blank lines of text files separate documents");
+  line.AddFlag("skip_bad_lines", &options->prepare.read.skip_bad_lines,
+               "leave out JSON lines that are wrong, and count them");
+  line.AddFlag("skip_other_formats", &options->prepare.read.skip_other_formats,
+               "leave out files of formats that are not read, and count them");
   return line;
 }
 
@@ -59,6 +70,16 @@ absl::Status CheckOptions(CommandOptions* options) {
     return UsageError("--validation_fraction=" + options->validation_fraction +
                       ": expected a number from 0 to 1");
   }
+  const std::map<std::string, TextFormat> formats = {
+      {"auto", TextFormat::kAuto},
+      {"text", TextFormat::kText},
+      {"jsonl", TextFormat::kJsonLines}};
+  const auto format = formats.find(options->format);
+  if (format == formats.end()) {
+    return UsageError("--format=" + options->format +
+                      ": expected auto, text or jsonl");
+  }
+  prepare.read.format = format->second;
   if (prepare.min_document_bytes < 0) {
     return UsageError(
         absl::StrCat("--min_document_bytes=", prepare.min_document_bytes,
@@ -87,6 +108,12 @@ void GiveHints(const PrepareSummary& summary) {
         "--extension)",
         summary.binary_documents);
   }
+  if (summary.other_encodings > 0) {
+    LogHint(
+        "documents that are not all UTF-8: %d; their bytes were taken as they "
+        "are (convert such files by iconv)",
+        summary.other_encodings);
+  }
 }
 
 }  // namespace
@@ -101,6 +128,8 @@ absl::Status RunPrepare(const std::vector<std::string>& arguments) {
   }
   options.prepare.inputs = line.rest();
   LEXTRA_RETURN_IF_ERROR(CheckOptions(&options));
+  CatchInterrupts();
+  options.prepare.stop_requested = StopIsWanted;
   LEXTRA_ASSIGN_OR_RETURN(const PrepareSummary summary,
                           Prepare(options.prepare));
   PrintResult(SummaryText(summary));

@@ -1,6 +1,7 @@
 #include "launch/stop_signals.h"
 
 #include <csignal>
+#include <initializer_list>
 
 namespace lextra {
 namespace {
@@ -10,16 +11,25 @@ volatile std::sig_atomic_t stop_is_wanted = 0;
 
 void Note(int /*signal*/) { stop_is_wanted = 1; }
 
-}  // namespace
-
-void CatchStopSignals() {
+void Catch(std::initializer_list<int> signals) {
   struct sigaction action = {};
   action.sa_handler = Note;
   // Once: the next one does what it does to any process. Calls that it comes
   // into go on.
   action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
-  sigaction(SIGUSR1, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  for (const int signal : signals) sigaction(signal, &action, nullptr);
+}
+
+}  // namespace
+
+void CatchStopSignals() { Catch({SIGUSR1, SIGTERM}); }
+
+void CatchInterrupts() {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction before = {};
+    sigaction(signal, nullptr, &before);
+    if (before.sa_handler != SIG_IGN) Catch({signal});
+  }
 }
 
 bool StopIsWanted() { return stop_is_wanted != 0; }

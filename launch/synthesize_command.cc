@@ -12,6 +12,7 @@
 #include "evaluator/synthetic_trials.h"
 #include "launch/command_line.h"
 #include "launch/commands.h"
+#include "launch/stop_signals.h"
 
 namespace lextra {
 namespace {
@@ -99,6 +100,9 @@ absl::Status WriteTrials(const SynthesizeOptions& options,
                          const std::vector<int64_t>& long_documents,
                          TokenFileWriter& writer) {
   for (int64_t index = 0; index < options.documents; ++index) {
+    if (StopIsWanted()) {
+      return Preempted("stopped on request: no data set was written");
+    }
     const uint64_t seed =
         SeedFor(index, absl::StrCat("synthesize ", options.task, options.seed));
     const SyntheticTrial trial = Trial(
@@ -132,6 +136,7 @@ absl::Status RunSynthesize(const std::vector<std::string>& arguments) {
   const std::vector<int64_t> long_documents =
       DocumentsLongerThan(documents, options.length);
   LEXTRA_RETURN_IF_ERROR(CheckText(text, long_documents, options));
+  CatchInterrupts();
   LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<TokenFileWriter> writer,
                           TokenFileWriter::Create(options.output, text.meta()));
   LEXTRA_RETURN_IF_ERROR(

@@ -50,17 +50,19 @@ class DocumentReaderTest : public ::testing::Test {
   DocumentReader reader_{ReadOptions()};
 };
 
-// Longer than the first buffer, with every byte value.
+// Longer than the first buffer; beyond what its format is told by, every byte
+// value but NUL.
 std::string LongText() {
-  std::string text;
+  std::string text(kFormatHeadBytes, 'a');
   for (int64_t i = 0; i < 3'000'000; ++i) {
-    text += static_cast<char>(i * i >> 3);
+    text += static_cast<char>((i * i >> 3) % 255 + 1);
   }
   return text;
 }
 
 TEST_F(DocumentReaderTest, TakesATextFileAsOneDocumentByteByByte) {
-  const std::string text("a\r\n\r\n\n\0\xff b", 10);
+  const std::string text =
+      "a\r\n\r\n\n\xff b, Latin-1 in one of more than ten bytes";
   WriteText(Path("a.txt"), text);
   ASSERT_TRUE(Read("a.txt").ok());
   EXPECT_THAT(documents_, ElementsAre(text));
@@ -117,9 +119,22 @@ TEST_F(DocumentReaderTest, TakesAnotherTextKey) {
 TEST_F(DocumentReaderTest, RefusesABadJsonLineByItsNumber) {
   const std::string good = "{\"text\": \"a\"}\n\n";
   for (const auto& [line, words] :
-       {std::pair<std::string, std::string>{"{\"text\": \"a\"", "valid JSON"},
-        {"{\"text\": \"a\"} {}", "not valid JSON at byte 15"},
-        {"{\"text\": \"\xff\"}", "not valid JSON"},
+       {std::pair<std::string, std::string>{"{\"text\": \"a\"",
+                                            "line ends too early"},
+        {"{\"text\": \"a", "the line ends too early"},
+        {"{\"text\": \"a\"} {}",
+         "not valid JSON at byte 15 of the line: more follows the value"},
+        {"{\"text\": \"\xff\"}", "at byte 11 of the line: invalid UTF-8"},
+        {"{\"text\": \"caf\xe9\"}",
+         "not valid JSON at byte 15 of the line: "
+         "invalid UTF-8"},
+        {"{\"text\": \"a\", \"b\": NaN}", "NaN and Infinity are not JSON"},
+        {"{\"text\": \"a\", \"b\": -Infinity}",
+         "NaN and Infinity are not JSON"},
+        {"{\"text\": \"a\", \"b\": \"\\ud800\"}", "surrogate pair"},
+        {"{\"text\": \"a\tb\"}", "a control character in a string"},
+        {"{\"text\": \"a\", \"b\": 1e999e9}", "not valid JSON at byte"},
+        {"{\"text\": \"a\", \"b\": 01}", "not valid JSON at byte"},
         {"text", "not valid JSON"},
         {"{\"body\": \"a\", \"id\": 3}",
          "no key 'text' in this object; it has body, id"},
@@ -137,6 +152,170 @@ TEST_F(DocumentReaderTest, RefusesABadJsonLineByItsNumber) {
     ExpectRefused("bad.jsonl", words);
     EXPECT_THAT(std::string(Read("bad.jsonl").message()),
                 HasSubstr("bad.jsonl:3: "));
+  }
+}
+
+// JSON sets no bound; what is not the text is not used.
+TEST_F(DocumentReaderTest, TakesNumbersBeyondDouble) {
+  const std::string digits(400, '9');
+  WriteText(Path("a.jsonl"),
+            "{\"text\": \"a 1e999\", \"s\": 1e999}\n"
+            "{\"s\": [" +
+                digits +
+                ", -1.5E+99999, {\"\\\"1e999\": 0.1e400}], "
+                "\"text\": \"b\"}\n");
+  ASSERT_TRUE(Read("a.jsonl").ok());
+  EXPECT_THAT(documents_, ElementsAre("a 1e999", "b"));
+  WriteText(Path("b.jsonl"), "{\"text\": " + digits + "}");
+  ExpectRefused("b.jsonl", "'text' is a number, expected a string");
+  // In one pass over the line, however many there are.
+  std::string many = "{\"text\": \"c\", \"s\": [0";
+  for (int i = 0; i < 200'000; ++i) many += ",1e999";
+  WriteText(Path("c.jsonl"), many + "]}");
+  ASSERT_TRUE(Read("c.jsonl").ok());
+  EXPECT_THAT(documents_, ElementsAre("c"));
+}
+
+TEST_F(DocumentReaderTest, LeavesOutAndCountsBadLinesWhenAsked) {
+  std::string jsonl;
+  for (int i = 0; i < 5; ++i) jsonl += "{\"text\": \"a\"}\n{\"body\": 1}\n";
+  WriteText(Path("a.jsonl"), jsonl + "{\"text\": NaN}\n");
+  ExpectRefused("a.jsonl", "; --skip_bad_lines leaves such lines out");
+  reader_ = DocumentReader({.skip_bad_lines = true});
+  ASSERT_TRUE(Read("a.jsonl").ok());
+  EXPECT_EQ(documents_.size(), 5u);
+  EXPECT_EQ(reader_.counts().bad_lines, 6);
+  ASSERT_EQ(reader_.counts().first_bad_lines.size(), 3u);
+  EXPECT_THAT(reader_.counts().first_bad_lines[1],
+              AllOf(HasSubstr(Path("a.jsonl") + ":4: no key 'text'"),
+                    ::testing::Not(HasSubstr("--skip_bad_lines"))));
+}
+
+TEST_F(DocumentReaderTest, TellsJsonLinesByContent) {
+  const std::string jsonl = "\n{\"text\": \"one\"}\n{\"text\": \"two\"}\n";
+  for (const std::string name :
+       {"a.jsonl", "A.JSONL", "a.ndjson", "a.json", "A.Json", "a.txt", "a"}) {
+    WriteText(Path(name), jsonl);
+    ASSERT_TRUE(Read(name).ok()) << name;
+    EXPECT_THAT(documents_, ElementsAre("one", "two")) << name;
+    WriteGzip(Path(name + ".gz"), jsonl);
+    ASSERT_TRUE(Read(name + ".gz").ok()) << name;
+    EXPECT_THAT(documents_, ElementsAre("one", "two")) << name;
+  }
+  EXPECT_EQ(reader_.counts().json_files, 14);
+  EXPECT_EQ(reader_.counts().gzip_files, 7);
+  reader_ = DocumentReader({.format = TextFormat::kText});
+  ASSERT_TRUE(Read("a.jsonl").ok());
+  EXPECT_THAT(documents_, ElementsAre(jsonl));
+  // Lines of JSON without a text are no text either; braces alone are.
+  reader_ = DocumentReader({});
+  WriteText(Path("b.txt"), "{\"body\": \"one\"}\n");
+  ExpectRefused("b.txt",
+                "no key 'text' in this object; it has body (choose "
+                "with --text_key); --skip_bad_lines leaves such lines "
+                "out, --format=text reads the file as plain text");
+  WriteText(Path("c.txt"), "{}\n{\n  \"text\": 1\n}\n");
+  ASSERT_TRUE(Read("c.txt").ok());
+  EXPECT_EQ(reader_.counts().text_files, 1);
+  reader_ = DocumentReader({.format = TextFormat::kJsonLines});
+  ExpectRefused("c.txt", "c.txt:1: no key 'text'");
+}
+
+TEST_F(DocumentReaderTest, RefusesOtherFormatsByNameWithWhatToDo) {
+  using std::string_literals::operator""s;
+  const std::string name = Path("a.jsonl");
+  std::string tar(512, '\0');
+  tar.replace(257, 5, "ustar");
+  for (const auto& [bytes, words] :
+       {std::pair<std::string, std::string>{
+            "\x28\xB5\x2F\xFD\x04",
+            "zstd data, which is not read; unpack it: "
+            "`zstd -d " +
+                name + "`"},
+        {"\xFD\x37zXZ\0\0"s, "`xz -dk " + name + "`"},
+        {"BZh91AY&SY\x80\x81\x82", "`bzip2 -dk " + name + "`"},
+        {"PK\x03\x04rest"s, "zip data, which is not read"},
+        {tar, "tar data, which is not read"},
+        {"PAR1\x15\0\x15\0"s, "Parquet data, which is not read"},
+        {"%PDF-1.5\n", "PDF data, which is not read"},
+        {"\xFF\xFEh\0e\0"s, "`iconv -f UTF-16 -t UTF-8 " + name + "`"},
+        {"\xFE\xFF\0h\0e"s, "UTF-16 text, which is not read"},
+        {"\xFF\xFE\0\0h\0\0\0"s, "`iconv -f UTF-32 -t UTF-8 " + name + "`"},
+        {"\0\0\xFE\xFF\0\0\0h"s, "UTF-32 text, which is not read"},
+        {"h\0e\0l\0l\0"s, "binary data, which is not read; leave it out, or"},
+        {std::string(1000, 'a') + std::string(200, '\x02'), "binary"},
+        {"\xe4\xf6\xfc and so on",
+         "text that is not UTF-8, which is not read; convert it"}}) {
+    WriteText(name, bytes);
+    ExpectRefused("a.jsonl", words);
+    std::filesystem::remove(Path("b.gz"));
+    WriteGzip(Path("b.gz"), bytes);
+    ExpectRefused("b.gz", " inside gzip, which is not read; ");
+    reader_ = DocumentReader({.skip_other_formats = true});
+    ASSERT_TRUE(Read("a.jsonl").ok());
+    EXPECT_THAT(documents_, ElementsAre());
+    EXPECT_EQ(reader_.counts().other_formats.size(), 1u);
+    EXPECT_EQ(reader_.counts().json_files, 0);
+    reader_ = DocumentReader({.format = TextFormat::kText});
+    ASSERT_TRUE(Read("a.jsonl").ok());
+    EXPECT_THAT(documents_, ElementsAre(bytes));
+    reader_ = DocumentReader({});
+  }
+}
+
+TEST_F(DocumentReaderTest, RefusesAJsonDocumentOfSeveralLines) {
+  WriteText(Path("a.json"), "[\n  {\"text\": \"a\"}\n]\n");
+  ExpectRefused("a.json",
+                "one JSON document, which is not read; write an object a "
+                "line: `jq -c '.[]' " +
+                    Path("a.json") + "`");
+  WriteText(Path("b.json"), "{\n  \"text\": \"a\"\n}\n");
+  ExpectRefused("b.json", "`jq -c . " + Path("b.json") + "`");
+}
+
+// What begins as a text is one as long as no NUL comes.
+TEST_F(DocumentReaderTest, RefusesANulBeyondTheHead) {
+  const std::string text(kFormatHeadBytes + 1000, 'a');
+  WriteText(Path("a.txt"), text + '\0');
+  ExpectRefused("a.txt", "binary data, which is not read");
+  EXPECT_EQ(reader_.counts().text_files, 0);
+  reader_ = DocumentReader({.split_blank_lines = true});
+  WriteText(Path("b.txt"), text + "\n\n" + '\0' + "\n\nmore\n");
+  ExpectRefused("b.txt", "b.txt:4: a NUL byte before this line");
+}
+
+// The head's end may be within a character.
+TEST_F(DocumentReaderTest, TakesTextOfLongCharacters) {
+  for (const size_t begin : {0, 1, 2}) {
+    std::string text(begin, 'a');
+    while (text.size() < 2 * kFormatHeadBytes) text += "\xe6\x96\x87";
+    WriteText(Path("a.txt"), text);
+    ASSERT_TRUE(Read("a.txt").ok());
+    EXPECT_TRUE(documents_ == std::vector<std::string>{text});
+  }
+}
+
+TEST_F(DocumentReaderTest, UnpacksGzipWhateverItsName) {
+  for (const std::string name : {"a.GZ", "a.txt", "a"}) {
+    WriteGzip(Path(name), "some text");
+    ASSERT_TRUE(Read(name).ok()) << name;
+    EXPECT_THAT(documents_, ElementsAre("some text"));
+  }
+  WriteGzip(Path("inner"), "twice");
+  WriteGzip(Path("outer.gz"), ReadText(Path("inner")));
+  ExpectRefused("outer.gz", "gzip data inside gzip, which is not read");
+}
+
+TEST_F(DocumentReaderTest, TakesZerosAfterGzipData) {
+  WriteGzip(Path("a.gz"), "some text");
+  const std::string packed = ReadText(Path("a.gz"));
+  for (const size_t zeros : {1, 511, 1'000'000}) {
+    const std::string padded = packed + std::string(zeros, '\0');
+    WriteText(Path("padded.gz"), padded);
+    ASSERT_TRUE(Read("padded.gz").ok()) << zeros;
+    EXPECT_THAT(documents_, ElementsAre("some text"));
+    WriteText(Path("more.gz"), padded + "x");
+    EXPECT_FALSE(Read("more.gz").ok()) << zeros;
   }
 }
 
@@ -188,10 +367,10 @@ TEST_F(DocumentReaderTest, DropsAndCountsByteOrderMarks) {
   WriteText(Path("a.jsonl"), mark + "{\"text\": \"b\"}");
   ASSERT_TRUE(Read("a.jsonl").ok());
   EXPECT_THAT(documents_, ElementsAre("b"));
-  EXPECT_EQ(reader_.num_byte_order_marks(), 2);
+  EXPECT_EQ(reader_.counts().byte_order_marks, 2);
   WriteText(Path("b.txt"), "c");
   ASSERT_TRUE(Read("b.txt").ok());
-  EXPECT_EQ(reader_.num_byte_order_marks(), 2);
+  EXPECT_EQ(reader_.counts().byte_order_marks, 2);
 }
 
 // Both at the bound and one byte beyond, across the first buffer's end.
@@ -255,43 +434,6 @@ TEST_F(DocumentReaderTest, CountsStoredBytes) {
   EXPECT_EQ(reader_.stored_bytes(), 5);
   ASSERT_TRUE(Read("b.gz").ok());
   EXPECT_EQ(reader_.stored_bytes(), 5 + std::ssize(ReadText(Path("b.gz"))));
-}
-
-TEST_F(DocumentReaderTest, ListsFoldersRecursivelyInSortedOrder) {
-  std::filesystem::create_directories(Path("data/b/c"));
-  std::filesystem::create_directories(Path("data/.git"));
-  std::filesystem::create_directories(Path("data/empty"));
-  for (const std::string name :
-       {"data/z.py", "data/a.txt", "data/b/c/k.py", "data/b/x.py.gz",
-        "data/.git/y.py", "data/.hidden.py", "data/happy", "one.txt"}) {
-    WriteText(Path(name), "x");
-  }
-  const auto all = ListInputFiles({Path("one.txt"), Path("data")}, {});
-  ASSERT_TRUE(all.ok()) << all.status();
-  EXPECT_THAT(*all, ElementsAre(Path("one.txt"), Path("data/a.txt"),
-                                Path("data/b/c/k.py"), Path("data/b/x.py.gz"),
-                                Path("data/happy"), Path("data/z.py")));
-  // A file that was named is taken whatever its name.
-  const auto some = ListInputFiles({Path("one.txt"), Path("data")}, {".py"});
-  ASSERT_TRUE(some.ok()) << some.status();
-  EXPECT_THAT(*some, ElementsAre(Path("one.txt"), Path("data/b/c/k.py"),
-                                 Path("data/b/x.py.gz"), Path("data/z.py")));
-}
-
-TEST_F(DocumentReaderTest, RefusesInputsThatAreNotThere) {
-  const auto message = [](const std::string& input) {
-    const absl::Status status = ListInputFiles({input}, {".py"}).status();
-    EXPECT_EQ(ExitCodeOf(status), ExitCode::kInput);
-    return std::string(status.message());
-  };
-  EXPECT_EQ(message(Path("none")),
-            Path("none") + ": No such file or directory");
-  EXPECT_EQ(message("/dev/null"), "/dev/null: not a file or a folder");
-  std::filesystem::create_directories(Path("empty"));
-  EXPECT_EQ(
-      message(Path("empty")),
-      Path("empty") + ": no file in this folder has a name that ends in .py");
-  EXPECT_FALSE(Read("none").ok());
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using testing::TemporaryFolder;
 using testing::WriteText;
 
@@ -78,7 +79,7 @@ TEST_F(PrepareTest, WritesEveryDocumentToOneSideOfTheSplit) {
   EXPECT_NEAR(validation.size(), 30, 20);  // 10 %; four deviations
   train.insert(validation.begin(), validation.end());
   EXPECT_EQ(train, texts);
-  EXPECT_EQ(summary->files, 300);
+  EXPECT_EQ(summary->read.text_files, 300);
   EXPECT_EQ(summary->validation.documents, std::ssize(validation));
   EXPECT_EQ(summary->train.tokens,
             summary->train.bytes + summary->train.documents);
@@ -148,10 +149,11 @@ TEST_F(PrepareTest, LeavesOutEmptyAndShortDocuments) {
 }
 
 TEST_F(PrepareTest, SummarySaysWhatIsThere) {
-  AddFile("a", "x");                                 // 2 tokens with eos
-  AddFile("b", std::string("\xEF\xBB\xBFzy\0", 6));  // 4 tokens
-  AddFile("c", std::string(7, 'x'));                 // 8 tokens
+  AddFile("a", "x");                  // 2 tokens with eos
+  AddFile("b", "\xEF\xBB\xBFzyx");    // 4 tokens
+  AddFile("c", std::string(7, 'x'));  // 8 tokens
   AddFile("d", "");
+  AddFile(".e", "hidden");
   options_.validation_fraction = 0;
   const auto summary = Prepare(options_);
   ASSERT_TRUE(summary.ok()) << summary.status();
@@ -159,14 +161,73 @@ TEST_F(PrepareTest, SummarySaysWhatIsThere) {
   EXPECT_EQ(summary->train.documents_of_size[1], 1);
   EXPECT_EQ(summary->train.documents_of_size[2], 1);
   EXPECT_EQ(summary->train.documents_of_size[3], 1);
-  EXPECT_EQ(summary->binary_documents, 1);
   EXPECT_THAT(
       SummaryText(*summary),
       AllOf(HasSubstr("Read 4 files: 3 documents"),
+            HasSubstr("Skipped: 1 hidden entry\n"), Not(HasSubstr("Formats:")),
             HasSubstr("Left out: 1 document without text\n"),
             HasSubstr("Dropped: the byte order mark of 1 file\n"),
             HasSubstr("train                3              14              11"),
             HasSubstr("          8 - 15                   1            0\n")));
+}
+
+TEST_F(PrepareTest, SummarySaysWhatWasReadAndSkipped) {
+  AddFile("a.txt", "text");
+  AddFile("b.jsonl",
+          "{\"text\": \"a\\u0000\"}\nno\n{\"text\": \"b\"}\n{\"body\": 1}\n");
+  AddFile("c.zst", "\x28\xB5\x2F\xFD\x04");
+  AddFile("d.txt", std::string(70'000, 'x') + '\0');  // found when it is read
+  AddFile("e.txt", "a caf\xe9 with a bill in Latin-1");
+  options_.inputs.push_back(options_.inputs[0] + "/a.txt");
+  options_.validation_fraction = 0;
+  options_.read.skip_bad_lines = true;
+  options_.read.skip_other_formats = true;
+  const auto summary = Prepare(options_);
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  EXPECT_EQ(summary->binary_documents, 1);
+  EXPECT_EQ(summary->other_encodings, 1);
+  EXPECT_THAT(
+      SummaryText(*summary),
+      AllOf(HasSubstr("Read 3 files: 4 documents"),
+            HasSubstr("Formats: 2 files of text, 1 file of JSON lines; "
+                      "0 of them packed by gzip\n"),
+            HasSubstr("Skipped: 1 file reached before, 1 file of binary "
+                      "data, 1 file of zstd data\n"),
+            HasSubstr("Skipped: 2 bad lines, the first:\n  " +
+                      options_.inputs[0] + "/b.jsonl:2: not valid JSON"),
+            HasSubstr("b.jsonl:4: no key 'text'")));
+}
+
+TEST_F(PrepareTest, ASecondRunReadsNotWhatTheFirstWrote) {
+  AddFile("a.txt", "text");
+  options_.output = folder_.path() + "/in/corpus";
+  options_.validation_fraction = 0;
+  for (int run = 0; run < 2; ++run) {
+    const auto summary = Prepare(options_);
+    ASSERT_TRUE(summary.ok()) << summary.status();
+    EXPECT_EQ(summary->skipped.token_data, 3 * run);
+    EXPECT_THAT(Texts(Open("train")), ElementsAre("text"));
+    EXPECT_EQ(Open("train").num_documents(), 1);
+  }
+}
+
+TEST_F(PrepareTest, LeavesNothingBehindWhenAskedToStop) {
+  for (int i = 0; i < 5; ++i)
+    AddFile(absl::StrCat(i), std::string(100'000, 'x'));
+  // At every point at which it asks.
+  int64_t stop_at = 0;
+  absl::Status status;
+  do {
+    int64_t asked = 0;
+    options_.stop_requested = [&] { return ++asked > stop_at; };
+    status = Prepare(options_).status();
+    if (status.ok()) break;
+    ASSERT_EQ(ExitCodeOf(status), ExitCode::kPreempted) << status;
+    ASSERT_EQ(ExpectRefused(ExitCode::kPreempted), status.message());
+    ++stop_at;
+  } while (stop_at < 1000);
+  EXPECT_TRUE(status.ok());
+  EXPECT_GT(stop_at, 15);
 }
 
 TEST_F(PrepareTest, RefusesAnEmptyCorpus) {

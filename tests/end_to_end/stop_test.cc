@@ -88,5 +88,76 @@ TEST_F(StopTest, TermToTheRanksSavesToo) {
   RunWell(Lextra({"checkpoint", "verify", run}));
 }
 
+// Text for seconds: one packed paragraph again and again.
+void WriteLongText(const std::string& path) {
+  std::string text;
+  while (text.size() < 1'000'000) text += "Rain fell on the hills.\n";
+  WriteText(path, text + "\n");
+  RunWell({"gzip", path});
+  const std::string packed = ReadText(path + ".gz");
+  std::string all;
+  for (int i = 0; i < 2000; ++i) all += packed;
+  WriteText(path + ".gz", all);
+}
+
+class PrepareStopTest : public EndToEndTest {
+ protected:
+  static std::vector<std::string> Names() {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(Path("prepared"))) {
+      names.push_back(entry.path().filename());
+    }
+    return names;
+  }
+
+  static Arguments Prepare(const std::string& input) {
+    return Lextra({"prepare", "--output=" + Path("prepared/text"),
+                   "--split_blank_lines", input});
+  }
+
+  static void WaitForTokens(Process& process) {
+    const auto has_tokens = [](const std::string& name) {
+      return name.ends_with(".bin") &&
+             fs::file_size(Path("prepared/" + name)) > 0;
+    };
+    while (!process.HasEnded()) {
+      const std::vector<std::string> names = Names();
+      if (std::any_of(names.begin(), names.end(), has_tokens)) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+};
+
+TEST_F(PrepareStopTest, LeavesNoTemporaryFiles) {
+  fs::create_directory(Path("prepared"));
+  WriteLongText(Path("long.txt"));
+  WriteText(Path("short.txt"), "One.\n\nTwo.\n");
+  for (const int signal : {SIGTERM, SIGINT}) {
+    Process process(Prepare(Path("long.txt.gz")));
+    WaitForTokens(process);
+    if (signal == SIGTERM) {
+      const ProcessResult second =
+          RunProcess(Prepare(Path("short.txt")), kLimitSeconds);
+      EXPECT_EQ(second.exit_code, 5) << second.output;
+      EXPECT_THAT(second.output, HasSubstr("claimed by lextra: process "));
+    }
+    kill(process.pid(), signal);
+    const ProcessResult stopped = process.Wait(kLimitSeconds);
+    EXPECT_EQ(stopped.exit_code, 75) << stopped.output;
+    EXPECT_THAT(stopped.output, HasSubstr("lextra: stopped on request"));
+    EXPECT_THAT(Names(), ::testing::IsEmpty());
+  }
+  Process killed(Prepare(Path("long.txt.gz")));
+  WaitForTokens(killed);
+  kill(killed.pid(), SIGKILL);
+  killed.Wait(kLimitSeconds);
+  EXPECT_THAT(Names(), ::testing::Not(::testing::IsEmpty()));
+  RunWell(Prepare(Path("short.txt")));
+  EXPECT_THAT(Names(), ::testing::UnorderedElementsAre(
+                           "text-train.bin", "text-train.idx",
+                           "text-train.meta.json", "text-validation.bin",
+                           "text-validation.idx", "text-validation.meta.json"));
+}
+
 }  // namespace
 }  // namespace lextra::testing

@@ -1,5 +1,6 @@
 // Documents out of text, JSONL and .gz files. The first byte says what the rest
-// is: '0' text, '1' paragraphs, '2' JSONL, and '4', '5', '6' the same packed.
+// is called: '0' text, '1' paragraphs, '2' JSONL, '4', '5', '6' the same
+// packed, and '8' to '>' with what is wrong left out.
 #include <string>
 
 #include "data/document_reader.h"
@@ -12,8 +13,11 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const int kind = data[0] & 7;
   std::string name = (kind & 2) != 0 ? "a.jsonl" : "a.txt";
   if ((kind & 4) != 0) name += ".gz";
-  DocumentReader reader(
-      {.split_blank_lines = (kind & 1) != 0, .max_document_bytes = kMaxBytes});
+  const bool skip = (data[0] & 8) != 0;
+  DocumentReader reader({.split_blank_lines = (kind & 1) != 0,
+                         .skip_bad_lines = skip,
+                         .skip_other_formats = skip,
+                         .max_document_bytes = kMaxBytes});
   const absl::Status status =
       reader.Read(fuzz::Put(name, fuzz::Text(data + 1, size - 1)),
                   [](std::string_view text) {

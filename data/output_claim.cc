@@ -1,0 +1,184 @@
+#include "data/output_claim.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <random>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/system_calls.h"
+#include "data/token_file_names.h"
+
+namespace lextra {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kClaimSuffix[] = ".claim";
+constexpr char kRecordBegin[] = "claimed by lextra";
+constexpr size_t kIdDigits = 16;
+constexpr int kMaxTries = 10;
+
+std::string FolderOf(const std::string& prefix) {
+  const std::string folder = fs::path(prefix).parent_path();
+  return folder.empty() ? "." : folder;
+}
+
+// Of all temporary names: FOLDER/.NAME.
+std::string Begin(const std::string& prefix) {
+  return absl::StrCat(FolderOf(prefix), "/.",
+                      fs::path(prefix).filename().native(), ".");
+}
+
+std::string DrawId() {
+  std::random_device source;
+  return absl::StrFormat("%08x%08x", source(), source());
+}
+
+std::string Record() {
+  char host[256] = "";
+  gethostname(host, sizeof(host) - 1);
+  return absl::StrFormat("%s: process %d on host %s\n", kRecordBegin, getpid(),
+                         host);
+}
+
+enum class LockResult { kTaken, kHeld, kUnknown };
+
+LockResult Lock(int descriptor) {
+  struct flock whole = {};
+  whole.l_type = F_WRLCK;
+  whole.l_whence = SEEK_SET;
+  if (fcntl(descriptor, F_OFD_SETLK, &whole) == 0) return LockResult::kTaken;
+  return errno == EAGAIN || errno == EACCES ? LockResult::kHeld
+                                            : LockResult::kUnknown;
+}
+
+void RemoveTemporaryFiles(const std::string& stem) {
+  for (const char* suffix : kTokenFileSuffixes) {
+    sys::Unlink(absl::StrCat(stem, suffix).c_str());
+  }
+  sys::Unlink(absl::StrCat(stem, kClaimSuffix).c_str());
+}
+
+// A new claim's descriptor, locked, or -1 where another process took it for
+// abandoned before it was.
+absl::StatusOr<int> MakeClaim(const std::string& path,
+                              const std::string& record) {
+  const int descriptor = sys::Open(
+      path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+  const auto error = [&path](const char* action) {
+    return StorageError(
+        absl::StrFormat("can't %s %s: %s", action, path, std::strerror(errno)));
+  };
+  if (descriptor < 0) return error("create");
+  struct stat status;
+  if (Lock(descriptor) == LockResult::kHeld ||
+      fstat(descriptor, &status) != 0 || status.st_nlink == 0) {
+    sys::Close(descriptor);
+    return -1;
+  }
+  const ssize_t put = sys::Write(descriptor, record.data(), record.size());
+  if (put == std::ssize(record)) return descriptor;
+  if (put >= 0) errno = ENOSPC;
+  const absl::Status failed = error("write");
+  sys::Unlink(path.c_str());
+  sys::Close(descriptor);
+  return failed;
+}
+
+// The stems of all claims of the prefix.
+absl::StatusOr<std::vector<std::string>> StemsOf(const std::string& prefix) {
+  LEXTRA_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                          ListFolder(FolderOf(prefix)));
+  const std::string begin = Begin(prefix);
+  std::vector<std::string> stems;
+  for (const std::string& name : names) {
+    const std::string path = absl::StrCat(FolderOf(prefix), "/", name);
+    absl::string_view id = path;
+    if (absl::ConsumePrefix(&id, begin) &&
+        absl::ConsumeSuffix(&id, kClaimSuffix) && id.size() == kIdDigits &&
+        id.find_first_not_of("0123456789abcdef") == id.npos) {
+      stems.push_back(absl::StrCat(begin, id));
+    }
+  }
+  return stems;
+}
+
+std::string ReadRecord(int descriptor) {
+  char text[4096];
+  const ssize_t got = sys::Pread(descriptor, text, sizeof(text), 0);
+  return std::string(text, std::max<ssize_t>(got, 0));
+}
+
+// Removes the claim if it is abandoned, and is an error if it is not.
+absl::Status RemoveAbandoned(const std::string& prefix,
+                             const std::string& stem) {
+  const std::string path = stem + kClaimSuffix;
+  const int descriptor =
+      sys::Open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+  if (descriptor < 0) return absl::OkStatus();  // just gone, or another user's
+  const LockResult result = Lock(descriptor);
+  const std::string record = ReadRecord(descriptor);
+  // Killed before it wrote a word, it has not written another file either.
+  const bool is_ours = record.empty() || record.starts_with(kRecordBegin);
+  if (result == LockResult::kTaken && is_ours) {
+    RemoveTemporaryFiles(stem);
+    LogInfo("removed the temporary files of a writer that is gone: %s.*", stem);
+  }
+  sys::Close(descriptor);
+  if (result == LockResult::kTaken || !is_ours) return absl::OkStatus();
+  const absl::string_view owner = absl::StripSuffix(record, "\n");
+  return RunFolderHeldError(absl::StrCat(
+      prefix, ": ", owner.empty() ? kRecordBegin : owner,
+      "; wait for its end, or choose another --output",
+      result == LockResult::kHeld
+          ? ""
+          : absl::StrCat("; this file system has no locks, so remove ", path,
+                         " by hand if that process is gone")));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<OutputClaim>> OutputClaim::Take(
+    const std::string& prefix) {
+  LEXTRA_RETURN_IF_ERROR(MakeFolders(FolderOf(prefix)));
+  std::unique_ptr<OutputClaim> claim;
+  for (int i = 0; claim == nullptr; ++i) {
+    const std::string stem = Begin(prefix) + DrawId();
+    LEXTRA_ASSIGN_OR_RETURN(const int descriptor,
+                            MakeClaim(stem + kClaimSuffix, Record()));
+    if (descriptor >= 0) claim.reset(new OutputClaim(stem, descriptor));
+    if (descriptor < 0 && i == kMaxTries) {
+      return RunFolderHeldError(
+          prefix + ": other processes start to write it at this moment");
+    }
+  }
+  LEXTRA_ASSIGN_OR_RETURN(const std::vector<std::string> stems,
+                          StemsOf(prefix));
+  for (const std::string& stem : stems) {
+    if (stem == claim->stem_) continue;
+    LEXTRA_RETURN_IF_ERROR(RemoveAbandoned(prefix, stem));
+  }
+  return claim;
+}
+
+OutputClaim::~OutputClaim() {
+  RemoveTemporaryFiles(stem_);
+  sys::Close(descriptor_);
+}
+
+std::string OutputClaim::TemporaryName(const char* suffix) const {
+  return stem_ + suffix;
+}
+
+}  // namespace lextra

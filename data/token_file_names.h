@@ -1,0 +1,22 @@
+// The files of a token data set, told from others by name and content.
+#ifndef LEXTRA_DATA_TOKEN_FILE_NAMES_H_
+#define LEXTRA_DATA_TOKEN_FILE_NAMES_H_
+
+#include <string>
+#include <string_view>
+
+namespace lextra {
+
+// In the order in which a data set takes its names: it opens once .idx is
+// there.
+constexpr const char* kTokenFileSuffixes[] = {".bin", ".meta.json", ".idx"};
+
+// Whether the file at `path`, which begins with `head` (a few KiB), belongs to
+// a token data set: an index by its magic, a .meta.json by its keys, a .bin by
+// the one of these beside it, a temporary file of earlier versions by its name
+// (NAME.bin.tmp-123).
+bool IsTokenFile(const std::string& path, std::string_view head);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_DATA_TOKEN_FILE_NAMES_H_
