@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <sstream>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "base/digest.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "checkpoint/step_folders.h"
@@ -70,8 +72,24 @@ absl::StatusOr<Manifest> ShareManifest(Communicator& world,
   return manifest;
 }
 
+// The last bytes of MANIFEST.json, which hold the digest of all others, and
+// its size: cheap for thousands of ranks.
+std::string EndOfManifest(const std::string& step_folder) {
+  constexpr int64_t kEndBytes = 128;
+  const absl::StatusOr<InputFile> file =
+      InputFile::Open(absl::StrCat(step_folder, "/", kManifestName));
+  if (!file.ok()) return "none";
+  std::string end(std::min(kEndBytes, file->size()), '\0');
+  const absl::Status read =
+      file->Read(file->size() - std::ssize(end),
+                 std::as_writable_bytes(std::span(end.data(), end.size())));
+  if (!read.ok()) return "unreadable";
+  return absl::StrFormat("%d bytes, digest %s", file->size(), DigestOf(end));
+}
+
 absl::Status TryToLoad(Communicator& world, const std::string& step_folder,
                        const LoadCheckpoint& load) {
+  LEXTRA_RETURN_IF_ERROR(CheckSameCheckpoint(world, step_folder));
   LEXTRA_ASSIGN_OR_RETURN(const Manifest manifest,
                           ShareManifest(world, step_folder));
   return AgreeOnStatus(world, load(step_folder, manifest));
@@ -99,6 +117,17 @@ absl::Status SetDamagedAside(const std::string& folder,
 }
 
 }  // namespace
+
+absl::Status CheckSameCheckpoint(Communicator& world,
+                                 const std::string& step_folder) {
+  const std::string difference =
+      DifferenceOverRanks(world, EndOfManifest(step_folder));
+  if (difference.empty()) return absl::OkStatus();
+  return CheckpointError(absl::StrFormat(
+      "%s/%s differs between the ranks: %s; put one checkpoint on storage that "
+      "all hosts share, or the same copy on each",
+      step_folder, kManifestName, difference));
+}
 
 absl::StatusOr<ResumeMode> ParseResumeMode(const std::string& text) {
   if (text == "auto") return ResumeMode{ResumeMode::kAuto};

@@ -33,6 +33,11 @@ absl::StatusOr<ResumeMode> ParseResumeMode(const std::string& text);
 using LoadCheckpoint = std::function<absl::Status(
     const std::string& step_folder, const Manifest& manifest)>;
 
+// CheckpointError, on all ranks, where the step folder's manifests differ
+// between them: hosts may see other folders under one name. Collective.
+absl::Status CheckSameCheckpoint(Communicator& world,
+                                 const std::string& step_folder);
+
 // Finds and loads a checkpoint of the run, and returns its folder, or nothing
 // (an empty text) for a run that starts anew. With kStep newer checkpoints are
 // set aside (.old-*), since the run will write these steps again. Collective;

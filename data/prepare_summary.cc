@@ -89,9 +89,9 @@ std::string SummaryText(const PrepareSummary& summary) {
   AppendHistogram(summary, &text);
   const bool both =
       !summary.train.prefix.empty() && !summary.validation.prefix.empty();
-  absl::StrAppendFormat(&text, "\nWrote %s%s%s (.bin, .idx, .meta.json)\n",
-                        summary.train.prefix, both ? " and " : "",
-                        summary.validation.prefix);
+  absl::StrAppendFormat(
+      &text, "\nWrote %s%s%s (.bin, .idx, .meta.json, .digest.json)\n",
+      summary.train.prefix, both ? " and " : "", summary.validation.prefix);
   return text;
 }
 

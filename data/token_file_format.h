@@ -34,6 +34,9 @@ constexpr int64_t kMaxSequenceTokens = INT32_MAX;
 // Vocabularies below this are stored in two bytes a token, others in four.
 constexpr int64_t kSmallVocabulary = 65500;
 
+// Of the file that keeps the digest (dataset_digest.h).
+constexpr char kDigestSuffix[] = ".digest.json";
+
 // Keys of PREFIX.meta.json.
 constexpr char kMetaTokenizer[] = "tokenizer";
 constexpr char kMetaTokenizerSha256[] = "tokenizer_sha256";

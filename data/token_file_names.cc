@@ -22,6 +22,13 @@ bool IsMeta(std::string_view text) {
          json.contains(kMetaVocabSize) && json.contains(kMetaEosId);
 }
 
+bool IsDigestRecord(std::string_view text) {
+  const auto json = nlohmann::json::parse(text, nullptr,
+                                          /*allow_exceptions=*/false);
+  return json.is_object() && json.contains("xxh3_128") &&
+         json.contains("fingerprint");
+}
+
 // Empty where there is none.
 std::string HeadOf(const std::string& path) {
   std::error_code ignored;
@@ -50,6 +57,7 @@ bool IsOldTemporaryName(std::string_view path) {
 bool IsTokenFile(const std::string& path, std::string_view head) {
   if (head.starts_with(kIndexMagic)) return true;
   if (path.ends_with(".meta.json")) return IsMeta(head);
+  if (path.ends_with(kDigestSuffix)) return IsDigestRecord(head);
   if (path.ends_with(".bin")) {
     const std::string stem = path.substr(0, path.size() - 4);
     return HeadOf(stem + ".idx").starts_with(kIndexMagic) ||

@@ -12,9 +12,9 @@ namespace lextra {
 constexpr const char* kTokenFileSuffixes[] = {".bin", ".meta.json", ".idx"};
 
 // Whether the file at `path`, which begins with `head` (a few KiB), belongs to
-// a token data set: an index by its magic, a .meta.json by its keys, a .bin by
-// the one of these beside it, a temporary file of earlier versions by its name
-// (NAME.bin.tmp-123).
+// a token data set: an index by its magic, a .meta.json and a .digest.json by
+// their keys, a .bin by an index or .meta.json beside it, a temporary file of
+// earlier versions by its name (NAME.bin.tmp-123).
 bool IsTokenFile(const std::string& path, std::string_view head);
 
 }  // namespace lextra

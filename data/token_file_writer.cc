@@ -10,6 +10,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/log.h"
+#include "data/dataset_digest.h"
 #include "data/token_file_format.h"
 #include "data/token_file_names.h"
 #include "nlohmann/json.hpp"
@@ -55,19 +57,23 @@ class IndexFile {
     pending_ += bytes;
     return absl::OkStatus();
   }
-  absl::Status Close() {
+  // Makes it durable; the digest of its bytes.
+  absl::StatusOr<std::string> Close() {
     LEXTRA_RETURN_IF_ERROR(Flush());
-    return writer_.Close();
+    LEXTRA_RETURN_IF_ERROR(writer_.Close());
+    return digest_.Hex();
   }
 
  private:
   absl::Status Flush() {
     LEXTRA_RETURN_IF_ERROR(writer_.Write(pending_));
+    digest_.Add(pending_);
     pending_.clear();
     return absl::OkStatus();
   }
 
   FileWriter writer_;
+  Digest digest_;
   std::string pending_;
 };
 
@@ -126,8 +132,9 @@ absl::Status TokenFileWriter::WriteTokens(std::span<const int32_t> tokens) {
 }
 
 absl::Status TokenFileWriter::FlushTokens() {
-  LEXTRA_RETURN_IF_ERROR(
-      bin_.Write(std::string_view(pending_.data(), pending_.size())));
+  const std::string_view bytes(pending_.data(), pending_.size());
+  LEXTRA_RETURN_IF_ERROR(bin_.Write(bytes));
+  bin_digest_.Add(bytes);
   pending_.clear();
   return absl::OkStatus();
 }
@@ -157,7 +164,8 @@ absl::Status TokenFileWriter::WriteIndex() {
   for (uint64_t document = 0; document <= num_sequences; ++document) {
     LEXTRA_RETURN_IF_ERROR(index.Add(document));
   }
-  return index.Close();
+  LEXTRA_ASSIGN_OR_RETURN(idx_digest_, index.Close());
+  return absl::OkStatus();
 }
 
 absl::Status TokenFileWriter::Seal() {
@@ -171,8 +179,8 @@ absl::Status TokenFileWriter::Seal() {
 }
 
 absl::Status TokenFileWriter::WithdrawOld() {
-  const std::string name = prefix_ + ".idx";
-  if (unlink(name.c_str()) != 0 && errno != ENOENT) {
+  for (const std::string& name : {prefix_ + ".idx", prefix_ + kDigestSuffix}) {
+    if (unlink(name.c_str()) == 0 || errno == ENOENT) continue;
     return StorageError(absl::StrFormat("can't remove the old %s: %s", name,
                                         std::strerror(errno)));
   }
@@ -187,6 +195,13 @@ absl::Status TokenFileWriter::Publish() {
   return SyncFolder(ParentFolder(prefix_));
 }
 
+absl::Status TokenFileWriter::KeepDigests() const {
+  LEXTRA_ASSIGN_OR_RETURN(const TokenDataset written,
+                          TokenDataset::Open(prefix_));
+  return lextra::KeepDigests(written,
+                             {.bin = bin_digest_.Hex(), .idx = idx_digest_});
+}
+
 absl::Status TokenFileWriter::Commit(
     std::span<TokenFileWriter* const> writers) {
   for (TokenFileWriter* writer : writers) {
@@ -197,6 +212,9 @@ absl::Status TokenFileWriter::Commit(
   }
   for (TokenFileWriter* writer : writers) {
     LEXTRA_RETURN_IF_ERROR(writer->Publish());
+    // The data are there; without it they are digested when first used.
+    const absl::Status kept = writer->KeepDigests();
+    if (!kept.ok()) LogWarning("no digest is kept: %s", kept.message());
   }
   return absl::OkStatus();
 }

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/digest.h"
 #include "base/files.h"
 #include "base/status.h"
 #include "data/output_claim.h"
@@ -55,11 +56,14 @@ class TokenFileWriter {
   absl::Status Seal();         // all three files whole and durable
   absl::Status WithdrawOld();  // the old .idx goes
   absl::Status Publish();      // renames, .idx last
+  absl::Status KeepDigests() const;
 
   std::string prefix_;
   DatasetMeta meta_;
   std::unique_ptr<OutputClaim> claim_;
   FileWriter bin_;
+  Digest bin_digest_;
+  std::string idx_digest_;
   std::vector<char> pending_;     // of .bin
   std::vector<int32_t> lengths_;  // of the documents
   int64_t open_tokens_ = 0;       // of the document being written

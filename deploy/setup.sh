@@ -12,7 +12,7 @@ libtorch=$cache/libtorch-2.11.0
 
 packages=(g++ cmake ninja-build git unzip python3 libopenmpi-dev openmpi-bin
   libabsl-dev libprotobuf-dev protobuf-compiler nlohmann-json3-dev zlib1g-dev
-  libgtest-dev libgmock-dev)
+  libxxhash-dev libgtest-dev libgmock-dev)
 if [[ ${1:-} == --tests ]]; then
   packages+=(clang-format clang libclang-rt-14-dev llvm libfuse3-dev e2fsprogs libbenchmark-dev
     chromium)

@@ -308,6 +308,7 @@ std::string ResultsJson(const Results& results, const ResultsContext& context) {
     json["synthetic"].push_back(SyntheticJson(row));
   }
   json["config"] = ConfigJson(context.config);
+  json["config_digest"] = context.config_digest;
   json["checkpoint"] = {{"path", context.checkpoint_path},
                         {"step", context.checkpoint_step},
                         {"id", context.checkpoint_id}};
@@ -315,7 +316,8 @@ std::string ResultsJson(const Results& results, const ResultsContext& context) {
                        {"sha256", context.tokenizer_sha256}};
   json["data"] = {{"path", context.data_path},
                   {"documents", context.data_documents},
-                  {"tokens", context.data_tokens}};
+                  {"tokens", context.data_tokens},
+                  {"digest", context.data_digest}};
   json["versions"] = context.versions;
   json["command"] = context.command;
   json["date"] = context.date;

@@ -6,15 +6,15 @@
 #include <limits>
 #include <memory>
 #include <optional>
-#include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "base/crc32c.h"
+#include "base/digest.h"
 #include "base/log.h"
+#include "checkpoint/resume.h"
 #include "checkpoint/sharded_checkpoint.h"
 #include "checkpoint/step_folders.h"
 #include "checkpoint/tensor_file.h"
@@ -77,22 +77,11 @@ struct Job {
   std::string nll_out;         // empty: no NLL of each token
 };
 
-// A file of token ids is small enough to be read again.
 std::string SubjectOf(const Job& job) {
-  const std::string checkpoint =
-      absl::StrFormat("checkpoint %s step %d, %s", job.manifest.save_id(),
-                      job.manifest.state().step(),
-                      Precision_Name(job.config.model().precision()));
-  if (!job.input->dataset) {
-    const at::Tensor tokens = job.input->tokens_BT.contiguous();
-    const std::span<const int64_t> ids(tokens.const_data_ptr<int64_t>(),
-                                       tokens.numel());
-    return absl::StrFormat("%s; tokens %d x %d, %08x", checkpoint,
-                           tokens.size(0), tokens.size(1),
-                           Crc32c(std::as_bytes(ids)));
-  }
-  return absl::StrFormat("%s; data %08x", checkpoint,
-                         job.input->dataset->Fingerprint());
+  return absl::StrFormat("checkpoint %s step %d, %s; data %s",
+                         job.manifest.save_id(), job.manifest.state().step(),
+                         Precision_Name(job.config.model().precision()),
+                         job.input->digest);
 }
 
 // What documents and configuration alone tell against the job.
@@ -136,6 +125,7 @@ absl::StatusOr<Job> PrepareJob(const EvaluateOptions& options, int world_size,
   }
   LEXTRA_ASSIGN_OR_RETURN(job.config, ShareConfig(world, mine));
 
+  LEXTRA_RETURN_IF_ERROR(CheckSameCheckpoint(world, job.step_folder));
   absl::StatusOr<Manifest> manifest = ReadManifest(job.step_folder);
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(world, manifest.status()));
   job.manifest = *std::move(manifest);
@@ -155,6 +145,7 @@ absl::StatusOr<Job> PrepareJob(const EvaluateOptions& options, int world_size,
                                                  job.config.data().validation())
                                     : input.status()));
   job.input = *std::move(input);
+  LEXTRA_RETURN_IF_ERROR(AgreeOnInput(world, job.input.get()));
 
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(world, CheckJob(job)));
   job.subject = SubjectOf(job);
@@ -177,6 +168,8 @@ ResultsContext ContextOf(const Job& job,
       .tokenizer_sha256 = state.tokenizer().sha256(),
       .data_path = AbsolutePath(job.input->path),
       .data_documents = documents.num_documents(),
+      .data_digest = job.input->digest,
+      .config_digest = DigestOf(RunConfigText(job.config)),
       .versions = VersionLine(),
       .command =
           absl::StrCat("lextra evaluate ", absl::StrJoin(arguments, " ")),

@@ -2,10 +2,15 @@
 
 #include <ATen/ATen.h>
 
+#include <span>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "base/digest.h"
 #include "checkpoint/tensor_file.h"
 #include "data/byte_tokenizer.h"
+#include "evaluator/dataset_agreement.h"
+#include "parallel/agreement.h"
 
 namespace lextra {
 namespace {
@@ -62,6 +67,31 @@ absl::StatusOr<std::unique_ptr<EvaluationInput>> OpenTokensInput(
   input->documents =
       std::make_unique<TensorDocuments>(tokens, vocab_size, measure);
   return input;
+}
+
+absl::Status AgreeOnInput(Communicator& world, EvaluationInput* input) {
+  if (input->dataset) {
+    LEXTRA_ASSIGN_OR_RETURN(
+        const DatasetDigest agreed,
+        AgreeOnDataset(world, "data.validation", *input->dataset));
+    input->digest = agreed.digest;
+    return absl::OkStatus();
+  }
+  const at::Tensor tokens_BT = input->tokens_BT.contiguous();
+  Digest digest;
+  digest.Add(absl::StrCat(tokens_BT.size(0), " ", tokens_BT.size(1), " "));
+  digest.Add(std::as_bytes(
+      std::span(tokens_BT.const_data_ptr<int64_t>(), tokens_BT.numel())));
+  input->digest = digest.Hex();
+  const std::string difference = DifferenceOverRanks(
+      world,
+      absl::StrFormat("%d documents of %d tokens, digest %s", tokens_BT.size(0),
+                      tokens_BT.size(1), input->digest));
+  if (difference.empty()) return absl::OkStatus();
+  return InputError(absl::StrFormat(
+      "--tokens=%s: the ranks see different token ids there: %s; put one file "
+      "on storage that all hosts share, or the same copy on each",
+      input->path, difference));
 }
 
 }  // namespace lextra

@@ -13,11 +13,13 @@
 #include "checkpoint/manifest.pb.h"
 #include "data/token_dataset.h"
 #include "evaluator/documents.h"
+#include "parallel/communicator.h"
 
 namespace lextra {
 
 struct EvaluationInput {
   std::string path;
+  std::string digest;  // AgreeOnInput
   std::optional<TokenDataset> dataset;
   at::Tensor tokens_BT;  // of a file of token ids
   std::unique_ptr<Documents> documents;
@@ -27,6 +29,10 @@ struct EvaluationInput {
 // checkpoint's, or if its vocabulary is beyond the model's.
 absl::StatusOr<std::unique_ptr<EvaluationInput>> OpenDatasetInput(
     const std::string& prefix, const Tokenizer& tokenizer, int64_t vocab_size);
+
+// Sets the digest of what is scored: of the data set, or of the token ids.
+// InputError, on all ranks, where they read different data. Collective.
+absl::Status AgreeOnInput(Communicator& world, EvaluationInput* input);
 
 // `tokens` I64 [T] or [B, T] of the safetensors file `path`: each row is a
 // document.

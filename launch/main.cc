@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mapped_range.h"
 #include "launch/commands.h"
+#include "launch/same_start.h"
 #include "launch/version.h"
 
 namespace lextra {
@@ -55,7 +56,9 @@ int RunRanked(RankedCommand command, int argc, char** argv,
   absl::StatusOr<std::unique_ptr<MpiSession>> mpi =
       MpiSession::Start(&argc, &argv);
   if (!mpi.ok()) return Report(mpi.status(), 0);
-  const int code = Report(command(**mpi, arguments), (*mpi)->rank());
+  absl::Status status = CheckSameStart(**mpi, {argv + 1, argv + argc});
+  if (status.ok()) status = command(**mpi, arguments);
+  const int code = Report(status, (*mpi)->rank());
   (*mpi)->Finalize();
   return code;
 }

@@ -24,11 +24,12 @@ CommandLine MakeCommandLine(CommandOptions* options) {
       "prepare --output=PREFIX INPUT ...",
       "Turns text into token data sets for `lextra train` and `lextra "
       "evaluate`:\nPREFIX-train and PREFIX-validation (.bin, .idx, "
-      ".meta.json). An INPUT is a file or\na folder (all files below it, "
-      "through links too). What a file is, its content says:\nJSON lines hold "
-      "one JSON object a line, any other text is one document; gzip data\nis "
-      "unpacked on the way. Other formats are refused. Documents are split by "
-      "a hash of\ntheir text, so the same text is always on the same side.");
+      ".meta.json, .digest.json). An INPUT is a\nfile or a folder (all files "
+      "below it, through links too). What a file is, its content\nsays: "
+      "JSON lines hold one JSON object a line, any other text is one document; "
+      "gzip\ndata is unpacked on the way. Other formats are refused. Documents "
+      "are split by a hash\nof their text, so the same text is always on the "
+      "same side.");
   line.AddFlag("output", &options->prepare.output,
                "path that the names of all written files begin with");
   line.AddFlag("tokenizer", &options->tokenizer,

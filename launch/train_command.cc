@@ -13,6 +13,7 @@
 #include "model/attention_operators.h"
 #include "model/precision.h"
 #include "parallel/agreement.h"
+#include "parallel/instruction_set.h"
 #include "trainer/run_folder.h"
 #include "trainer/trainer.h"
 
@@ -162,6 +163,9 @@ absl::Status RunTrain(MpiSession& mpi,
   LEXTRA_RETURN_IF_ERROR(SetUpThreads(mpi, config.parallel()));
   LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<DeviceMesh> mesh,
                           MakeMesh(mpi, config.parallel()));
+  if (config.parallel().device() == CPU) {
+    LEXTRA_RETURN_IF_ERROR(CheckTensorGroups(*mesh));
+  }
   LogLine(VersionLine());
   LogLine(RunConfigTable(config));
   LogInfo(

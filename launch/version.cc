@@ -10,15 +10,20 @@
 
 namespace lextra {
 
+std::string ProgramName() {
+  return absl::StrFormat("lextra %s (commit %s)", LEXTRA_VERSION,
+                         LEXTRA_COMMIT);
+}
+
 std::string VersionLine() {
   const int protobuf = GOOGLE_PROTOBUF_VERSION;
   return absl::StrFormat(
-      "lextra %s (commit %s), LibTorch %s, Open MPI %d.%d.%d, Protobuf "
+      "%s, LibTorch %s, Open MPI %d.%d.%d, Protobuf "
       "%d.%d.%d, Abseil %d, GCC %s, CUDA backend: %s",
-      LEXTRA_VERSION, LEXTRA_COMMIT, TORCH_VERSION, OMPI_MAJOR_VERSION,
-      OMPI_MINOR_VERSION, OMPI_RELEASE_VERSION, protobuf / 1000000,
-      protobuf / 1000 % 1000, protobuf % 1000, ABSL_LTS_RELEASE_VERSION,
-      __VERSION__, LEXTRA_CUDA_BACKEND);
+      ProgramName(), TORCH_VERSION, OMPI_MAJOR_VERSION, OMPI_MINOR_VERSION,
+      OMPI_RELEASE_VERSION, protobuf / 1000000, protobuf / 1000 % 1000,
+      protobuf % 1000, ABSL_LTS_RELEASE_VERSION, __VERSION__,
+      LEXTRA_CUDA_BACKEND);
 }
 
 }  // namespace lextra

@@ -6,6 +6,9 @@
 
 namespace lextra {
 
+// "lextra 0.1.0 (commit ..)".
+std::string ProgramName();
+
 // One line: "lextra 0.1.0 (commit ..), LibTorch .., Open MPI .., ..".
 std::string VersionLine();
 

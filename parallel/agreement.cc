@@ -1,11 +1,15 @@
 #include "parallel/agreement.h"
 
 #include <ATen/ATen.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
+#include <map>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace lextra {
 namespace {
@@ -26,6 +30,31 @@ std::string TextOf(const at::Tensor& bytes) {
   const at::Tensor here = bytes.to(at::kCPU).contiguous();
   return std::string(static_cast<const char*>(here.const_data_ptr()),
                      here.numel());
+}
+
+std::string HostName() {
+  char name[256] = "";
+  gethostname(name, sizeof(name) - 1);
+  return name;
+}
+
+// Alike on processes that see the same numbers of devices and inodes. Hosts may
+// have the same name by mistake, containers of one host have several.
+std::string RunningSystem() {
+  std::string boot_id;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> boot_id;
+  return absl::StrCat(HostName(), " ", boot_id);
+}
+
+std::string HostsText(std::vector<std::string> hosts) {
+  hosts.erase(std::unique(hosts.begin(), hosts.end()), hosts.end());
+  constexpr size_t kShown = 3;
+  const size_t left_out = hosts.size() - std::min(hosts.size(), kShown);
+  hosts.resize(hosts.size() - left_out);
+  return absl::StrCat(
+      hosts.size() + left_out == 1 ? "host " : "hosts ",
+      absl::StrJoin(hosts, ", "),
+      left_out > 0 ? absl::StrCat(" and ", left_out, " more") : "");
 }
 
 }  // namespace
@@ -74,6 +103,68 @@ std::vector<std::string> GatherTexts(Communicator& group,
         TextOf(all[rank].narrow(0, 0, sizes[rank].item<int64_t>())));
   }
   return texts;
+}
+
+std::string RanksText(const std::vector<int>& ranks) {
+  std::vector<std::string> runs;
+  for (size_t begin = 0; begin < ranks.size();) {
+    size_t end = begin + 1;
+    while (end < ranks.size() && ranks[end] == ranks[end - 1] + 1) ++end;
+    runs.push_back(end - begin == 1
+                       ? absl::StrCat(ranks[begin])
+                       : absl::StrCat(ranks[begin], "-", ranks[end - 1]));
+    begin = end;
+  }
+  return absl::StrCat(ranks.size() == 1 ? "rank " : "ranks ",
+                      absl::StrJoin(runs, ", "));
+}
+
+std::string DifferenceOverRanks(Communicator& group, const std::string& value) {
+  if (group.size() == 1) return "";
+  const std::vector<std::string> values = GatherTexts(group, value);
+  // All ranks see the same values, and so all of them return here or none.
+  if (std::all_of(values.begin(), values.end(), [&](const std::string& other) {
+        return other == values[0];
+      })) {
+    return "";
+  }
+  const std::vector<std::string> hosts = GatherTexts(group, HostName());
+  std::vector<std::string> in_order;  // by the lowest rank
+  std::map<std::string, std::vector<int>> ranks_of;
+  for (int rank = 0; rank < group.size(); ++rank) {
+    std::vector<int>& ranks = ranks_of[values[rank]];
+    if (ranks.empty()) in_order.push_back(values[rank]);
+    ranks.push_back(rank);
+  }
+  constexpr size_t kShown = 4;
+  std::vector<std::string> parts;
+  for (size_t i = 0; i < std::min(in_order.size(), kShown); ++i) {
+    const std::vector<int>& ranks = ranks_of[in_order[i]];
+    std::vector<std::string> hosts_of_ranks;
+    for (const int rank : ranks) hosts_of_ranks.push_back(hosts[rank]);
+    parts.push_back(absl::StrCat(in_order[i], " on ", RanksText(ranks), " (",
+                                 HostsText(std::move(hosts_of_ranks)), ")"));
+  }
+  if (in_order.size() > kShown) {
+    parts.push_back(
+        absl::StrCat("and ", in_order.size() - kShown, " more values"));
+  }
+  return absl::StrJoin(parts, ", ");
+}
+
+absl::StatusOr<std::string> MakeOncePerKey(
+    Communicator& group, const std::string& key,
+    const std::function<absl::StatusOr<std::string>()>& make) {
+  const std::vector<std::string> keys =
+      GatherTexts(group, absl::StrCat(RunningSystem(), " ", key));
+  const int maker = static_cast<int>(
+      std::find(keys.begin(), keys.end(), keys[group.rank()]) - keys.begin());
+  absl::StatusOr<std::string> made = std::string();
+  if (group.rank() == 0) made = make();
+  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(group, made.status()));
+  if (group.rank() == maker && maker != 0) made = make();
+  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(group, made.status()));
+  return GatherTexts(group, *made)[maker];
 }
 
 }  // namespace lextra

@@ -69,6 +69,13 @@ std::unique_ptr<Communicator> MpiSession::World() {
   return MakeMpiCommunicator(activity_);
 }
 
+std::vector<int> MpiSession::GatherNumbers(int mine) const {
+  std::vector<int> all(size_);
+  LEXTRA_CHECK_MPI(
+      MPI_Allgather(&mine, 1, MPI_INT, all.data(), 1, MPI_INT, MPI_COMM_WORLD));
+  return all;
+}
+
 void MpiSession::StartWatchdog(double timeout_seconds) {
   if (timeout_seconds == 0 || size_ == 1) return;
   watchdog_ = std::make_unique<Watchdog>(activity_, host_, timeout_seconds,

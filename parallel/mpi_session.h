@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "parallel/activity.h"
@@ -33,6 +34,10 @@ class MpiSession {
 
   // All ranks, on CPU tensors. A new communicator each call; collective.
   std::unique_ptr<Communicator> World();
+
+  // The numbers of all ranks in rank order, without a tensor or a communicator.
+  // Collective.
+  std::vector<int> GatherNumbers(int mine) const;
 
   // What this rank is doing; every communicator made here tells it.
   Activity& activity() { return *activity_; }

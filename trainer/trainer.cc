@@ -15,6 +15,7 @@
 #include "config/difference.h"
 #include "config/load.h"
 #include "config/resolve.h"
+#include "evaluator/dataset_agreement.h"
 #include "evaluator/documents.h"
 #include "evaluator/evaluation.h"
 #include "parallel/agreement.h"
@@ -293,6 +294,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(
     const ResumeMode& resume, const SaveOrigin& origin, DeviceMesh& mesh) {
   std::unique_ptr<Trainer> trainer(new Trainer(config, run_folder, mesh));
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh.world(), trainer->OpenData()));
+  LEXTRA_RETURN_IF_ERROR(trainer->IdentifyData());
   mesh.world().activity().SetPhase(Phase::kLoad);
   LEXTRA_RETURN_IF_ERROR(trainer->Resume(resume));
   trainer->saver_.emplace(
@@ -335,7 +337,6 @@ absl::Status Trainer::OpenData() {
   state_.mutable_tokenizer()->set_sha256(meta.tokenizer_sha256);
   state_.mutable_data()->set_documents(train_data_->num_documents());
   state_.mutable_data()->set_tokens(train_data_->num_tokens());
-  state_.mutable_data()->set_fingerprint(train_data_->Fingerprint());
   state_.set_config(RunConfigText(config_));
   LogInfo(
       "training data: %d documents, %d tokens, %d samples of %d, %d tokens "
@@ -359,6 +360,23 @@ absl::Status Trainer::OpenData() {
   LEXTRA_ASSIGN_OR_RETURN(
       validation_samples_,
       PackedSamples::Create(*validation_data_, length, seed));
+  return absl::OkStatus();
+}
+
+// That all ranks opened the same data, and what a checkpoint says of them.
+absl::Status Trainer::IdentifyData() {
+  LEXTRA_ASSIGN_OR_RETURN(
+      const DatasetDigest train,
+      AgreeOnDataset(mesh_.world(), "data.train", *train_data_));
+  state_.mutable_data()->set_fingerprint(train.fingerprint);
+  state_.mutable_data()->set_digest(train.digest);
+  LogInfo("data.train is %s, digest %s", config_.data().train(), train.digest);
+  if (!validation_data_) return absl::OkStatus();
+  LEXTRA_ASSIGN_OR_RETURN(
+      const DatasetDigest validation,
+      AgreeOnDataset(mesh_.world(), "data.validation", *validation_data_));
+  LogInfo("data.validation is %s, digest %s", config_.data().validation(),
+          validation.digest);
   return absl::OkStatus();
 }
 
@@ -414,11 +432,16 @@ absl::Status Trainer::LoadState(const std::string& step_folder,
 // data.train may have moved, but its content decides the batches.
 absl::Status Trainer::CheckSameData(const std::string& step_folder,
                                     const TrainingState& saved) const {
-  const auto text = [](const TrainingState& state) {
+  // Those of programs before the digest have the sampled fingerprint alone.
+  const bool by_digest = !saved.data().digest().empty();
+  const auto text = [by_digest](const TrainingState& state) {
     return absl::StrFormat(
-        "%d documents, %d tokens, fingerprint %08x, tokenizer %s",
-        state.data().documents(), state.data().tokens(),
-        state.data().fingerprint(), state.tokenizer().name());
+        "%d documents, %d tokens, %s, tokenizer %s", state.data().documents(),
+        state.data().tokens(),
+        by_digest
+            ? absl::StrCat("digest ", state.data().digest())
+            : absl::StrFormat("fingerprint %08x", state.data().fingerprint()),
+        state.tokenizer().name());
   };
   // Checkpoints of version 1 don't say.
   if (!saved.has_data() || text(saved) == text(state_)) return absl::OkStatus();

@@ -51,6 +51,7 @@ class Trainer {
   };
 
   absl::Status OpenData();
+  absl::Status IdentifyData();
   absl::Status Resume(const ResumeMode& mode);
   absl::Status LoadState(const std::string& step_folder,
                          const Manifest& manifest);

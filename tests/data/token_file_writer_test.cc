@@ -75,7 +75,8 @@ TEST(TokenFileWriter, WritesTheFormatByteByByte) {
 }
 )");
   EXPECT_THAT(Names(folder.path() + "/sub"),
-              UnorderedElementsAre("data.bin", "data.idx", "data.meta.json"));
+              UnorderedElementsAre("data.bin", "data.digest.json", "data.idx",
+                                   "data.meta.json"));
 }
 
 TEST(TokenFileWriter, TakesFourBytesFromAVocabularyOf65500) {

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "absl/strings/str_format.h"
+#include "checkpoint/manifest.h"
 #include "tests/end_to_end/lextra_program.h"
 
 namespace lextra::testing {
@@ -233,9 +234,48 @@ TEST_F(RecoveryTest, AnotherDataSetUnderTheSameNameIsRefused) {
                "data.train=" + ValidationData());
   const ProcessResult result = RunProcess(Lextra(other), kLimitSeconds);
   EXPECT_EQ(result.exit_code, 4) << result.output;
+  EXPECT_THAT(
+      LineWith("lextra: error:", result.output),
+      AllOf(HasSubstr("was trained on another data set"), HasSubstr("digest")));
+}
+
+// A byte between the pages that the fingerprint samples.
+void ChangeAToken(const std::string& prefix) {
+  FlipABit(prefix + ".bin", 6000);
+}
+
+TEST_F(RecoveryTest, DataChangedUnderEqualLengthsAreRefused) {
+  const std::string run = Path("changed-data");
+  RunWell(Lextra(Train(run, {"--stop_at_step=2"})));
+  ChangeAToken(TrainData());
+  const ProcessResult result = RunProcess(Lextra(Train(run)), kLimitSeconds);
+  ChangeAToken(TrainData());
+  EXPECT_EQ(result.exit_code, 4) << result.output;
   EXPECT_THAT(LineWith("lextra: error:", result.output),
               AllOf(HasSubstr("was trained on another data set"),
-                    HasSubstr("fingerprint")));
+                    HasSubstr("digest ")));
+  RunWell(Lextra(Train(run, {"--stop_at_step=3"})));
+}
+
+// What a program saved that knew no digest.
+TEST_F(RecoveryTest, CheckpointsWithoutADigestAreComparedByTheFingerprint) {
+  const std::string run = Path("old-checkpoint");
+  RunWell(Lextra(Train(run, {"--stop_at_step=2"})));
+  const std::string path = Step(run, 2) + "/MANIFEST.json";
+  absl::StatusOr<Manifest> manifest = ParseManifest(ReadText(path));
+  ASSERT_TRUE(manifest.ok()) << manifest.status();
+  EXPECT_FALSE(manifest->state().data().digest().empty());
+  manifest->mutable_state()->mutable_data()->clear_digest();
+  WriteText(path, ManifestText(*manifest));
+  Arguments other = Train(run);
+  std::replace(other.begin(), other.end(), "data.train=" + TrainData(),
+               "data.train=" + ValidationData());
+  const ProcessResult result = RunProcess(Lextra(other), kLimitSeconds);
+  EXPECT_EQ(result.exit_code, 4) << result.output;
+  EXPECT_THAT(LineWith("lextra: error:", result.output),
+              AllOf(HasSubstr("was trained on another data set"),
+                    HasSubstr("fingerprint ")));
+  RunWell(Lextra(Train(run, {"--stop_at_step=3"})));
 }
 
 }  // namespace
