@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <sys/resource.h>
 
+#include <cerrno>
+#include <system_error>
 #include <utility>
 
 #include "base/log.h"
@@ -44,6 +46,7 @@ CheckpointSaver::CheckpointSaver(Communicator& world, Options options,
     : world_(world),
       options_(std::move(options)),
       image_(TensorsToStore(tensors, options_.max_tensor)) {
+  if (options_.loaded_step) verified_.insert(*options_.loaded_step);
   // Not a stage: the first Start waits for it.
   RunInBackground(Stage::kIdle, [this] {
     image_.Touch();
@@ -56,12 +59,24 @@ CheckpointSaver::~CheckpointSaver() = default;
 void CheckpointSaver::RunInBackground(Stage stage,
                                       std::function<absl::Status()> work) {
   stage_ = stage;
-  background_ = std::async(std::launch::async, [this, work = std::move(work)] {
-    const ScopedWorkCounter counted(background_work_);
-    // Of the calling thread alone, on Linux; without it saves are as good.
-    setpriority(PRIO_PROCESS, 0, kBackgroundNice);
-    return work();
-  });
+  try {
+    if (sys::MayStartThread() != 0) {
+      throw std::system_error(errno, std::generic_category());
+    }
+    background_ = std::async(std::launch::async, [this, work] {
+      const ScopedWorkCounter counted(background_work_);
+      // Of the calling thread alone, on Linux; without it saves are as good.
+      setpriority(PRIO_PROCESS, 0, kBackgroundNice);
+      return work();
+    });
+  } catch (const std::system_error& error) {
+    // A process that may have no more threads saves all the same.
+    LogWarning("no thread for a save, the training waits for it: %s",
+               error.what());
+    std::promise<absl::Status> done;
+    background_ = done.get_future();
+    done.set_value(work());
+  }
 }
 
 bool CheckpointSaver::StageIsDone() const {
@@ -101,6 +116,9 @@ void CheckpointSaver::Start(const TrainingState& state,
   const Clock::time_point start = Clock::now();
   Finish();
   BackgroundResult().IgnoreError();
+  // Once more the step that is there, but could not be read back.
+  if (is_committed_ && save_.step == state.step()) return Verify();
+  is_committed_ = false;
   figures_ = SaveOutcome();
   figures_.step = state.step();
   figures_.num_bytes = static_cast<int64_t>(image_.data().size());
@@ -133,17 +151,14 @@ void CheckpointSaver::Advance() {
       Report(agreed);
       return Clean([this] { return AbandonSave(save_); });
     case Stage::kCommitting:
-      Report(agreed);
+      is_committed_ = agreed.ok();
       if (agreed.ok()) return Verify();
+      Report(agreed);
       return Clean([this] { return AbandonSave(save_); });
     case Stage::kVerifying:
-      if (!agreed.ok()) return SetAsideUnreadable(agreed);
-      verified_.insert(save_.step);
-      return Clean([this] {
-        Retention retention = options_.retention;
-        retention.last_good_step = state_.step() - state_.skipped_in_a_row();
-        return DeleteOldCheckpoints(options_.run_folder, retention, verified_);
-      });
+      if (!agreed.ok()) return ReportUnreadable(agreed);
+      Report(agreed);
+      return Clean([this] { return KeepVerified(); });
     case Stage::kCleaning:
       if (!agreed.ok()) LogWarning("after a save: %s", agreed.message());
       return;
@@ -156,9 +171,7 @@ void CheckpointSaver::Commit() {
   stage_ = Stage::kCommitting;
   if (world_.rank() != 0) return;
   RunInBackground(Stage::kCommitting, [this, shards = std::move(shards)] {
-    LEXTRA_RETURN_IF_ERROR(CommitSave(save_, options_.origin, state_, shards));
-    NameLatest(save_);
-    return absl::OkStatus();
+    return CommitSave(save_, options_.origin, state_, shards);
   });
 }
 
@@ -173,11 +186,30 @@ void CheckpointSaver::Clean(std::function<absl::Status()> work) {
   if (world_.rank() == 0) RunInBackground(Stage::kCleaning, std::move(work));
 }
 
-// A checkpoint that was reported as saved, and is not what was written.
-void CheckpointSaver::SetAsideUnreadable(const absl::Status& status) {
-  Report(WithContext(status, "read back after the save"));
+// On rank 0, after the verdict.
+absl::Status CheckpointSaver::KeepVerified() {
+  NameLatest(save_);
+  MarkVerified(save_.step_folder());
+  if (options_.loaded_step) {
+    MarkVerified(
+        StepSave{options_.run_folder, *options_.loaded_step, ""}.step_folder());
+  }
+  verified_.insert(save_.step);
+  Retention retention = options_.retention;
+  retention.last_good_step = state_.step() - state_.skipped_in_a_row();
+  return DeleteOldCheckpoints(options_.run_folder, retention, verified_);
+}
+
+// A device that fails says nothing about what is stored: the step stays, and a
+// save of it reads it once more. What is damaged makes way for a new attempt.
+void CheckpointSaver::ReportUnreadable(const absl::Status& status) {
+  const absl::Status failed = WithContext(status, "read back after the save");
+  Report(failed);
   if (!IsDamaged(status)) return;
-  Clean([this] { return SetAsideDamaged(save_.step_folder()).status(); });
+  is_committed_ = false;
+  Clean([this, reason = std::string(failed.message())] {
+    return SetAsideFailed(save_.step_folder(), reason).status();
+  });
 }
 
 void CheckpointSaver::Report(const absl::Status& status) {

@@ -7,14 +7,17 @@
 //    | write this rank's shard                             thread of each rank
 //   Advance    gather the shards' descriptions
 //    | manifest, sync, rename, sync: the commit            thread of rank 0
-//   Advance    the outcome is known to all ranks
+//   Advance    the commit is known to all ranks
 //    | read this rank's shard back, compare checksums      thread of each rank
-//   Advance    the checkpoint counts as verified
-//    | delete what need not stay                           thread of rank 0
+//   Advance    the verdict: the one outcome that is reported
+//    | name it latest, mark it, delete what need not stay  thread of rank 0
 //   Advance    done
 //
 // Memory: this rank's share of the checkpoint, held for the saver's life, and a
 // few MiB. An fsync that fails fails the save; a later save writes new files.
+// One that is damaged when it is read back is set aside (.failed-*); one that a
+// device does not give back stays, and a new save of that step reads it again.
+// Where no thread can be made, the caller's does the work.
 #ifndef LEXTRA_CHECKPOINT_CHECKPOINT_SAVER_H_
 #define LEXTRA_CHECKPOINT_CHECKPOINT_SAVER_H_
 
@@ -40,7 +43,7 @@ namespace lextra {
 // rank's.
 struct SaveOutcome {
   int64_t step = 0;
-  absl::Status status;       // OK: committed and durable
+  absl::Status status;       // OK: committed, durable and read back
   int64_t num_bytes = 0;     // of this rank's shard
   double stall_seconds = 0;  // in which the caller's thread was held up
   double write_seconds = 0;  // of the shard, in the background
@@ -52,6 +55,8 @@ class CheckpointSaver {
     std::string run_folder;
     SaveOrigin origin;
     Retention retention;
+    // The checkpoint that the run resumed from: its bytes were compared then.
+    std::optional<int64_t> loaded_step;
     // The largest tensor degree of the model: snapshot.h.
     int max_tensor = 1;
   };
@@ -81,8 +86,7 @@ class CheckpointSaver {
   // Collective: until idle.
   void Finish();
 
-  // Saves that ended since the last call: committed or failed, and those that
-  // were committed but can't be read back.
+  // Saves that ended since the last call, each once.
   std::vector<SaveOutcome> TakeOutcomes();
 
  private:
@@ -97,15 +101,17 @@ class CheckpointSaver {
   void Commit();
   void Verify();
   void Clean(std::function<absl::Status()> work);
-  void SetAsideUnreadable(const absl::Status& status);
+  absl::Status KeepVerified();
+  void ReportUnreadable(const absl::Status& status);
 
   Communicator& world_;
   Options options_;
   ShardImage image_;
-  std::set<int64_t> verified_;  // on rank 0
+  std::set<int64_t> verified_;  // used on rank 0
 
   Stage stage_ = Stage::kIdle;
   StepSave save_;
+  bool is_committed_ = false;  // and not found damaged
   TrainingState state_;
   Manifest shard_;  // this rank's description
   SaveOutcome figures_;

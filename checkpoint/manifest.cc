@@ -241,11 +241,26 @@ absl::Status CheckFilesAreTiled(const Manifest& manifest) {
   return absl::OkStatus();
 }
 
+// A link that leads nowhere says nothing about what was stored: storage that is
+// not mounted, most often. So it is no damage.
+absl::Status CheckLink(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::is_symlink(fs::symlink_status(path, ignored)) ||
+      fs::status(path, ignored).type() != fs::file_type::not_found) {
+    return absl::OkStatus();
+  }
+  return CheckpointError(absl::StrFormat(
+      "%s: is a link to %s, which is not there: mount or restore that, or "
+      "remove the link",
+      path.string(), fs::read_symlink(path, ignored).string()));
+}
+
 absl::Status CheckFile(const std::string& folder, const ShardFile& file) {
   const fs::path path = fs::path(folder) / file.name();
+  LEXTRA_RETURN_IF_ERROR(CheckLink(path));
   std::error_code error;
-  // A link may lead anywhere; our own files are never links.
-  const fs::file_status status = fs::symlink_status(path, error);
+  // Links are followed: what they lead to is compared with the checksums.
+  const fs::file_status status = fs::status(path, error);
   if (!fs::status_known(status)) {
     return StorageError(absl::StrCat(path.string(), ": ", error.message()));
   }
@@ -328,6 +343,10 @@ absl::Status CheckManifest(const Manifest& manifest) {
 
 absl::StatusOr<Manifest> ReadManifest(const std::string& step_folder) {
   const std::string path = (fs::path(step_folder) / kManifestName).string();
+  const fs::path named(step_folder);
+  LEXTRA_RETURN_IF_ERROR(
+      CheckLink(named.has_filename() ? named : named.parent_path()));
+  LEXTRA_RETURN_IF_ERROR(CheckLink(path));
   absl::StatusOr<std::string> text = ReadFile(path, kMaxManifestBytes);
   // Once more, for a device or a server that only stumbled.
   if (ExitCodeOf(text.status()) == ExitCode::kStorage) {

@@ -32,9 +32,10 @@ std::string WithDigest(const std::string& json);
 absl::StatusOr<Manifest> ParseManifest(const std::string& text);
 
 // The manifest of a step folder, checked by CheckManifest, and its files: plain
-// base names, present as regular files of the size that the manifest states.
-// DamagedError names the folder, the file or tensor, found and expected;
-// StorageError where the device fails twice.
+// base names, present as regular files, or links to such, of the size that the
+// manifest states. DamagedError names the folder, the file or tensor, found and
+// expected; CheckpointError a link that leads nowhere; StorageError where the
+// device fails twice.
 absl::StatusOr<Manifest> ReadManifest(const std::string& step_folder);
 
 // What must hold whatever lies beside the manifest: a format version that we

@@ -20,6 +20,19 @@
 namespace lextra {
 namespace {
 
+// A run whose checkpoints are gone is not begun again without a word. One that
+// died before its first save left none of these traces.
+absl::Status CheckNeverSaved(const std::string& run_folder) {
+  LEXTRA_ASSIGN_OR_RETURN(const std::string trace,
+                          FindTraceOfCheckpoint(run_folder));
+  if (trace.empty()) return absl::OkStatus();
+  return CheckpointError(absl::StrFormat(
+      "%s: had checkpoints, as its %s shows, but no step-* folder is there: "
+      "restore one or a link to it; for a new run choose another --run_dir, or "
+      "remove %s/%s to train from step 1 here",
+      run_folder, trace, run_folder, trace));
+}
+
 // What may be tried, newest first; an error where the mode forbids what there
 // is.
 absl::StatusOr<std::vector<std::string>> Candidates(
@@ -34,6 +47,7 @@ absl::StatusOr<std::vector<std::string>> Candidates(
         "under its name step-*, or choose another --run_dir",
         run_folder, damaged.back(), damaged.size() - 1));
   }
+  if (folders.empty()) LEXTRA_RETURN_IF_ERROR(CheckNeverSaved(run_folder));
   if (mode.kind == ResumeMode::kMust && folders.empty()) {
     return CheckpointError(absl::StrCat(
         run_folder, ": --resume=must, but there is no checkpoint"));
@@ -110,10 +124,12 @@ absl::Status SetNewerAside(const std::string& run_folder, int64_t step) {
 // On rank 0: so that nobody tries it again, with the reason beside it.
 absl::Status SetDamagedAside(const std::string& folder,
                              const absl::Status& damage) {
-  LEXTRA_ASSIGN_OR_RETURN(const std::string aside, SetAsideDamaged(folder));
+  LEXTRA_ASSIGN_OR_RETURN(
+      const std::string aside,
+      SetAsideDamaged(folder, std::string(damage.message())));
   LogWarning("%s is damaged and set aside as %s: %s", folder, aside,
              damage.message());
-  return AtomicWrite(aside + "/WHY.txt", absl::StrCat(damage.message(), "\n"));
+  return absl::OkStatus();
 }
 
 }  // namespace

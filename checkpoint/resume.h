@@ -13,10 +13,10 @@
 
 namespace lextra {
 
-//          no checkpoint   some valid       none valid
-//   auto   start anew      newest valid     error
+//          never had one   some valid       none valid, or all gone
+//   auto   from scratch    newest valid     error
 //   must   error           newest valid     error
-//   none   start anew      error            error
+//   none   from scratch    error            error
 //   step   error           that one alone   error
 struct ResumeMode {
   enum Kind { kAuto, kMust, kNone, kStep };
@@ -39,9 +39,9 @@ absl::Status CheckSameCheckpoint(Communicator& world,
                                  const std::string& step_folder);
 
 // Finds and loads a checkpoint of the run, and returns its folder, or nothing
-// (an empty text) for a run that starts anew. With kStep newer checkpoints are
-// set aside (.old-*), since the run will write these steps again. Collective;
-// the status is the same on all ranks.
+// (an empty text) for a run that starts from scratch. With kStep newer
+// checkpoints are set aside (.old-*), since the run will write these steps
+// again. Collective; the status is the same on all ranks.
 absl::StatusOr<std::string> LoadNewestValid(Communicator& world,
                                             const std::string& run_folder,
                                             ResumeMode mode,

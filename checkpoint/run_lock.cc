@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <random>
 #include <sstream>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -192,7 +193,7 @@ absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Take(const Place& place) {
   int descriptor = -1;
   do {
     descriptor = sys::Open(path.c_str(),
-                           O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+                           O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
   } while (descriptor < 0 && errno == EINTR);
   if (descriptor < 0) {
     return StorageError(
@@ -242,7 +243,17 @@ absl::Status RunLock::StartBeating() {
     return StorageError(absl::StrFormat("can't write %s: %s", place_.path,
                                         std::strerror(errno)));
   }
-  beat_ = std::thread([this] { Beat(); });
+  try {
+    if (sys::MayStartThread() != 0) {
+      throw std::system_error(errno, std::generic_category());
+    }
+    beat_ = std::thread([this] { Beat(); });
+  } catch (const std::system_error& error) {
+    return StorageError(absl::StrFormat(
+        "can't start the thread that keeps %s alive: %s; allow this user more "
+        "processes (ulimit -u, the control group's pids.max)",
+        place_.path, error.what()));
+  }
   return absl::OkStatus();
 }
 

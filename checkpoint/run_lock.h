@@ -34,8 +34,8 @@ class RunLock {
  public:
   // Takes the folder, which exists. `run_id`: the name that the run must have
   // (UsageError if it has another), or empty for any. RunFolderHeldError names
-  // the owner; StorageError where the folder can't be written to or LOCK not
-  // be read.
+  // the owner; StorageError where the folder can't be written to, LOCK not be
+  // read, or no thread be started.
   static absl::StatusOr<std::unique_ptr<RunLock>> Acquire(
       const std::string& run_folder, const std::string& run_id);
 

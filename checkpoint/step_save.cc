@@ -66,6 +66,20 @@ absl::StatusOr<Manifest> Merge(const std::vector<Manifest>& shards) {
   return merged;
 }
 
+bool IsLink(const std::string& path) {
+  std::error_code ignored;
+  return fs::is_symlink(fs::symlink_status(path, ignored));
+}
+
+// Whether a step is there, also behind a link, and was read back.
+bool IsVerified(const std::string& step_folder,
+                const std::set<int64_t>& verified) {
+  std::error_code ignored;
+  return fs::is_directory(step_folder, ignored) &&
+         (verified.contains(StepOf(step_folder).value()) ||
+          fs::exists(fs::path(step_folder) / kVerifiedName, ignored));
+}
+
 // The rename that commits. A file system without renameat2 gives the same: one
 // job writes here, and rename never replaces a folder that holds something.
 absl::Status RenameToCommit(const StepSave& save) {
@@ -149,10 +163,26 @@ absl::Status CommitFolder(const StepSave& save) {
 
 void NameLatest(const StepSave& save) {
   const absl::Status status =
-      AtomicWrite((fs::path(save.run_folder) / "latest").string(),
+      AtomicWrite((fs::path(save.run_folder) / kLatestName).string(),
                   absl::StrFormat("%d\n", save.step));
   if (!status.ok()) LogWarning("after a save: %s", status.message());
   sys::KillPoint("named_latest");
+}
+
+void MarkVerified(const std::string& step_folder) {
+  const std::string path = absl::StrCat(step_folder, "/", kVerifiedName);
+  std::error_code ignored;
+  if (IsLink(step_folder) || !fs::is_directory(step_folder, ignored) ||
+      fs::exists(path, ignored)) {
+    return;
+  }
+  const absl::Status status = [&]() -> absl::Status {
+    LEXTRA_ASSIGN_OR_RETURN(FileWriter mark, FileWriter::Create(path));
+    LEXTRA_RETURN_IF_ERROR(mark.Close());
+    return SyncFolder(step_folder);
+  }();
+  if (!status.ok()) LogWarning("after a save: %s", status.message());
+  sys::KillPoint("marked");
 }
 
 absl::Status AbandonSave(const StepSave& save) {
@@ -167,20 +197,24 @@ absl::Status DeleteOldCheckpoints(const std::string& run_folder,
   std::vector<int64_t> kept;  // and still there, newest first
   for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
     const int64_t step = StepOf(*folder).value();
-    if (verified.contains(step)) kept.push_back(step);
+    if (IsVerified(*folder, verified)) kept.push_back(step);
   }
   if (std::ssize(kept) < retention.keep_last) return absl::OkStatus();
   const int64_t oldest_kept = kept[retention.keep_last - 1];
   const int64_t last_good = NewestUpTo(retention.last_good_step, kept, folders);
+  absl::Status status;
   for (const std::string& folder : folders) {
     const int64_t step = StepOf(folder).value();
     const bool stays =
         retention.keep_every > 0 && step % retention.keep_every == 0;
-    if (stays || step >= oldest_kept || step == last_good) continue;
-    LEXTRA_RETURN_IF_ERROR(DeleteCheckpoint(folder));
+    if (stays || step >= oldest_kept || step == last_good || IsLink(folder)) {
+      continue;
+    }
+    // One that can't be deleted does not keep the others.
+    status.Update(DeleteCheckpoint(folder));
   }
   sys::KillPoint("pruned");
-  return absl::OkStatus();
+  return status;
 }
 
 }  // namespace lextra

@@ -57,6 +57,10 @@ absl::Status CommitFolder(const StepSave& save);
 // trouble is a warning.
 void NameLatest(const StepSave& save);
 
+// Notes in a step folder that it was read back whole, for the retention of
+// later starts. Links are not written to. Trouble is a warning, as above.
+void MarkVerified(const std::string& step_folder);
+
 // Removes the temporary folder.
 absl::Status AbandonSave(const StepSave& save);
 
@@ -70,8 +74,8 @@ struct Retention {
 };
 
 // Deletes checkpoints older than the newest `keep_last` of those that are there
-// and in `verified`: read back from storage since they were written. Others
-// never count as kept.
+// and were read back from storage since they were written: they are marked so
+// or in `verified`. Others never count as kept. Links are a person's and stay.
 absl::Status DeleteOldCheckpoints(const std::string& run_folder,
                                   const Retention& retention,
                                   const std::set<int64_t>& verified);

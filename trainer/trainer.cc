@@ -241,7 +241,7 @@ absl::Status Trainer::ReportSaves() {
           save.num_bytes * 1e-6 / save.write_seconds);
       continue;
     }
-    last_saved_step_ = -1;
+    if (last_saved_step_ == save.step) last_saved_step_ = -1;
     ++failed_saves_in_a_row_;
     LogWarning("step %d is not saved (failure %d in a row): %s", save.step,
                failed_saves_in_a_row_, save.status.message());
@@ -304,6 +304,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(
           .origin = origin,
           .retention = {.keep_last = config.checkpoint().keep_last(),
                         .keep_every = config.checkpoint().keep_every()},
+          .loaded_step = trainer->loaded_step_,
           .max_tensor = MaxTensorDegree(config.model())},
       trainer->step_.State());
   trainer->last_save_time_ = std::chrono::steady_clock::now();
@@ -391,6 +392,7 @@ absl::Status Trainer::Resume(const ResumeMode& mode) {
   if (folder.empty()) return absl::OkStatus();
   step_.FinishLoading(state_.step() - state_.skipped_steps());
   last_saved_step_ = state_.step();
+  loaded_step_ = state_.step();
   LogInfo("resumed from %s: step %d, %.2fM tokens", folder, state_.step(),
           state_.tokens_seen() * 1e-6);
   return absl::OkStatus();

@@ -85,6 +85,7 @@ class Trainer {
   std::optional<CheckpointSaver> saver_;
   // The last step whose save was started and has not failed.
   int64_t last_saved_step_ = 0;
+  std::optional<int64_t> loaded_step_;  // where the run was resumed
   std::chrono::steady_clock::time_point last_save_time_;
   int failed_saves_in_a_row_ = 0;
   int64_t skipped_in_a_row_ = 0;

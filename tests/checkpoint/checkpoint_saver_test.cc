@@ -37,17 +37,25 @@ class CheckpointSaverTest : public ::testing::Test {
     run_folder_ =
         BroadcastText(*world_, folder_ ? folder_->path() + "/run" : "", 0);
     mine_ = at::zeros({kRows, 4});
-    saver_.emplace(*world_,
-                   CheckpointSaver::Options{
-                       .run_folder = run_folder_,
-                       .origin = {.run_id = "the run", .program = "a test"},
-                       .retention = {},
-                       .max_tensor = 1},
-                   Tensors());
+    MakeSaver({}, std::nullopt);
   }
   ~CheckpointSaverTest() override {
     saver_.reset();
     world_->Barrier();
+  }
+
+  // As a start of the run does that resumes from `loaded_step`.
+  void MakeSaver(const Retention& retention,
+                 std::optional<int64_t> loaded_step) {
+    saver_.reset();
+    saver_.emplace(*world_,
+                   CheckpointSaver::Options{
+                       .run_folder = run_folder_,
+                       .origin = {.run_id = "the run", .program = "a test"},
+                       .retention = retention,
+                       .loaded_step = loaded_step,
+                       .max_tensor = 1},
+                   Tensors());
   }
 
   // One tensor, of which each rank has its rows.
@@ -64,11 +72,25 @@ class CheckpointSaverTest : public ::testing::Test {
     saver_->Start(state, Tensors());
   }
 
-  // The outcome of a whole save.
+  // The one outcome of a whole save.
   absl::Status Save(int64_t step) {
     Start(step);
     saver_->Finish();
-    return saver_->TakeOutcomes().at(0).status;
+    const std::vector<SaveOutcome> outcomes = saver_->TakeOutcomes();
+    EXPECT_EQ(outcomes.size(), 1u);
+    EXPECT_EQ(outcomes.at(0).step, step);
+    return outcomes.at(0).status;
+  }
+
+  // Names in the run folder that begin so, on all ranks.
+  int NumNamed(const std::string& prefix) {
+    world_->Barrier();
+    int count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(run_folder_)) {
+      count += entry.path().filename().string().starts_with(prefix);
+    }
+    world_->Barrier();
+    return count;
   }
 
   // The value of this rank's elements in the newest checkpoint that is whole.
@@ -161,21 +183,85 @@ TEST_F(CheckpointSaverTest,
   EXPECT_THAT(Steps(), ElementsAre(1, step));
 }
 
-TEST_F(CheckpointSaverTest, ACommittedSaveThatCanNotBeReadBackIsReported) {
+TEST_F(CheckpointSaverTest, ASaveThatCanNotBeReadBackFailsOnceAndStays) {
   const int last = world_->size() - 1;
+  mine_.fill_(6);
   std::optional<sys::ScopedFaults> faults;
   faults.emplace(absl::StrCat("read:1-:EIO:rank=", last));
-  Start(1);
-  saver_->Finish();
-  faults.reset();
-  const std::vector<SaveOutcome> outcomes = saver_->TakeOutcomes();
-  ASSERT_EQ(outcomes.size(), 2u);
-  EXPECT_EQ(outcomes[0].status, absl::OkStatus());
-  EXPECT_EQ(ExitCodeOf(outcomes[1].status), ExitCode::kStorage);
-  EXPECT_THAT(std::string(outcomes[1].status.message()),
+  const absl::Status status = Save(1);
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
+  EXPECT_THAT(std::string(status.message()),
               HasSubstr("read back after the save"));
   // A device that fails says nothing about what is stored.
   EXPECT_THAT(Steps(), ElementsAre(1));
+  EXPECT_EQ(NumNamed("latest"), 0);
+  // The same step once more is read once more, and only that.
+  EXPECT_EQ(ExitCodeOf(Save(1)), ExitCode::kStorage);
+  faults.emplace("mkdir:1-:EIO;write:1-:EIO:path=/shard");
+  EXPECT_EQ(Save(1), absl::OkStatus());
+  faults.reset();
+  EXPECT_THAT(Steps(), ElementsAre(1));
+  EXPECT_EQ(NumNamed("latest"), 1);
+  EXPECT_EQ(Loaded(), 6);
+}
+
+TEST_F(CheckpointSaverTest, SavesThatAreReadBackDamagedFailAndDoNotPileUp) {
+  mine_.fill_(6);
+  ASSERT_EQ(Save(1), absl::OkStatus());
+  std::optional<sys::ScopedFaults> faults;
+  faults.emplace(
+      absl::StrCat("read:1-:flip:path=/shard:rank=", world_->size() - 1));
+  for (const int64_t step : {2, 3, 3, 4, 5}) {
+    const absl::Status status = Save(step);
+    EXPECT_TRUE(IsDamaged(status)) << status;
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr("read back after the save"));
+    EXPECT_THAT(Steps(), ElementsAre(1));
+    EXPECT_EQ(NumNamed(".failed-"), 1);
+    EXPECT_EQ(NumNamed(".bad-"), 0);
+  }
+  faults.reset();
+  EXPECT_EQ(Save(5), absl::OkStatus());
+  EXPECT_THAT(Steps(), ElementsAre(1, 5));
+  EXPECT_EQ(Loaded(), 6);
+}
+
+TEST_F(CheckpointSaverTest, RetentionRemembersOverStarts) {
+  for (const int keep_last : {2, 3}) {
+    std::optional<int64_t> loaded;
+    for (int64_t step = 1; step <= 8; ++step) {
+      MakeSaver({.keep_last = keep_last}, loaded);
+      ASSERT_EQ(Save(step), absl::OkStatus());
+      loaded = step;
+    }
+    EXPECT_EQ(static_cast<int>(Steps().size()), keep_last);
+    world_->Barrier();
+    if (folder_) std::filesystem::remove_all(run_folder_);
+    world_->Barrier();
+  }
+}
+
+TEST_F(CheckpointSaverTest, WhatWasLoadedCountsAsReadBack) {
+  // As of programs that left no mark.
+  for (const int64_t step : {1, 2, 3}) ASSERT_EQ(Save(step), absl::OkStatus());
+  world_->Barrier();
+  if (folder_) {
+    for (const std::string& step : ListCheckpoints(run_folder_).value()) {
+      std::filesystem::remove(step + "/VERIFIED");
+    }
+  }
+  world_->Barrier();
+  MakeSaver({.keep_last = 2}, 3);
+  ASSERT_EQ(Save(4), absl::OkStatus());
+  EXPECT_THAT(Steps(), ElementsAre(3, 4));
+}
+
+TEST_F(CheckpointSaverTest, WithoutAThreadTheSaveIsDoneInTheForeground) {
+  mine_.fill_(9);
+  const sys::ScopedFaults faults("thread:1-:EAGAIN");
+  EXPECT_EQ(Save(1), absl::OkStatus());
+  EXPECT_GE(faults.num_hits(), 2);
+  EXPECT_EQ(Loaded(), 9);
 }
 
 TEST_F(CheckpointSaverTest, StagesAreDoneWithoutTheOthers) {

@@ -226,16 +226,40 @@ TEST_F(DamageTest, WhatIsNotARegularFileIsRefusedAtOnce) {
     ASSERT_EQ(mkfifo(InStep(name).c_str(), 0600), 0);
     ExpectRefused(name);
     fs::remove(InStep(name));
-    fs::create_symlink(Path("nowhere"), InStep(name));
+    fs::create_symlink(folder(), InStep(name));
     ExpectRefused(name);
     fs::remove(InStep(name));
-    if (name != kManifestName) {  // whose digest says enough
-      fs::create_symlink(Path("aside"), InStep(name));
-      ExpectRefused(name);
-      fs::remove(InStep(name));
-    }
     fs::rename(Path("aside"), InStep(name));
   }
+  EXPECT_TRUE(IsWhole(step_folder_, tensors_));
+}
+
+TEST_F(DamageTest, LinksToWhatWasSavedAreFollowedAndToAnythingElseRefused) {
+  for (const std::string& name : files_) {
+    SCOPED_TRACE(name);
+    fs::rename(InStep(name), Path("aside"));
+    fs::create_symlink(Path("aside"), InStep(name));
+    EXPECT_TRUE(IsWhole(step_folder_, tensors_));
+    fs::remove(InStep(name));
+    std::ofstream(Path("other"))
+        << std::string(fs::file_size(Path("aside")), 0);
+    fs::create_symlink(Path("other"), InStep(name));
+    ExpectRefused(name);
+    fs::remove(InStep(name));
+    // Storage that is not mounted is no damage.
+    fs::create_symlink(Path("nowhere"), InStep(name));
+    const absl::Status status = VerifyCheckpoint(step_folder_).status();
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kCheckpoint);
+    EXPECT_FALSE(IsDamaged(status)) << status;
+    EXPECT_THAT(std::string(status.message()),
+                ::testing::AllOf(HasSubstr(InStep(name) + ": is a link to "),
+                                 HasSubstr(Path("nowhere"))));
+    EXPECT_FALSE(ReadKnown(step_folder_, tensors_).has_wrong);
+    fs::remove(InStep(name));
+    fs::rename(Path("aside"), InStep(name));
+  }
+  fs::rename(step_folder_, Path("elsewhere"));
+  fs::create_symlink(Path("elsewhere"), step_folder_);
   EXPECT_TRUE(IsWhole(step_folder_, tensors_));
 }
 

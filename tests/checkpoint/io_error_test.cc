@@ -183,6 +183,19 @@ TEST_F(IoErrorTest, TroubleWithTheHintDoesNotUndoTheCommit) {
       });
 }
 
+TEST_F(IoErrorTest, TroubleWithTheMarkHarmsNothing) {
+  ForEachCall(
+      kTroubles,
+      [](const std::string& run) {
+        MarkVerified(run + "/step-00000010");
+        return absl::OkStatus();
+      },
+      [this](const std::string& run, const absl::Status&, const Trouble&) {
+        ExpectAllWhole(run);
+        ExpectGoesOn(run);
+      });
+}
+
 TEST_F(IoErrorTest, ADeletionTakesWholeCheckpointsOnly) {
   ForEachCall(
       kTroubles,

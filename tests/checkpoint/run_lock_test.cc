@@ -277,6 +277,17 @@ TEST_F(RunLockTest, AnOwnerElsewhereWhoseCounterStandsStillIsDeadInSeconds) {
   EXPECT_THAT(Get("LOCK"), Not(HasSubstr("far")));
 }
 
+TEST_F(RunLockTest, AProcessThatMayHaveNoThreadGetsAnErrorAndFreesTheFolder) {
+  {
+    const sys::ScopedFaults faults("thread:1:EAGAIN");
+    const absl::Status status = RunLock::Acquire(folder(), "").status();
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr("can't start the thr"));
+  }
+  EXPECT_TRUE(RunLock::Acquire(folder(), "").ok());
+}
+
 TEST_F(RunLockTest, AFolderThatCantBeWrittenIsAStorageError) {
   const absl::Status missing = RunLock::Acquire(Path("none"), "").status();
   EXPECT_EQ(ExitCodeOf(missing), ExitCode::kStorage);

@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iterator>
 #include <set>
 
+#include "checkpoint/manifest.h"
 #include "checkpoint/step_save.h"
 #include "tests/checkpoint/files_of_test.h"
 
@@ -12,16 +15,21 @@ namespace lextra {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::MatchesRegex;
+using ::testing::SizeIs;
 
 class StepFoldersTest : public FilesOfTest {
  protected:
+  static constexpr char kShard[] = "shard-00000-of-00001.safetensors";
+
   std::string PutStep(int64_t step) {
     const std::string path = Path(StepFolderName(step));
     fs::create_directory(path);
-    Put(StepFolderName(step) + "/file", "bytes");
+    Put(StepFolderName(step) + "/" + kShard, "bytes");
     return path;
   }
 
@@ -54,60 +62,152 @@ TEST_F(StepFoldersTest, NamesAndStepsAreEachOthersInverse) {
   EXPECT_EQ(SaveFolder("run", 100, "ab"), "run/.tmp-100-ab");
 }
 
-TEST_F(StepFoldersTest, ALinkInAStepFoldersPlaceIsNotListed) {
+TEST_F(StepFoldersTest, ALinkInAStepFoldersPlaceIsListedEvenIfItLeadsNowhere) {
   PutStep(10);
   fs::create_directory(Path("elsewhere"));
   fs::create_symlink(Path("elsewhere"), Path("step-00000020"));
   fs::create_symlink(Path("nowhere"), Path("step-00000030"));
-  EXPECT_THAT(Steps(), ElementsAre(10));
-  EXPECT_EQ(*FindCheckpoint(folder()), Path("step-00000010"));
+  EXPECT_THAT(Steps(), ElementsAre(10, 20, 30));
+  EXPECT_EQ(*FindCheckpoint(folder()), Path("step-00000030"));
+  const absl::Status status = ReadManifest(Path("step-00000030/")).status();
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kCheckpoint);
+  EXPECT_FALSE(IsDamaged(status));
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr(Path("step-00000030") + ": is a link to "),
+                    HasSubstr(Path("nowhere"))));
+}
+
+TEST_F(StepFoldersTest, OfALinkTheLinkAloneIsSetAsideOrDeleted) {
+  const std::string data = Path("elsewhere/") + kShard;
+  fs::create_directory(Path("elsewhere"));
+  Put(std::string("elsewhere/") + kShard, "bytes");
+  for (const char* slash : {"", "/"}) {
+    const std::string link = Path("step-00000010");
+    fs::create_symlink(Path("elsewhere"), link);
+    const std::string bad = SetAsideDamaged(link + slash, "why").value();
+    EXPECT_TRUE(fs::is_symlink(bad));
+    EXPECT_THAT(Steps(), IsEmpty());
+    fs::rename(bad, link);
+    EXPECT_EQ(DeleteCheckpoint(link + slash), absl::OkStatus());
+    EXPECT_FALSE(fs::exists(fs::symlink_status(link)));
+  }
+  EXPECT_THAT(Names(), ElementsAre("elsewhere"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(Path("elsewhere")), {}), 1);
+  EXPECT_EQ(fs::file_size(data), 5u);
+}
+
+TEST_F(StepFoldersTest, WhatShowsThatARunHadACheckpointIsFound) {
+  EXPECT_EQ(FindTraceOfCheckpoint(folder()).value(), "");
+  for (const char* name : {"RUN_ID", "LOCK", "metrics.jsonl", "log.txt",
+                           "cmdline.txt", ".old-notes", "latest.tmp-1"}) {
+    Put(name, "x");
+  }
+  EXPECT_EQ(FindTraceOfCheckpoint(folder()).value(), "");
+  const std::string old = SetAsideOld(PutStep(10)).value();
+  EXPECT_EQ(FindTraceOfCheckpoint(folder()).value(),
+            fs::path(old).filename().string());
+  fs::remove_all(old);
+  NameLatest({folder(), 10, ""});
+  EXPECT_EQ(FindTraceOfCheckpoint(folder()).value(), "latest");
+}
+
+TEST_F(StepFoldersTest, OfSavesThatFailedTheirReadBackTheNewestIsKept) {
+  for (const int64_t step : {10, 10, 20}) {
+    const std::string failed = SetAsideFailed(PutStep(step), "why").value();
+    EXPECT_THAT(fs::path(failed).filename().string(),
+                MatchesRegex("\\.failed-step-000000[12]0-[0-9]+T[0-9.]+"));
+    EXPECT_TRUE(fs::exists(failed + "/WHY.txt"));
+    EXPECT_THAT(Names(), ElementsAre(fs::path(failed).filename().string()));
+  }
+  EXPECT_THAT(ListDamaged(folder()).value(), IsEmpty());
+  // A person's notes keep theirs.
+  const std::string noted = SetAsideFailed(PutStep(30), "why").value();
+  Put(fs::path(noted).filename().string() + "/notes.txt", "mine");
+  fs::create_directory(Path(".failed-step-mine"));
+  SetAsideFailed(PutStep(40), "why").value();
+  EXPECT_THAT(Names(), SizeIs(3));
+  EXPECT_TRUE(fs::exists(noted + "/" + kShard));
 }
 
 TEST_F(StepFoldersTest, WhatIsSetAsideKeepsItsBytesAndIsNotListed) {
-  const std::string bad = SetAsideDamaged(PutStep(10)).value();
+  const std::string bad = SetAsideDamaged(PutStep(10), "why").value();
   EXPECT_THAT(fs::path(bad).filename().string(),
               MatchesRegex("\\.bad-step-00000010-[0-9]+T[0-9.]+"));
   const std::string old = SetAsideOld(PutStep(10) + "/").value();
   EXPECT_THAT(fs::path(old).filename().string(),
               MatchesRegex("\\.old-step-00000010-[0-9]+T[0-9.]+"));
-  EXPECT_TRUE(fs::exists(bad + "/file"));
-  EXPECT_TRUE(fs::exists(old + "/file"));
+  EXPECT_TRUE(fs::exists(bad + "/" + kShard));
+  EXPECT_TRUE(fs::exists(bad + "/WHY.txt"));
+  EXPECT_TRUE(fs::exists(old + "/" + kShard));
   EXPECT_THAT(Steps(), IsEmpty());
   // A step that goes bad twice is kept twice.
-  const std::string again = SetAsideDamaged(PutStep(10)).value();
+  const std::string again = SetAsideDamaged(PutStep(10), "why").value();
   EXPECT_NE(again, bad);
   EXPECT_THAT(ListDamaged(folder()).value(),
               ElementsAre(fs::path(bad).filename().string(),
                           fs::path(again).filename().string()));
-  EXPECT_EQ(ExitCodeOf(SetAsideDamaged(Path("step-00000010")).status()),
+  EXPECT_EQ(ExitCodeOf(SetAsideDamaged(Path("step-00000010"), "").status()),
             ExitCode::kStorage);
 }
 
 TEST_F(StepFoldersTest, DeletingClearsWhatADeletionThatDiedLeft) {
   PutStep(10);
   fs::create_directory(Path(".trash-step-00000010"));
-  Put(".trash-step-00000010/old", "old");
+  Put(std::string(".trash-step-00000010/") + kShard, "old");
   EXPECT_EQ(DeleteCheckpoint(Path("step-00000010")), absl::OkStatus());
   EXPECT_THAT(Names(), IsEmpty());
   EXPECT_EQ(ExitCodeOf(DeleteCheckpoint(Path("step-00000010"))),
             ExitCode::kStorage);
 }
 
+TEST_F(StepFoldersTest, ADeletionLeavesAFolderWithMoreThanACheckpoint) {
+  const std::string step = PutStep(10);
+  fs::create_directory(step + "/eval");
+  const absl::Status status = DeleteCheckpoint(step);
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kCheckpoint);
+  EXPECT_THAT(std::string(status.message()), HasSubstr(step + "/eval"));
+  EXPECT_TRUE(fs::exists(step + "/" + kShard));
+  fs::remove(step + "/eval");
+  for (const char* name :
+       {"MANIFEST.json", "WHY.txt", "VERIFIED", "WHY.txt.tmp-7"}) {
+    Put(std::string("step-00000010/") + name, "");
+  }
+  EXPECT_EQ(DeleteCheckpoint(step), absl::OkStatus());
+  EXPECT_THAT(Names(), IsEmpty());
+}
+
 TEST_F(StepFoldersTest, LeftoversGoAndEverythingElseStays) {
   PutStep(10);
-  for (const char* name : {".tmp-20-ab", ".trash-step-00000005",
-                           ".bad-step-00000007-x", ".old-step-00000008-x"}) {
+  const std::string save_id(32, 'a');
+  const auto put_folder = [this](const std::string& name,
+                                 const std::string& file) {
     fs::create_directory(Path(name));
-    Put(std::string(name) + "/file", "");
-  }
+    Put(name + "/" + file, "mine");
+    return name;
+  };
+  put_folder(".tmp-20-" + save_id, kShard);
+  put_folder(".trash-step-00000005", kShard);
   for (const char* name :
-       {"latest", "latest.tmp-77", "RUN_ID.tmp-9", "LOCK", "mine.tmp-1"}) {
+       {"latest.tmp-77", "RUN_ID.tmp-9", "RUN_ID.tmp-0123456789abcdef"}) {
     Put(name, "");
   }
+  std::vector<std::string> kept = {
+      "step-00000010", put_folder(".bad-step-00000007-x", kShard),
+      put_folder(".old-step-00000008-x", kShard),
+      // Names like ours, of somebody else's things.
+      put_folder(".tmp-backup", kShard), put_folder(".tmp-20-ab", kShard),
+      put_folder(".tmp-x-" + save_id, kShard),
+      put_folder(".tmp-30-" + save_id, "notes.txt"),
+      put_folder(".trash-mine", kShard), put_folder(".trash-step-7", kShard),
+      put_folder(".trash-step-00000006", "model.safetensors")};
+  for (const char* name : {"latest", "LOCK", "mine.tmp-1", "latest.tmp-backup",
+                           ".tmp-file", ".trash-step-00000009"}) {
+    Put(name, "");
+    kept.push_back(name);
+  }
   EXPECT_EQ(RemoveLeftovers(folder()), absl::OkStatus());
-  EXPECT_THAT(Names(),
-              ElementsAre(".bad-step-00000007-x", ".old-step-00000008-x",
-                          "LOCK", "latest", "mine.tmp-1", "step-00000010"));
+  std::sort(kept.begin(), kept.end());
+  EXPECT_EQ(Names(), kept);
   EXPECT_EQ(ExitCodeOf(RemoveLeftovers(Path("nowhere"))), ExitCode::kStorage);
 }
 
@@ -146,7 +246,7 @@ TEST_F(RetentionTest, NothingGoesWhileTooFewAreVerified) {
 
 TEST_F(RetentionTest, VerifiedOnesThatAreGoneDontCountAsKept) {
   fs::remove_all(Path("step-00000060"));
-  SetAsideDamaged(Path("step-00000050")).IgnoreError();
+  SetAsideDamaged(Path("step-00000050"), "why").IgnoreError();
   EXPECT_THAT(StepsAfter({.keep_last = 2}, {30, 40, 50, 60}),
               ElementsAre(30, 40));
   EXPECT_THAT(StepsAfter({.keep_last = 2}, {40, 50, 60}), ElementsAre(30, 40));
@@ -185,8 +285,33 @@ TEST_F(RetentionTest, BeforeAStreakOneThatWasReadBackComesFirst) {
 TEST_F(RetentionTest, LinksAndStrangersStay) {
   fs::rename(Path("step-00000010"), Path("elsewhere"));
   fs::create_symlink(Path("elsewhere"), Path("step-00000010"));
-  EXPECT_THAT(StepsAfter({.keep_last = 2}, {50, 60}), ElementsAre(50, 60));
-  EXPECT_TRUE(fs::exists(Path("step-00000010/file")));
+  fs::create_symlink(Path("nowhere"), Path("step-00000070"));
+  EXPECT_THAT(StepsAfter({.keep_last = 2}, {50, 60, 70}),
+              ElementsAre(10, 50, 60, 70));
+  EXPECT_TRUE(fs::exists(Path("step-00000010/") + kShard));
+}
+
+TEST_F(RetentionTest, OneThatHoldsMoreThanACheckpointStaysAndTheOthersGo) {
+  Put("step-00000020/notes.txt", "mine");
+  EXPECT_EQ(
+      ExitCodeOf(DeleteOldCheckpoints(folder(), {.keep_last = 2}, {50, 60})),
+      ExitCode::kCheckpoint);
+  EXPECT_THAT(Steps(), ElementsAre(20, 50, 60));
+}
+
+TEST_F(RetentionTest, ThoseMarkedByEarlierStartsCountAsKept) {
+  MarkVerified(Path("step-00000040"));
+  MarkVerified(Path("step-00000050"));
+  MarkVerified(Path("step-00000090"));  // that is gone by now
+  EXPECT_THAT(StepsAfter({.keep_last = 3}, {}), SizeIs(6));
+  EXPECT_THAT(StepsAfter({.keep_last = 3}, {60}), ElementsAre(40, 50, 60));
+}
+
+TEST_F(RetentionTest, NothingIsWrittenBehindALink) {
+  fs::rename(Path("step-00000010"), Path("elsewhere"));
+  fs::create_symlink(Path("elsewhere"), Path("step-00000010"));
+  MarkVerified(Path("step-00000010"));
+  EXPECT_FALSE(fs::exists(Path("elsewhere/VERIFIED")));
 }
 
 }  // namespace
