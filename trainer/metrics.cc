@@ -3,9 +3,7 @@
 #include <sys/resource.h>
 
 #include <cmath>
-#include <filesystem>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -15,11 +13,10 @@
 #include "base/memory.h"
 #include "model/transformer.h"
 #include "parallel/cuda_kernel.h"
+#include "trainer/metrics_file.h"
 
 namespace lextra {
 namespace {
-
-constexpr int64_t kMaxMetricsBytes = int64_t{1} << 30;
 
 // JSON has no NaN: non-finite numbers are strings.
 nlohmann::ordered_json Number(double value) {
@@ -47,22 +44,6 @@ std::string Duration(double seconds) {
   return absl::StrFormat("%dm%02ds", whole / 60, whole % 60);
 }
 
-// The lines of `text` that are whole and whose step is at most `last_step`.
-std::string LinesUpTo(const std::string& text, int64_t last_step) {
-  std::string kept;
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
-    const nlohmann::json object =
-        nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!object.is_object() || !object.contains("step") ||
-        !object["step"].is_number_integer()) {
-      continue;
-    }
-    if (object["step"].get<int64_t>() <= last_step) kept += line + "\n";
-  }
-  return kept;
-}
-
 }  // namespace
 
 double TrainingFlopsPerToken(const ModelConfig& model) {
@@ -80,13 +61,7 @@ absl::StatusOr<Metrics> Metrics::Open(const RunConfig& config,
   metrics.path_ = run_folder + "/metrics.jsonl";
   metrics.last_time_ = std::chrono::steady_clock::now();
   metrics.last_step_ = first_step;
-  std::string kept;
-  if (std::filesystem::exists(metrics.path_)) {
-    LEXTRA_ASSIGN_OR_RETURN(const std::string text,
-                            ReadFile(metrics.path_, kMaxMetricsBytes));
-    kept = LinesUpTo(text, first_step);
-  }
-  LEXTRA_RETURN_IF_ERROR(AtomicWrite(metrics.path_, kept));
+  LEXTRA_RETURN_IF_ERROR(KeepLinesUpTo(metrics.path_, first_step));
   return metrics;
 }
 

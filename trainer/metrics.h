@@ -20,7 +20,7 @@ double TrainingFlopsPerToken(const ModelConfig& model);
 class Metrics {
  public:
   // Lines of metrics.jsonl beyond `first_step` steps done are removed (a run
-  // that resumes writes them again), and a torn last line.
+  // that resumes writes them again), and a torn last line (metrics_file.h).
   static absl::StatusOr<Metrics> Open(const RunConfig& config,
                                       const std::string& run_folder,
                                       int64_t first_step);

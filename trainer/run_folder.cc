@@ -2,10 +2,12 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
@@ -17,7 +19,46 @@
 namespace lextra {
 namespace {
 
-constexpr int64_t kMaxCommandLinesBytes = int64_t{1} << 24;
+// What earlier starts may have left under a temporary name; the last two are
+// appended to by now.
+constexpr std::string_view kReplacedFiles[] = {"config.textproto", "env.json",
+                                               "metrics.jsonl", "cmdline.txt"};
+
+// An argument in one line of text: one that holds control characters is escaped
+// as in C.
+std::string ShownArgument(const std::string& argument) {
+  const bool is_plain = std::none_of(
+      argument.begin(), argument.end(), [](unsigned char character) {
+        return character < 0x20 || character == 0x7f;
+      });
+  return is_plain ? argument : absl::Utf8SafeCEscape(argument);
+}
+
+std::vector<std::string> ShownArguments(
+    const std::vector<std::string>& arguments) {
+  std::vector<std::string> shown;
+  for (const std::string& argument : arguments) {
+    shown.push_back(ShownArgument(argument));
+  }
+  return shown;
+}
+
+// Whether this rank sees rank 0's lock: the folder that rank 0 took.
+absl::Status CheckShared(const std::string& run_folder,
+                         const std::string& nonce) {
+  absl::StatusOr<std::string> seen = ReadLockNonce(run_folder);
+  // Once more, for a device or a server that only stumbled.
+  if (ExitCodeOf(seen.status()) == ExitCode::kStorage) {
+    seen = ReadLockNonce(run_folder);
+  }
+  if (ExitCodeOf(seen.status()) == ExitCode::kStorage) return seen.status();
+  if (seen.ok() && *seen == nonce) return absl::OkStatus();
+  return UsageError(absl::StrCat(
+      "--run_dir=", run_folder,
+      ": this rank does not see the folder that rank 0 made (",
+      seen.ok() ? "its LOCK is another job's" : seen.status().message(),
+      "); it must be on storage that all hosts share"));
+}
 
 // The whole environment may hold secrets; these explain how ranks were started.
 nlohmann::ordered_json LaunchVariables() {
@@ -47,16 +88,10 @@ absl::StatusOr<std::unique_ptr<RunLock>> TakeRunFolder(
         LEXTRA_RETURN_IF_ERROR(MakeFolders(run_folder));
         LEXTRA_ASSIGN_OR_RETURN(lock, RunLock::Acquire(run_folder, run_id));
         LEXTRA_RETURN_IF_ERROR(RemoveLeftovers(run_folder));
+        LEXTRA_RETURN_IF_ERROR(RemoveTemporaries(run_folder, kReplacedFiles));
         return lock->nonce();
       }));
-  absl::Status same;
-  if (ReadLockNonce(run_folder).value_or("") != nonce) {
-    same = UsageError(absl::StrCat(
-        "--run_dir=", run_folder,
-        ": this rank does not see the folder that rank 0 made; it must be on "
-        "storage that all hosts share"));
-  }
-  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(world, same));
+  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(world, CheckShared(run_folder, nonce)));
   return lock;
 }
 
@@ -64,23 +99,19 @@ absl::Status RecordOrigin(const std::string& run_folder,
                           const RunConfig& config, const RunOrigin& origin) {
   const std::string date =
       absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(), absl::UTCTimeZone());
+  const std::vector<std::string> command = ShownArguments(origin.command);
   LEXTRA_RETURN_IF_ERROR(AtomicWrite(
       run_folder + "/config.textproto",
       absl::StrCat("# proto-file: config/run.proto\n",
                    "# proto-message: lextra.RunConfig\n# ", origin.versions,
-                   "\n# ", date, "\n# ", absl::StrJoin(origin.command, " "),
-                   "\n", RunConfigText(config))));
+                   "\n# ", date, "\n# ", absl::StrJoin(command, " "), "\n",
+                   RunConfigText(config))));
 
   const std::string command_path = run_folder + "/cmdline.txt";
-  std::string commands;
-  if (std::filesystem::exists(command_path)) {
-    LEXTRA_ASSIGN_OR_RETURN(commands,
-                            ReadFile(command_path, kMaxCommandLinesBytes));
-    commands += "\n";
-  }
-  absl::StrAppend(&commands, "# ", date, "\n",
-                  absl::StrJoin(origin.command, "\n"), "\n");
-  LEXTRA_RETURN_IF_ERROR(AtomicWrite(command_path, commands));
+  const bool is_first = !std::filesystem::exists(command_path);
+  LEXTRA_RETURN_IF_ERROR(AppendToFile(
+      command_path, absl::StrCat(is_first ? "" : "\n", "# ", date, "\n",
+                                 absl::StrJoin(command, "\n"), "\n")));
 
   nlohmann::ordered_json environment;
   environment["versions"] = origin.versions;

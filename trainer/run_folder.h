@@ -1,7 +1,8 @@
 // What a run folder holds beside checkpoints: how the run came about.
 //
 //   config.textproto   the effective configuration, with a head comment
-//   cmdline.txt        one argument a line, one paragraph a start
+//   cmdline.txt        one argument a line (those with control characters
+//                      escaped as in C), one paragraph a start
 //   env.json           versions, hosts and NCCL_/OMPI_/SLURM_/CUDA_ variables
 //   log.txt, metrics.jsonl
 //   profile-rank<R>.json   where logging.profile is set (recorded_step.h)
@@ -26,7 +27,7 @@ struct RunOrigin {
   std::vector<std::string> rank_hosts;  // by rank
 };
 
-// Makes the folder (mode 0700), takes it for this job, removes what dead saves
+// Makes the folder, takes it for this job, removes what dead saves
 // left, and checks that all ranks see the same folder. The lock is rank 0's,
 // nothing on others; the status is the same on all ranks. Collective.
 absl::StatusOr<std::unique_ptr<RunLock>> TakeRunFolder(

@@ -41,6 +41,7 @@ constexpr KillPoint kPoints[] = {{"save_begun"},
                                  {"renamed"},
                                  {"committed"},
                                  {"named_latest"},
+                                 {"marked"},
                                  {"trashed"},
                                  {"pruned"}};
 

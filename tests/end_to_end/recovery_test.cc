@@ -36,12 +36,18 @@ void FlipABit(const std::string& path, int64_t place) {
   ASSERT_TRUE(file.good()) << path;
 }
 
-int NumDamaged(const std::string& run_folder) {
-  int count = 0;
+// Paths in the folder whose names begin so.
+Arguments Named(const std::string& run_folder, const std::string& prefix) {
+  Arguments paths;
   for (const auto& entry : fs::directory_iterator(run_folder)) {
-    count += entry.path().filename().string().starts_with(".bad-");
+    const std::string name = entry.path().filename();
+    if (name.starts_with(prefix)) paths.push_back(entry.path());
   }
-  return count;
+  return paths;
+}
+
+size_t NumDamaged(const std::string& run_folder) {
+  return Named(run_folder, ".bad-").size();
 }
 
 class RecoveryTest : public EndToEndTest {
@@ -80,7 +86,7 @@ TEST_F(RecoveryTest, GoesOnFromTheNewestWholeCheckpointInTheSameLaunch) {
     const ProcessResult resumed = RunWell(TrainTwoRanks(run));
     EXPECT_THAT(LineWith("resumed from", resumed.output),
                 HasSubstr(Step(run, 20 - 5 * num_damaged)));
-    EXPECT_EQ(NumDamaged(run), num_damaged);
+    EXPECT_EQ(NumDamaged(run), static_cast<size_t>(num_damaged));
     EXPECT_EQ(LossesOf(run), LossesOf(whole));
     EXPECT_EQ(ChecksumsOf(Step(run, 20)), ChecksumsOf(Step(whole, 20)));
   }
@@ -99,7 +105,89 @@ TEST_F(RecoveryTest, NeverStartsFromScratchWhereNoCheckpointIsWhole) {
     EXPECT_EQ(refused.exit_code, 4) << refused.output;
     EXPECT_THAT(LineWith("lextra: error:", refused.output), HasSubstr(words));
   }
-  EXPECT_EQ(NumDamaged(run), 4);
+  EXPECT_EQ(NumDamaged(run), 4u);
+}
+
+TEST_F(RecoveryTest, FollowsLinksAndNeverStartsFromScratchWhereStepsAreGone) {
+  const std::string run = Path("linked");
+  const std::string link = Step(run, 10);
+  const auto train = [&](const std::string& last_step) {
+    return Lextra(Train(run, {"--stop_at_step=" + last_step}));
+  };
+  RunWell(train("10"));
+  fs::rename(link, Path("bulk"));
+  fs::create_symlink(Path("bulk"), link);
+  EXPECT_THAT(RunWell(train("12")).output, HasSubstr("resumed from " + link));
+  EXPECT_EQ(LossesOf(run).size(), 12u);
+  fs::remove_all(Step(run, 12));
+  fs::rename(Path("bulk"), Path("unmounted"));
+  const std::string metrics = ReadText(run + "/metrics.jsonl");
+  const auto expect_refused = [&](const std::string& words) {
+    const ProcessResult refused = RunProcess(train("12"), kLimitSeconds);
+    EXPECT_EQ(refused.exit_code, 4) << refused.output;
+    EXPECT_THAT(LineWith("lextra: error:", refused.output), HasSubstr(words));
+    EXPECT_EQ(ReadText(run + "/metrics.jsonl"), metrics);
+  };
+  expect_refused(link + ": is a link to " + Path("bulk"));
+  fs::remove(link);
+  expect_refused("had checkpoints, as its latest shows");
+  // As that line says.
+  fs::remove(run + "/latest");
+  RunWell(train("2"));
+  EXPECT_EQ(LossesOf(run).size(), 2u);
+  const Arguments aside = Named(run, "metrics.jsonl.");
+  ASSERT_EQ(aside.size(), 1u);
+  EXPECT_EQ(ReadText(aside[0]), metrics);
+}
+
+TEST_F(RecoveryTest, ARunThatDiedBeforeItsFirstSaveStartsAgain) {
+  const std::string run = Path("died-early");
+  const Arguments command = Lextra(Train(run, {"checkpoint.every_steps=5"}));
+  RunProcess(WithFaults("@copied:1:kill", command), kLimitSeconds);
+  EXPECT_EQ(LossesOf(run).size(), 5u);
+  const std::string metrics = ReadText(run + "/metrics.jsonl");
+  RunWell(command);
+  EXPECT_EQ(LossesOf(run).size(), 20u);
+  const Arguments aside = Named(run, "metrics.jsonl.");
+  ASSERT_EQ(aside.size(), 1u);
+  EXPECT_EQ(ReadText(aside[0]), metrics);
+}
+
+TEST_F(RecoveryTest, ADeviceThatDamagesWhatItStoresEndsTheRun) {
+  const std::string run = Path("damaging-device");
+  const ProcessResult result = RunProcess(
+      WithFaults("read:1-:flip:path=/shard:rank=1", TrainTwoRanks(run)),
+      kLimitSeconds);
+  EXPECT_EQ(result.exit_code, 8) << result.output;
+  EXPECT_THAT(LineWith("lextra: error:", result.output),
+              AllOf(HasSubstr("3 saves in a row failed, the last of step 15"),
+                    HasSubstr("read back after the save")));
+  EXPECT_EQ(LineWith("checkpoint saved", result.output), "");
+  EXPECT_EQ(Named(run, ".failed-").size(), 1u);
+  EXPECT_EQ(NumDamaged(run), 0u);
+  EXPECT_TRUE(Named(run, "step-").empty());
+}
+
+TEST_F(RecoveryTest, ALastSaveThatIsNotReadBackAtOnceIsReadAgain) {
+  const std::string run = Path("stumbling-device");
+  // Each attempt reads twice before it gives up.
+  const ProcessResult result = RunWell(WithFaults(
+      "read:1-4:EIO:path=/shard", Lextra(Train(run, {"--stop_at_step=2"}))));
+  EXPECT_THAT(result.output,
+              AllOf(HasSubstr("step 2 is not saved (failure 2 in a row)"),
+                    HasSubstr("checkpoint saved")));
+  EXPECT_FALSE(ChecksumsOf(Step(run, 2)).empty());
+}
+
+TEST_F(RecoveryTest, ALockThatCantBeReadIsNotCalledAnUnsharedFolder) {
+  const ProcessResult result =
+      RunProcess(WithFaults("read:1-:EIO:path=/LOCK:rank=1",
+                            TrainTwoRanks(Path("unreadable-lock"))),
+                 kLimitSeconds);
+  EXPECT_EQ(result.exit_code, 8) << result.output;
+  EXPECT_THAT(LineWith("lextra: error:", result.output),
+              AllOf(HasSubstr("LOCK: Input/output error"),
+                    ::testing::Not(HasSubstr("does not see the folder"))));
 }
 
 TEST_F(RecoveryTest, ResumesFromTheStepThatIsAskedFor) {

@@ -1,6 +1,7 @@
 // prepare and train: what a run leaves in its folder, and runs that stop and go
 // on. Losses are fp32 sums printed with every digit.
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cmath>
@@ -76,7 +77,19 @@ TEST_P(TrainOnRanksTest, LearnsAndLeavesTheFilesOfARun) {
   EXPECT_THAT(ReadText(run + "/cmdline.txt"),
               HasSubstr("\n--run_dir=" + run + "\n"));
   EXPECT_THAT(ReadText(run + "/log.txt"), HasSubstr("| loss "));
-  EXPECT_EQ(fs::status(run).permissions(), fs::perms::owner_all);
+  // As the umask of whoever starts it says, for a group to share.
+  const mode_t mask = umask(0);
+  umask(mask);
+  const auto mode_of = [](const std::string& path) {
+    return static_cast<mode_t>(fs::status(path).permissions());
+  };
+  EXPECT_EQ(mode_of(run), 0777 & ~mask);
+  EXPECT_EQ(mode_of(run + "/step-00000020"), 0777 & ~mask);
+  for (const char* file :
+       {"LOCK", "RUN_ID", "config.textproto", "cmdline.txt", "env.json",
+        "log.txt", "metrics.jsonl", "latest", "step-00000020/MANIFEST.json"}) {
+    EXPECT_EQ(mode_of(run + "/" + file), 0666 & ~mask) << file;
+  }
 
   const std::map<int64_t, double> losses = LossesOf(run);
   EXPECT_EQ(losses.size(), 20u);
@@ -250,6 +263,40 @@ TEST_F(TrainTest, AnotherModelOrOptimizerIsRefusedByName) {
       Train(run, {"checkpoint.every_steps=1", "data.micro_batch=2",
                   "evaluation.validation_samples=4", "--stop_at_step=3"})));
   EXPECT_TRUE(fs::exists(run + "/step-00000003/MANIFEST.json"));
+}
+
+TEST_F(TrainTest, AnArgumentWithANewLineLeavesReadableRecords) {
+  const std::string run = Path("two\nlines");
+  const Arguments train = Train(run, {"--stop_at_step=1"});
+  RunWell(Lextra(train));
+  RunWell(Lextra(train));
+  RunWell(Lextra(
+      {"train", "--config=" + run + "/config.textproto", "--print_config"}));
+  const std::string commands = ReadText(run + "/cmdline.txt");
+  EXPECT_THAT(commands, HasSubstr("two\\nlines\n"));
+  const auto num_lines = std::count(commands.begin(), commands.end(), '\n');
+  // A date and the arguments with the program's name, twice, and a blank line.
+  EXPECT_EQ(num_lines, 2 * (static_cast<int64_t>(train.size()) + 2) + 1);
+}
+
+TEST_F(TrainTest, WhatIsSomebodyElsesInTheRunFolderStays) {
+  const std::string run = Path("shared-folder");
+  const Arguments mine = {".tmp-backup/shard-00000-of-00001.safetensors",
+                          ".trash-old/notes.txt", "config.textproto.tmp-mine",
+                          "latest.tmp", ".bad-ideas.txt"};
+  const Arguments leftovers = {"config.textproto.tmp-4711",
+                               "latest.tmp-0123456789abcdef"};
+  for (const std::string& name : mine + leftovers) {
+    fs::create_directories(fs::path(run + "/" + name).parent_path());
+    WriteText(run + "/" + name, "text");
+  }
+  RunWell(Lextra(Train(run, {"--stop_at_step=1", "--resume=none"})));
+  for (const std::string& name : mine) {
+    EXPECT_TRUE(fs::exists(run + "/" + name)) << name;
+  }
+  for (const std::string& name : leftovers) {
+    EXPECT_FALSE(fs::exists(run + "/" + name)) << name;
+  }
 }
 
 TEST_F(TrainTest, ResumeMustWantsACheckpointAndNoneWantsNone) {

@@ -3,10 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <vector>
 
+#include "absl/strings/str_format.h"
 #include "base/files.h"
 #include "base/system_calls.h"
 #include "tests/testing/golden.h"
+#include "trainer/metrics_file.h"
 
 namespace lextra {
 namespace {
@@ -52,6 +55,64 @@ TEST(Metrics, ResumingDropsLaterLinesAndATornOne) {
   ASSERT_TRUE(Metrics::Open(SmallConfig(), folder.path(), 10).ok());
   EXPECT_EQ(ReadFile(path, 1 << 20).value(),
             "{\"step\": 5, \"loss\": 1}\n{\"step\": 10, \"loss\": 1}\n");
+}
+
+TEST(Metrics, ARunFromScratchKeepsTheLinesOfTheOneBefore) {
+  const testing::TemporaryFolder folder;
+  const std::string path = folder.path() + "/metrics.jsonl";
+  const std::string old = "{\"step\": 1}\n{\"step\": 2}\n{\"st";
+  ASSERT_TRUE(AtomicWrite(path, old).ok());
+  ASSERT_TRUE(Metrics::Open(SmallConfig(), folder.path(), 0).ok());
+  EXPECT_EQ(ReadFile(path, 1 << 20).value(), "");
+  const std::vector<std::string> names = ListFolder(folder.path()).value();
+  ASSERT_EQ(names.size(), 2u);
+  EXPECT_EQ(names[1].rfind("metrics.jsonl.20", 0), 0u) << names[1];
+  EXPECT_EQ(ReadFile(folder.path() + "/" + names[1], 1 << 20).value(), old);
+}
+
+TEST(KeepLinesUpTo, DropsATornLineAndNotTheNextOne) {
+  const testing::TemporaryFolder folder;
+  const std::string path = folder.path() + "/metrics.jsonl";
+  const std::string whole =
+      "{\"step\": 5}\n{\"step\": 10, \"lo\n{\"step\": 15}\n";
+  ASSERT_TRUE(AtomicWrite(path, whole + "{\"step\": 15, \"va").ok());
+  ASSERT_TRUE(KeepLinesUpTo(path, 15).ok());
+  EXPECT_EQ(ReadFile(path, 1 << 20).value(), whole);
+  ASSERT_TRUE(KeepLinesUpTo(path, 14).ok());
+  EXPECT_EQ(ReadFile(path, 1 << 20).value(), "{\"step\": 5}\n");
+}
+
+TEST(KeepLinesUpTo, CutsRightWhereverBlocksBegin) {
+  const testing::TemporaryFolder folder;
+  const std::string path = folder.path() + "/metrics.jsonl";
+  // Lines of 20 bytes to more than a block, with one that is far too long.
+  std::string all;
+  std::vector<size_t> end_of_step = {0};
+  for (int step = 1; step <= 60; ++step) {
+    const size_t padding = step % 7 == 0 ? 70000 : 997 * step % 5000;
+    absl::StrAppendFormat(&all, "{\"step\": %d, \"text\": \"%s\"}\n", step,
+                          std::string(padding, 'x'));
+    end_of_step.push_back(all.size());
+    if (step == 30) all += std::string(3 << 20, 'y') + "\n";
+  }
+  for (int last = 60; last >= 1; --last) {
+    ASSERT_TRUE(AtomicWrite(path, all).ok());
+    ASSERT_TRUE(KeepLinesUpTo(path, last).ok());
+    ASSERT_EQ(ReadFile(path, 1 << 24).value(), all.substr(0, end_of_step[last]))
+        << last;
+  }
+}
+
+TEST(KeepLinesUpTo, AFailedCutIsAnErrorAndTheFileStays) {
+  const testing::TemporaryFolder folder;
+  const std::string path = folder.path() + "/metrics.jsonl";
+  const std::string text = "{\"step\": 5}\n{\"step\": 6}\n";
+  ASSERT_TRUE(AtomicWrite(path, text).ok());
+  for (const char* rule : {"read:1-:EIO", "truncate:1:EIO"}) {
+    const sys::ScopedFaults faults(rule);
+    EXPECT_EQ(ExitCodeOf(KeepLinesUpTo(path, 5)), ExitCode::kStorage) << rule;
+  }
+  EXPECT_EQ(ReadFile(path, 1 << 20).value(), text);
 }
 
 TEST(Metrics, WritesNonFiniteNumbersAsStrings) {
