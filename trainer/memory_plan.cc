@@ -4,10 +4,14 @@
 
 #include "absl/strings/str_format.h"
 #include "base/memory.h"
+#include "config/resolve.h"
 #include "model/precision.h"
 
 namespace lextra {
 namespace {
+
+// Of VocabParallelCrossEntropy.
+constexpr double kTokensPerLossChunk = 1024;
 
 // Numbers of a token on this rank.
 struct Widths {
@@ -51,23 +55,50 @@ double Passing(const ModelConfig& model, const Widths& w) {
   return inside * w.inner + w.whole_stream + w.stream;
 }
 
-// At the beginning of the backward pass; what the last norm and the loss keep
-// is gone when the last layer's needs most.
-double ActivationsOfToken(const RunConfig& config) {
+// What a token has when the forward pass ends, and what the last layer's
+// backward pass takes on top of it.
+struct Activations {
+  double kept;
+  double in_backward;
+};
+
+Activations ActivationsOfToken(const RunConfig& config) {
   const ModelConfig& model = config.model();
   const Widths w = WidthsOf(config);
   const double inside = KeptInsideFeedForward(model, w);
   // With input and output of the norm before.
   const double layer = KeptByAttention(model, w) + 2 * w.stream + inside;
   const double layers = model.num_layers();
+  const double passing = Passing(model, w);
   switch (config.parallel().recompute()) {
     case FULL:
-      return layers * w.stream + layer + Passing(model, w);
+      return {.kept = layers * w.stream, .in_backward = layer + passing};
     case SELECTIVE:
-      return layers * (layer - inside) + inside + Passing(model, w);
+      return {.kept = layers * (layer - inside),
+              .in_backward = inside + passing};
     default:
-      return layers * layer + Passing(model, w);
+      return {.kept = layers * layer, .in_backward = passing};
   }
+}
+
+// Of the loss, while it is made: `num_tokens` of the micro batch, values of
+// `element` bytes, logits and their gradients of `wide` bytes.
+double LossHeadBytes(const RunConfig& config, double num_tokens, double element,
+                     double wide) {
+  const Widths w = WidthsOf(config);
+  const double rows = static_cast<double>(PaddedVocab(config.model())) /
+                      config.parallel().tensor();
+  const double chunk =
+      rows * std::min<double>(num_tokens, kTokensPerLossChunk) * wide;
+  const double matrix = rows * w.whole_stream;
+  // A CPU multiplies bf16 in fp32, so it widens the matrix.
+  const bool widens = element != wide && config.parallel().device() == CPU;
+  // Input and output of the last norm, the whole hidden states where they are
+  // split, and their gradient.
+  const bool split = w.stream != w.whole_stream;
+  const double of_token = 2 * w.stream + (split ? 2 : 1) * w.whole_stream;
+  return chunk + (widens ? 2 : 1) * matrix * wide +
+         of_token * num_tokens * element;
 }
 
 int64_t TokensAtOnce(const RunConfig& config) {
@@ -81,25 +112,35 @@ int64_t TokensAtOnce(const RunConfig& config) {
 
 std::string MemoryPlan::Text() const {
   return absl::StrFormat(
-      "%.2f GiB of tensors: parameters %.2f, gradients %.2f, optimizer state "
-      "%.2f, activations %.2f",
+      "%.2f GiB: parameters %.2f, gradients %.2f, optimizer state %.2f, "
+      "activations %.2f, loss %.2f%s copy for saving %.2f%s",
       InGib(total()), InGib(parameters), InGib(gradients), InGib(optimizer),
-      InGib(activations));
+      InGib(activations), InGib(loss_head), on_gpu ? "; on the host" : ",",
+      InGib(checkpoint_copy), on_gpu ? " GiB" : "");
 }
 
-MemoryPlan PlanMemory(const RunConfig& config,
-                      const FlatParameters& parameters) {
+MemoryPlan PlanMemory(const RunConfig& config, const FlatParameters& parameters,
+                      int64_t checkpoint_bytes) {
   const at::Tensor& values = parameters.values();
   const int64_t state_size =
       static_cast<int64_t>(parameters.gradients().element_size());
   const int64_t owned = parameters.num_owned();
-  return {.parameters = static_cast<int64_t>(values.nbytes()) +
-                        (parameters.has_masters() ? owned * state_size : 0),
-          .gradients = static_cast<int64_t>(parameters.gradients().nbytes()),
-          .optimizer = 2 * owned * state_size,
-          .activations = static_cast<int64_t>(ActivationsOfToken(config) *
-                                              TokensAtOnce(config) *
-                                              values.element_size())};
+  const auto num_tokens = static_cast<double>(TokensAtOnce(config));
+  const auto element = static_cast<double>(values.element_size());
+  const Activations of_token = ActivationsOfToken(config);
+  const double in_backward = of_token.in_backward * num_tokens * element;
+  const double in_loss = LossHeadBytes(config, num_tokens, element,
+                                       static_cast<double>(state_size));
+  return {
+      .parameters = static_cast<int64_t>(values.nbytes()) +
+                    (parameters.has_masters() ? owned * state_size : 0),
+      .gradients = static_cast<int64_t>(parameters.gradients().nbytes()),
+      .optimizer = 2 * owned * state_size,
+      .activations = static_cast<int64_t>(of_token.kept * num_tokens * element +
+                                          in_backward),
+      .loss_head = static_cast<int64_t>(std::max(0.0, in_loss - in_backward)),
+      .checkpoint_copy = checkpoint_bytes,
+      .on_gpu = config.parallel().device() == CUDA};
 }
 
 }  // namespace lextra

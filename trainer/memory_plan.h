@@ -1,5 +1,6 @@
 // What a training run will need of a rank's memory, counted before its first
-// step from what each layer keeps for its backward pass.
+// step from what each layer keeps for its backward pass, what the loss makes of
+// the vocabulary, and what a save copies.
 #ifndef LEXTRA_TRAINER_MEMORY_PLAN_H_
 #define LEXTRA_TRAINER_MEMORY_PLAN_H_
 
@@ -18,16 +19,25 @@ struct MemoryPlan {
   int64_t gradients;
   int64_t optimizer;    // both moments
   int64_t activations;  // at most at once, of one micro batch
+  // What the loss takes on top of that: a chunk of logits and the gradients of
+  // the output matrix and of the hidden states. 0 where the layers' backward
+  // pass, which follows, takes more.
+  int64_t loss_head;
+  // This rank's share of a checkpoint, copied while it is saved. On the host.
+  int64_t checkpoint_copy;
+  bool on_gpu;
 
+  // On the device that trains.
   int64_t total() const {
-    return parameters + gradients + optimizer + activations;
+    return parameters + gradients + optimizer + activations + loss_head +
+           (on_gpu ? 0 : checkpoint_copy);
   }
   std::string Text() const;  // in GiB
 };
 
-// `config` is resolved.
-MemoryPlan PlanMemory(const RunConfig& config,
-                      const FlatParameters& parameters);
+// `config` is resolved; `checkpoint_bytes`: of this rank's share of one.
+MemoryPlan PlanMemory(const RunConfig& config, const FlatParameters& parameters,
+                      int64_t checkpoint_bytes);
 
 }  // namespace lextra
 

@@ -70,7 +70,8 @@ absl::Status Trainer::Run(int64_t last_step,
 
 void Trainer::ReportGpuMemory() {
   const GpuMemory peak = PeakGpuMemory();
-  const MemoryPlan plan = PlanMemory(config_, step_.parameters());
+  const MemoryPlan plan =
+      PlanMemory(config_, step_.parameters(), saver_->num_bytes());
   LogInfo(
       "tensors took at most %.3f GiB of the GPU, of %.3f planned; %.3f were "
       "held for them",
@@ -318,7 +319,9 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(
   }
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh.world(), opened));
   LogInfo("a rank plans with %s",
-          PlanMemory(config, trainer->step_.parameters()).Text());
+          PlanMemory(config, trainer->step_.parameters(),
+                     trainer->saver_->num_bytes())
+              .Text());
   return trainer;
 }
 

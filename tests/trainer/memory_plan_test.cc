@@ -4,9 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 
+#include "checkpoint/checkpoint_saver.h"
 #include "config/resolve.h"
 #include "tests/testing/mpi_world.h"
+#include "tests/testing/temporary_folder.h"
 #include "trainer/recorded_step.h"
 #include "trainer/train_step.h"
 
@@ -32,8 +35,20 @@ RunConfig Config(Recomputation recompute, int micro_batch,
   return config;
 }
 
+constexpr int64_t kCheckpointBytes = 12345;
+
+// The most that tensors take at once, of three steps.
+int64_t PeakBytesOf(TrainStep& step, int64_t vocab_size) {
+  StepProfile profile;
+  for (int i = 0; i < 3; ++i) {
+    const RecordedStep recorded(profile);
+    step.Run(at::randint(vocab_size, {16, 65}, at::kLong), 1e-3);
+  }
+  return profile.peak_bytes();
+}
+
 // What the plan says against what tensors take in a step: within a tenth, since
-// statistics, chunks of logits and work buffers are not planned.
+// statistics and work buffers are not planned.
 TEST(MemoryPlan, IsWhatAStepTakes) {
   const std::unique_ptr<DeviceMesh> mesh = testing::MakeMesh({});
   for (const Recomputation recompute : {OFF, SELECTIVE, FULL}) {
@@ -46,15 +61,12 @@ TEST(MemoryPlan, IsWhatAStepTakes) {
                      Activation_Name(config.model().activation()));
         Transformer model(config.model(), mesh->tensor());
         TrainStep step(config, *mesh, model);
-        StepProfile profile;
-        for (int i = 0; i < 3; ++i) {
-          const RecordedStep recorded(profile);
-          step.Run(at::randint(256, {16, 65}, at::kLong), 1e-3);
-        }
-        const MemoryPlan plan = PlanMemory(config, step.parameters());
-        EXPECT_NEAR(static_cast<double>(profile.peak_bytes()),
-                    static_cast<double>(plan.activations),
-                    0.1 * static_cast<double>(plan.activations));
+        const auto peak = static_cast<double>(PeakBytesOf(step, 256));
+        const MemoryPlan plan =
+            PlanMemory(config, step.parameters(), kCheckpointBytes);
+        const auto planned =
+            static_cast<double>(plan.activations + plan.loss_head);
+        EXPECT_NEAR(peak, planned, 0.1 * planned);
         const int64_t bytes = 4 * step.parameters().values().numel();
         EXPECT_EQ(plan.parameters, bytes);
         EXPECT_EQ(plan.gradients, bytes);
@@ -62,6 +74,46 @@ TEST(MemoryPlan, IsWhatAStepTakes) {
       }
     }
   }
+}
+
+TEST(MemoryPlan, CountsTheLossOverALargeVocabulary) {
+  const std::unique_ptr<DeviceMesh> mesh = testing::MakeMesh({});
+  constexpr int kVocabulary = 32768;
+  for (const auto& [precision, micro_batch] :
+       {std::pair(FP32, 0), std::pair(BF16, 4)}) {
+    SCOPED_TRACE(Precision_Name(precision));
+    RunConfig config = Config(OFF, micro_batch, GELU, false);
+    config.mutable_model()->set_vocab_size(kVocabulary);
+    config.mutable_model()->set_precision(precision);
+    Transformer model(config.model(), mesh->tensor());
+    TrainStep step(config, *mesh, model);
+    const auto peak = static_cast<double>(PeakBytesOf(step, kVocabulary));
+    const MemoryPlan plan =
+        PlanMemory(config, step.parameters(), kCheckpointBytes);
+    const auto planned = static_cast<double>(plan.activations + plan.loss_head);
+    EXPECT_NEAR(peak, planned, 0.1 * planned);
+    EXPECT_GT(plan.loss_head, 2 * plan.activations);
+  }
+}
+
+TEST(MemoryPlan, HoldsTheCopyOfACheckpointWhereTheHostTrains) {
+  const std::unique_ptr<DeviceMesh> mesh = testing::MakeMesh({});
+  RunConfig config = Config(OFF, 0, GELU, false);
+  Transformer model(config.model(), mesh->tensor());
+  TrainStep step(config, *mesh, model);
+  const testing::TemporaryFolder folder;
+  const CheckpointSaver saver(
+      mesh->world(),
+      {.run_folder = folder.path(), .origin = {}, .retention = {}},
+      step.State());
+  // Parameters and both moments.
+  EXPECT_EQ(saver.num_bytes(), 3 * 4 * step.parameters().values().numel());
+  const auto total = [&](int64_t checkpoint_bytes) {
+    return PlanMemory(config, step.parameters(), checkpoint_bytes).total();
+  };
+  EXPECT_EQ(total(saver.num_bytes()) - total(0), saver.num_bytes());
+  config.mutable_parallel()->set_device(CUDA);
+  EXPECT_EQ(total(saver.num_bytes()), total(0));
 }
 
 }  // namespace
