@@ -13,25 +13,23 @@ namespace {
 
 // Fisher and Yates; written here because std::shuffle draws differ between
 // libraries.
-std::vector<int64_t> ShuffledOrder(int64_t count, uint64_t seed) {
-  std::vector<int64_t> order(count);
-  std::iota(order.begin(), order.end(), 0);
+void Shuffle(uint64_t seed, std::vector<int64_t>* shuffled) {
+  std::vector<int64_t>& order = *shuffled;
   const uint64_t key = SeedFor(seed, "order of documents");
-  for (int64_t last = count - 1; last > 0; --last) {
+  for (int64_t last = std::ssize(order) - 1; last > 0; --last) {
     // The upper half of random * (last + 1): uniform over [0, last].
     const auto scaled = static_cast<unsigned __int128>(MixBits(key + last)) *
                         static_cast<uint64_t>(last + 1);
     std::swap(order[last], order[static_cast<int64_t>(scaled >> 64)]);
     CountWork();
   }
-  return order;
 }
 
 }  // namespace
 
-absl::StatusOr<PackedSamples> PackedSamples::Create(const TokenDataset& dataset,
-                                                    int64_t training_length,
-                                                    uint64_t seed) {
+absl::StatusOr<PackedSamples> PackedSamples::Create(
+    const TokenDataset& dataset, int64_t training_length,
+    std::optional<uint64_t> shuffle_seed) {
   PackedSamples samples;
   samples.dataset_ = &dataset;
   samples.training_length_ = training_length;
@@ -46,7 +44,9 @@ absl::StatusOr<PackedSamples> PackedSamples::Create(const TokenDataset& dataset,
   }
   samples.unused_tokens_ =
       dataset.num_tokens() - 1 - samples.num_samples_ * training_length;
-  samples.order_ = ShuffledOrder(dataset.num_documents(), seed);
+  samples.order_.resize(dataset.num_documents());
+  std::iota(samples.order_.begin(), samples.order_.end(), 0);
+  if (shuffle_seed) Shuffle(*shuffle_seed, &samples.order_);
   samples.begin_.reserve(samples.order_.size());
   int64_t begin = 0;
   for (const int64_t document : samples.order_) {
@@ -55,6 +55,18 @@ absl::StatusOr<PackedSamples> PackedSamples::Create(const TokenDataset& dataset,
     CountWork();
   }
   return samples;
+}
+
+// The last document that begins at or before it.
+int64_t PackedSamples::DocumentAt(int64_t place) const {
+  return std::upper_bound(begin_.begin(), begin_.end(), place) -
+         begin_.begin() - 1;
+}
+
+PackedSamples::Documents PackedSamples::DocumentsOf(int64_t sample) const {
+  const int64_t begin = sample * training_length_;
+  return {.first = DocumentAt(begin + 1),
+          .last = DocumentAt(begin + training_length_)};
 }
 
 absl::Status PackedSamples::Read(int64_t sample, std::span<int64_t> out) const {
@@ -66,9 +78,7 @@ absl::Status PackedSamples::Read(int64_t sample, std::span<int64_t> out) const {
                         training_length_ + 1));
   }
   int64_t place = sample * training_length_;  // of the stream
-  // The last document that begins at or before it.
-  size_t i = std::upper_bound(begin_.begin(), begin_.end(), place) -
-             begin_.begin() - 1;
+  int64_t i = DocumentAt(place);
   while (!out.empty()) {
     const int64_t document = order_[i];
     const int64_t first = place - begin_[i];

@@ -4,6 +4,8 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -59,8 +61,6 @@ absl::StatusOr<Metrics> Metrics::Open(const RunConfig& config,
   Metrics metrics;
   metrics.config_ = config;
   metrics.path_ = run_folder + "/metrics.jsonl";
-  metrics.last_time_ = std::chrono::steady_clock::now();
-  metrics.last_step_ = first_step;
   LEXTRA_RETURN_IF_ERROR(KeepLinesUpTo(metrics.path_, first_step));
   return metrics;
 }
@@ -71,17 +71,15 @@ void Metrics::AppendLine(const std::string& line) {
 }
 
 void Metrics::Record(const Step& step) {
+  seconds_ += step.seconds;
+  ++num_steps_;
   const int64_t num_steps = config_.schedule().num_steps();
   if (step.step != 1 && step.step != num_steps &&
       step.step % config_.logging().every_steps() != 0) {
     return;
   }
-  const auto now = std::chrono::steady_clock::now();
-  const double seconds =
-      std::chrono::duration<double>(now - last_time_).count() /
-      static_cast<double>(std::max<int64_t>(1, step.step - last_step_));
-  last_time_ = now;
-  last_step_ = step.step;
+  const double seconds = std::exchange(seconds_, 0) /
+                         static_cast<double>(std::exchange(num_steps_, 0));
   const double tokens_per_second =
       static_cast<double>(config_.data().global_batch()) *
       config_.model().training_length() / seconds;
@@ -117,15 +115,22 @@ void Metrics::Record(const Step& step) {
   AppendLine(line.dump() + "\n");
 }
 
-void Metrics::RecordValidation(int64_t step, double loss) {
-  LogInfo("step %6d/%d | validation loss %7.4f | perplexity %.3f", step,
-          config_.schedule().num_steps(), loss, std::exp(loss));
+void Metrics::RecordValidation(int64_t step, const ValidationLoss& validation) {
+  const std::optional<double>& error = validation.standard_error;
+  LogInfo(
+      "step %6d/%d | validation loss %7.4f | perplexity %.3f | std. error %s "
+      "| %d of %d samples, %d of %d documents",
+      step, config_.schedule().num_steps(), validation.loss,
+      std::exp(validation.loss), error ? absl::StrFormat("%.4f", *error) : "-",
+      validation.samples, validation.samples_in_set, validation.documents,
+      validation.documents_in_set);
   nlohmann::ordered_json line;
   line["step"] = step;
-  line["validation_loss"] = Number(loss);
+  line["validation_loss"] = Number(validation.loss);
+  if (error) line["validation_standard_error"] = Number(*error);
+  line["validation_samples"] = validation.samples;
+  line["validation_documents"] = validation.documents;
   line["time"] = Now();
-  // Validation is not part of the next step's time.
-  last_time_ = std::chrono::steady_clock::now();
   AppendLine(line.dump() + "\n");
 }
 
@@ -142,7 +147,6 @@ void Metrics::RecordExtrapolation(int64_t step,
   line["time"] = Now();
   LogInfo("step %6d/%d | with BCA %s", step, config_.schedule().num_steps(),
           text);
-  last_time_ = std::chrono::steady_clock::now();
   AppendLine(line.dump() + "\n");
 }
 

@@ -1,15 +1,20 @@
-// What a training run tells people and programs while it goes: one aligned line
+// What a training run tells people and programs while it runs: one aligned line
 // a step group on the log, one JSON object a line in metrics.jsonl (rank 0).
+//
+// Rates (ms, tok/s, FLOP/s, the time left) are the work of the steps since the
+// line before, divided by the time spent inside these steps: validations, saves
+// and comparisons of replicas between them count neither as work nor as time.
+// A skipped step counts as both: its batch went forward and backward.
 #ifndef LEXTRA_TRAINER_METRICS_H_
 #define LEXTRA_TRAINER_METRICS_H_
 
-#include <chrono>
 #include <cstdint>
 #include <map>
 #include <string>
 
 #include "base/status.h"
 #include "config/run.pb.h"
+#include "trainer/validator.h"
 
 namespace lextra {
 
@@ -33,12 +38,13 @@ class Metrics {
     double learning_rate = 0;
     int64_t skipped_steps = 0;
     int64_t batch_hash = 0;  // train_step.h
+    double seconds = 0;      // spent in this step alone, on a steady clock
   };
   // Call after every step; writes when it is due (step 1, every every_steps,
   // the last). A line that can't be written (a full disk) is a warning:
   // training goes on without it.
   void Record(const Step& step);
-  void RecordValidation(int64_t step, double loss);
+  void RecordValidation(int64_t step, const ValidationLoss& validation);
   // NLL under BCA by length.
   void RecordExtrapolation(int64_t step,
                            const std::map<int64_t, double>& nll_at);
@@ -49,8 +55,9 @@ class Metrics {
 
   RunConfig config_;
   std::string path_;
-  std::chrono::steady_clock::time_point last_time_;
-  int64_t last_step_ = 0;
+  // Of the steps since the last line.
+  double seconds_ = 0;
+  int64_t num_steps_ = 0;
 };
 
 }  // namespace lextra

@@ -12,6 +12,7 @@
 #include "base/crc32c.h"
 #include "base/system_calls.h"
 #include "model/precision.h"
+#include "parallel/conjugate_collectives.h"
 #include "parallel/cuda_kernel.h"
 #include "parallel/device_copy.h"
 #include "trainer/gradient_norm.h"
@@ -179,11 +180,18 @@ void TrainStep::FinishLoading(int64_t num_updates) {
   gatherer_.Start();
 }
 
-double TrainStep::EvaluateLoss(const at::Tensor& tokens_BT1) {
+at::Tensor TrainStep::SampleNll(const at::Tensor& tokens_BT1) {
   const at::NoGradGuard no_grad;
-  const double scale = 1.0 / (static_cast<double>(tokens_BT1.size(0)) *
-                              (tokens_BT1.size(1) - 1));
-  return Loss(CopyToDevice(tokens_BT1, mesh_.device()), scale).item<double>();
+  const int64_t length = tokens_BT1.size(1) - 1;
+  const at::Tensor tokens = CopyToDevice(tokens_BT1, mesh_.device());
+  at::Tensor hidden_NC =
+      model_(tokens.narrow(1, 0, length), attention_).flatten(0, -2);
+  if (model_.tokens() == Tokens::kSplit) {
+    hidden_NC = StartGather(hidden_NC, mesh_.tensor()).Wait();
+  }
+  const at::Tensor nll_N = model_.cross_entropy().Nll(
+      hidden_NC, tokens.narrow(1, 1, length).reshape(-1));
+  return nll_N.view({-1, length}).sum(1, /*keepdim=*/false, at::kDouble).cpu();
 }
 
 const FlatParameters& TrainStep::parameters() {

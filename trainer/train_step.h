@@ -50,9 +50,9 @@ class TrainStep {
   // is the same on all ranks.
   StepResult Run(const at::Tensor& tokens_BT1, double learning_rate);
 
-  // Mean loss of samples int64 [B, T + 1] of this rank, without gradient; NaN
-  // for none.
-  double EvaluateLoss(const at::Tensor& tokens_BT1);
+  // The NLL of each sample of int64 [B, T + 1], summed over its T targets:
+  // fp64 [B] on the host, without gradient. Collective over the tensor axis.
+  at::Tensor SampleNll(const at::Tensor& tokens_BT1);
 
   // What a checkpoint holds: parameters (masters, if there are any) and
   // optimizer state of this rank.

@@ -1,10 +1,8 @@
 #include "trainer/trainer.h"
 
 #include <ATen/ATen.h>
-#include <ATen/record_function.h>
 
 #include <algorithm>
-#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,15 +14,13 @@
 #include "config/load.h"
 #include "config/resolve.h"
 #include "evaluator/dataset_agreement.h"
-#include "evaluator/documents.h"
-#include "evaluator/evaluation.h"
 #include "parallel/agreement.h"
 #include "parallel/cuda_kernel.h"
-#include "parallel/device_copy.h"
 #include "trainer/lr_schedule.h"
 #include "trainer/memory_plan.h"
 #include "trainer/recorded_step.h"
 #include "trainer/replica_check.h"
+#include "trainer/sample_batch.h"
 
 namespace lextra {
 namespace {
@@ -49,6 +45,11 @@ absl::Status Trainer::Run(int64_t last_step,
       if (profile_) ReportProfile(*profile_, run_folder_, mesh_.world());
       if (mesh_.device().is_cuda()) ReportGpuMemory();
       if (state_.step() >= last_step) return absl::OkStatus();
+      if (state_.step() == 0) {
+        return Preempted(
+            "stopped on request before step 1: nothing is saved; the same "
+            "command starts from the beginning");
+      }
       return Preempted(absl::StrFormat(
           "stopped on request after step %d, which is saved in %s; the same "
           "command goes on from there",
@@ -97,6 +98,7 @@ Trainer::Boundary Trainer::AgreeOnBoundary(bool stop_wanted) {
 }
 
 absl::Status Trainer::Step() {
+  const auto start = std::chrono::steady_clock::now();
   std::optional<RecordedStep> recorded;
   if (profile_) {
     mesh_.data().TakeWaitMilliseconds();  // what was before the step
@@ -116,24 +118,9 @@ absl::Status Trainer::Step() {
   state_.set_tokens_seen(state_.tokens_seen() +
                          int64_t{config_.data().global_batch()} *
                              config_.model().training_length());
-  skipped_in_a_row_ = result.not_finite ? skipped_in_a_row_ + 1 : 0;
-  if (result.skipped) {
-    state_.set_skipped_steps(state_.skipped_steps() + 1);
-  }
-  if (result.skipped || result.z_score > kNoticeableZScore) {
-    LogWarning(
-        "step %d%s: loss %f, gradient norm %f, z-score %.1f (%d skipped "
-        "so far)",
-        step + 1, result.skipped ? " skipped" : " is a spike", result.loss,
-        result.gradient_norm, result.z_score, state_.skipped_steps());
-  }
-  if (skipped_in_a_row_ > config_.optimizer().max_skipped_in_a_row()) {
-    return NumericError(absl::StrFormat(
-        "%d steps in a row had a non-finite loss or gradient; lower "
-        "schedule.learning_rate (%g), or see step %d's data",
-        skipped_in_a_row_, config_.schedule().learning_rate(),
-        step + 2 - skipped_in_a_row_));
-  }
+  LEXTRA_RETURN_IF_ERROR(JudgeSkips(result));
+  const std::chrono::duration<double> spent =
+      std::chrono::steady_clock::now() - start;
   if (metrics_) {
     metrics_->Record(
         {.step = state_.step(),
@@ -142,70 +129,46 @@ absl::Status Trainer::Step() {
          .gradient_norm = result.gradient_norm,
          .learning_rate = learning_rate,
          .skipped_steps = static_cast<int64_t>(state_.skipped_steps()),
-         .batch_hash = result.batch_hash});
+         .batch_hash = result.batch_hash,
+         .seconds = spent.count()});
   }
   return absl::OkStatus();
 }
 
-absl::Status Trainer::Validate() {
-  if (!validation_samples_) return absl::OkStatus();
-  const int64_t wanted = std::min(config_.evaluation().validation_samples(),
-                                  validation_samples_->num_samples());
-  const int64_t micro_batch =
-      std::max<int64_t>(1, config_.data().global_batch() / mesh_.data().size());
-  // Every data rank takes every num_data-th sample; sums are added in fp64.
-  at::Tensor sum_and_count = at::zeros({2}, at::kDouble);
-  absl::Status status;
-  std::vector<int64_t> mine;
-  for (int64_t i = mesh_.data().rank(); i < wanted; i += mesh_.data().size()) {
-    mine.push_back(i);
+// Counts skipped steps, warns of them, and refuses too many in a row.
+absl::Status Trainer::JudgeSkips(const StepResult& result) {
+  state_.set_skipped_in_a_row(result.skipped ? state_.skipped_in_a_row() + 1
+                                             : 0);
+  state_.set_not_finite_in_a_row(
+      result.not_finite ? state_.not_finite_in_a_row() + 1 : 0);
+  if (result.skipped) state_.set_skipped_steps(state_.skipped_steps() + 1);
+  if (result.skipped || result.z_score > kNoticeableZScore) {
+    LogWarning(
+        "step %d%s: loss %f, gradient norm %f, z-score %.1f (%d skipped "
+        "so far)",
+        state_.step(), result.skipped ? " skipped" : " is a spike", result.loss,
+        result.gradient_norm, result.z_score, state_.skipped_steps());
   }
-  for (size_t begin = 0; begin < mine.size(); begin += micro_batch) {
-    const size_t end = std::min(mine.size(), begin + micro_batch);
-    mesh_.world().activity().SetPhase(Phase::kValidation, state_.step());
-    absl::StatusOr<at::Tensor> tokens_BT1 = ReadSamples(
-        *validation_samples_, {mine.begin() + begin, mine.begin() + end});
-    status = tokens_BT1.status();
-    if (!status.ok()) break;
-    const double count = static_cast<double>(end - begin);
-    sum_and_count[0] += count * step_.EvaluateLoss(*tokens_BT1);
-    sum_and_count[1] += count;
+  const int64_t not_finite = state_.not_finite_in_a_row();
+  if (not_finite <= config_.optimizer().max_skipped_in_a_row()) {
+    return absl::OkStatus();
   }
-  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh_.world(), status));
-  AllReduceOnHost(sum_and_count, ReduceOp::kSum, mesh_.data());
-  if (metrics_) {
-    metrics_->RecordValidation(
-        state_.step(), (sum_and_count[0] / sum_and_count[1]).item<double>());
-  }
-  return ValidateAtLengths();
+  return NumericError(absl::StrFormat(
+      "%d steps in a row had a non-finite loss or gradient; lower "
+      "schedule.learning_rate (%g), or see step %d's data",
+      not_finite, config_.schedule().learning_rate(),
+      state_.step() + 1 - not_finite));
 }
 
-// How far the model extrapolates by now: BCA at evaluation.lengths.
-absl::Status Trainer::ValidateAtLengths() {
-  EvaluationConfig evaluation = config_.evaluation();
-  if (evaluation.validation_tokens() == 0) return absl::OkStatus();
-  evaluation.set_max_tokens(
-      std::max(evaluation.validation_tokens(),
-               *std::max_element(evaluation.lengths().begin(),
-                                 evaluation.lengths().end())));
-  evaluation.clear_masks();
-  evaluation.add_masks(BCA);
-  evaluation.clear_protocols();
-  evaluation.add_protocols(NON_OVERLAPPING);
-  evaluation.clear_extensions();
-  evaluation.add_extensions(UNCHANGED);
-  evaluation.clear_resolution_lengths();
-  // The scorer knows nothing of split tokens.
-  const Tokens tokens = model_.tokens();
-  model_.set_tokens(Tokens::kReplicated);
-  const absl::StatusOr<std::vector<ResultRow>> rows =
-      Evaluate(model_, mesh_, DatasetDocuments(*validation_data_), evaluation,
-               {.logs_rows = false});
-  model_.set_tokens(tokens);
-  LEXTRA_RETURN_IF_ERROR(rows.status());
-  std::map<int64_t, double> nll_at;
-  for (const ResultRow& row : *rows) nll_at[row.length] = row.nll;
-  if (metrics_) metrics_->RecordExtrapolation(state_.step(), nll_at);
+absl::Status Trainer::Validate() {
+  if (!validator_) return absl::OkStatus();
+  LEXTRA_ASSIGN_OR_RETURN(const ValidationLoss loss,
+                          validator_->Loss(state_.step()));
+  if (metrics_) metrics_->RecordValidation(state_.step(), loss);
+  LEXTRA_ASSIGN_OR_RETURN(const auto nll_at, validator_->NllAtLengths());
+  if (metrics_ && !nll_at.empty()) {
+    metrics_->RecordExtrapolation(state_.step(), nll_at);
+  }
   return absl::OkStatus();
 }
 
@@ -265,21 +228,6 @@ absl::Status Trainer::SaveAtEnd() {
     LEXTRA_RETURN_IF_ERROR(ReportSaves());
   } while (last_saved_step_ != state_.step());
   return absl::OkStatus();
-}
-
-absl::StatusOr<at::Tensor> Trainer::ReadSamples(
-    const PackedSamples& samples, const std::vector<int64_t>& wanted) {
-  RECORD_USER_SCOPE("data: ReadSamples");
-  const int64_t places = config_.model().training_length() + 1;
-  const at::Tensor tokens =
-      at::empty({static_cast<int64_t>(wanted.size()), places}, at::kLong);
-  int64_t* row = tokens.mutable_data_ptr<int64_t>();
-  for (const int64_t sample : wanted) {
-    LEXTRA_RETURN_IF_ERROR(
-        samples.Read(sample, std::span(row, static_cast<size_t>(places))));
-    row += places;
-  }
-  return tokens;
 }
 
 Trainer::Trainer(const RunConfig& config, std::string run_folder,
@@ -359,11 +307,8 @@ absl::Status Trainer::OpenData() {
     LogHint("data.validation is not set: no validation loss");
     return absl::OkStatus();
   }
-  LEXTRA_ASSIGN_OR_RETURN(validation_data_,
-                          TokenDataset::Open(config_.data().validation()));
-  LEXTRA_ASSIGN_OR_RETURN(
-      validation_samples_,
-      PackedSamples::Create(*validation_data_, length, seed));
+  LEXTRA_ASSIGN_OR_RETURN(validator_,
+                          Validator::Create(config_, mesh_, model_, step_));
   return absl::OkStatus();
 }
 
@@ -425,8 +370,10 @@ absl::Status Trainer::LoadState(const std::string& step_folder,
   LEXTRA_RETURN_IF_ERROR(LoadTensors(step_folder, manifest, step_.State()));
   state_.set_step(manifest.state().step());
   state_.set_tokens_seen(manifest.state().tokens_seen());
-  state_.set_skipped_steps(manifest.state().skipped_steps());
   const TrainingState& saved_state = manifest.state();
+  state_.set_skipped_steps(saved_state.skipped_steps());
+  state_.set_skipped_in_a_row(saved_state.skipped_in_a_row());
+  state_.set_not_finite_in_a_row(saved_state.not_finite_in_a_row());
   step_.spikes().Restore(
       {saved_state.recent_losses().begin(), saved_state.recent_losses().end()},
       {saved_state.recent_gradient_norms().begin(),

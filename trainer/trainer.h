@@ -23,6 +23,7 @@
 #include "trainer/metrics.h"
 #include "trainer/step_profile.h"
 #include "trainer/train_step.h"
+#include "trainer/validator.h"
 
 namespace lextra {
 
@@ -58,11 +59,9 @@ class Trainer {
   absl::Status CheckSameData(const std::string& step_folder,
                              const TrainingState& saved) const;
   Boundary AgreeOnBoundary(bool stop_wanted);
-  absl::StatusOr<at::Tensor> ReadSamples(const PackedSamples& samples,
-                                         const std::vector<int64_t>& wanted);
   absl::Status Step();
+  absl::Status JudgeSkips(const StepResult& result);
   absl::Status Validate();
-  absl::Status ValidateAtLengths();
   absl::Status CompareReplicas();
   void ReportGpuMemory();
   absl::Status StartSave();
@@ -73,14 +72,13 @@ class Trainer {
   std::string run_folder_;
   DeviceMesh& mesh_;
   std::optional<TokenDataset> train_data_;
-  std::optional<TokenDataset> validation_data_;
   std::optional<PackedSamples> train_samples_;
-  std::optional<PackedSamples> validation_samples_;
   std::optional<BatchSchedule> schedule_;
   Transformer model_;
   TrainStep step_;
-  std::optional<Metrics> metrics_;      // rank 0
-  std::optional<StepProfile> profile_;  // where logging.profile is set
+  std::unique_ptr<Validator> validator_;  // where data.validation is set
+  std::optional<Metrics> metrics_;        // rank 0
+  std::optional<StepProfile> profile_;    // where logging.profile is set
   TrainingState state_;
   std::optional<CheckpointSaver> saver_;
   // The last step whose save was started and has not failed.
@@ -88,7 +86,6 @@ class Trainer {
   std::optional<int64_t> loaded_step_;  // where the run was resumed
   std::chrono::steady_clock::time_point last_save_time_;
   int failed_saves_in_a_row_ = 0;
-  int64_t skipped_in_a_row_ = 0;
 };
 
 }  // namespace lextra

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "data/token_file_writer.h"
 #include "tests/testing/temporary_folder.h"
@@ -98,6 +100,29 @@ TEST(PackedSamples, OrderDependsOnTheSeedAlone) {
     firsts.push_back(stream(1)[i]);
   }
   EXPECT_FALSE(std::is_sorted(firsts.begin(), firsts.end()));
+}
+
+TEST(PackedSamples, WithoutASeedAreCutFromTheStoredOrder) {
+  const TemporaryFolder folder;
+  const TokenDataset dataset = MakeDataset(folder, {3, 1, 5});
+  const auto samples = PackedSamples::Create(dataset, 1, std::nullopt);
+  EXPECT_EQ(Stream(*samples, 1),
+            std::vector<int64_t>(
+                {0, 1, 2, kEos, 10, kEos, 20, 21, 22, 23, 24, kEos}));
+}
+
+TEST(PackedSamples, SayWhichDocumentsTheTargetsOfASampleAreOf) {
+  const TemporaryFolder folder;
+  const TokenDataset dataset = MakeDataset(folder, {3, 1, 5});
+  const auto samples = PackedSamples::Create(dataset, 3, std::nullopt);
+  // The stream: 4 tokens of document 0, 2 of document 1, 6 of document 2.
+  const std::pair<int64_t, int64_t> expected[] = {{0, 0}, {1, 2}, {2, 2}};
+  ASSERT_EQ(samples->num_samples(), 3);
+  for (int64_t sample = 0; sample < 3; ++sample) {
+    const PackedSamples::Documents documents = samples->DocumentsOf(sample);
+    EXPECT_EQ(std::pair(documents.first, documents.last), expected[sample])
+        << sample;
+  }
 }
 
 TEST(PackedSamples, RefuseADatasetWithoutOneWholeSample) {

@@ -181,6 +181,12 @@ std::vector<BadInput> ConfigCases() {
       BadArguments("UnknownFlag", {"--rundir=x"}, {"--rundir", "--run_dir"}),
       BadArguments("FlagOfWrongType", {"--stop_at_step=soon"},
                    {"--stop_at_step=soon", "whole number"}),
+      BadArguments("NegativeStep", {"--stop_at_step=-5"},
+                   {"--stop_at_step=-5", "0 or more"}),
+      BadArguments("NegativeWorldSize", {"--expect_world_size=-2"},
+                   {"--expect_world_size=-2", "0 or more"}),
+      BadArguments("NegativeStepToResume", {"--resume=-1"},
+                   {"--resume=-1", "number of a step"}),
       {"ConfigFileThatIsNotThere",
        kRanks,
        kUsage,
@@ -249,6 +255,16 @@ std::vector<BadInput> DataCases() {
          return scene.TrainNew();
        },
        {"corpus-validation.bin", "No such file"},
+       LogOnly()},
+      {"ValidationLengthsBeyondEveryDocument",
+       kRanks,
+       kInput,
+       [](const Scene& scene) {
+         return scene.TrainNew() +
+                Arguments{"evaluation.lengths=[32, 10000000]",
+                          "evaluation.validation_tokens=64"};
+       },
+       {"corpus-validation", "evaluation.lengths", "10000000", "the longest"},
        LogOnly()},
       {"TruncatedBin",
        kRanks,

@@ -88,6 +88,27 @@ TEST_F(StopTest, TermToTheRanksSavesToo) {
   RunWell(Lextra({"checkpoint", "verify", run}));
 }
 
+// The model takes a while to make, and the log begins before that.
+TEST_F(StopTest, BeforeTheFirstStepNothingIsSavedAndNothingElseIsSaid) {
+  const std::string run = Path("never-started");
+  const Arguments command = Lextra(
+      Train(run, {"model.width=512", "model.num_layers=8", "--stop_at_step=1",
+                  "evaluation.validation_samples=1"}));
+  Process process(command);
+  while (!fs::exists(run + "/log.txt") && !process.HasEnded()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  kill(process.pid(), SIGUSR1);
+  const ProcessResult stopped = process.Wait(kLimitSeconds);
+  EXPECT_EQ(stopped.exit_code, 75) << stopped.output;
+  EXPECT_THAT(LineWith("stopped on request", stopped.output),
+              HasSubstr("before step 1: nothing is saved; the same command "
+                        "starts from the beginning"));
+  EXPECT_FALSE(fs::exists(run + "/latest"));
+  RunWell(command);
+  EXPECT_EQ(ReadText(run + "/latest"), "1\n");
+}
+
 // Text for seconds: one packed paragraph again and again.
 void WriteLongText(const std::string& path) {
   std::string text;
@@ -154,8 +175,9 @@ TEST_F(PrepareStopTest, LeavesNoTemporaryFiles) {
   EXPECT_THAT(Names(), ::testing::Not(::testing::IsEmpty()));
   RunWell(Prepare(Path("short.txt")));
   EXPECT_THAT(Names(), ::testing::UnorderedElementsAre(
-                           "text-train.bin", "text-train.idx",
-                           "text-train.meta.json", "text-validation.bin",
+                           "text-train.bin", "text-train.digest.json",
+                           "text-train.idx", "text-train.meta.json",
+                           "text-validation.bin", "text-validation.digest.json",
                            "text-validation.idx", "text-validation.meta.json"));
 }
 

@@ -319,6 +319,29 @@ TEST_F(TrainTest, ResumeMustWantsACheckpointAndNoneWantsNone) {
   EXPECT_EQ(train("sometimes").exit_code, 2);
 }
 
+// The first update ruins the weights, so every later step is skipped.
+TEST_F(TrainTest, TheCheckpointFromBeforeAStreakOfSkippedStepsStays) {
+  const std::string run = Path("ruined");
+  const auto train_to = [&run](int step) {
+    const ProcessResult trained = RunWell(Lextra(
+        Train(run, {"schedule.learning_rate=1e30", "checkpoint.every_steps=1",
+                    "optimizer.max_skipped_in_a_row=100",
+                    "evaluation.validation_samples=1",
+                    "--stop_at_step=" + std::to_string(step)})));
+    EXPECT_THAT(trained.output, HasSubstr("skipped: loss"));
+  };
+  train_to(6);
+  for (const char* step : {"step-00000001", "step-00000005", "step-00000006"}) {
+    EXPECT_TRUE(fs::exists(run + "/" + step)) << step;
+  }
+  EXPECT_FALSE(fs::exists(run + "/step-00000004"));
+  // A start in the streak knows of it.
+  train_to(10);
+  EXPECT_TRUE(fs::exists(run + "/step-00000001"));
+  EXPECT_TRUE(fs::exists(run + "/step-00000010"));
+  EXPECT_FALSE(fs::exists(run + "/step-00000008"));
+}
+
 TEST_F(TrainTest, ValidationShowsHowFarTheModelExtrapolates) {
   const std::string run = Path("extrapolating");
   const ProcessResult trained = RunWell(LextraOn(

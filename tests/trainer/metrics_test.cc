@@ -1,12 +1,16 @@
 #include "trainer/metrics.h"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <limits>
+#include <nlohmann/json.hpp>
+#include <sstream>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "base/system_calls.h"
 #include "tests/testing/golden.h"
 #include "trainer/metrics_file.h"
@@ -41,6 +45,99 @@ TEST(Metrics, RecordsTheFirstTheDueAndTheLastStep) {
   const std::string text =
       ReadFile(folder.path() + "/metrics.jsonl", 1 << 20).value();
   EXPECT_EQ(CountLines(text), 5);  // 1, 5, 10, 15, 20
+}
+
+// The lines of a run's metrics that have `key`.
+std::vector<nlohmann::json> LinesWith(const std::string& key,
+                                      const std::string& run_folder) {
+  std::vector<nlohmann::json> found;
+  std::istringstream lines(
+      ReadFile(run_folder + "/metrics.jsonl", 1 << 20).value());
+  for (std::string line; std::getline(lines, line);) {
+    nlohmann::json object = nlohmann::json::parse(line);
+    if (object.contains(key)) found.push_back(std::move(object));
+  }
+  return found;
+}
+
+// Half a second a step, whatever happens between steps and whatever step the
+// run resumed after; every second step is skipped.
+TEST(Metrics, RatesAreTheWorkOfStepsByTheTimeInsideThem) {
+  for (const int64_t first_step : {0, 7}) {
+    for (const int64_t validation_every : {1, 4, 5, 100}) {
+      SCOPED_TRACE(absl::StrCat("from step ", first_step,
+                                ", a validation every ", validation_every));
+      const testing::TemporaryFolder folder;
+      RunConfig config = SmallConfig();
+      config.mutable_data()->set_global_batch(4);
+      config.mutable_model()->set_training_length(16);
+      const double flops = TrainingFlopsPerToken(config.model());
+      Metrics metrics =
+          Metrics::Open(config, folder.path(), first_step).value();
+      for (int64_t step = first_step + 1; step <= 20; ++step) {
+        metrics.Record(
+            {.step = step, .skipped_steps = step / 2, .seconds = 0.5});
+        if (step % validation_every == 0) {
+          metrics.RecordValidation(step, {.loss = 1});
+          metrics.RecordExtrapolation(step, {{32, 1.0}});
+        }
+      }
+      const std::vector<nlohmann::json> lines =
+          LinesWith("step_s", folder.path());
+      EXPECT_EQ(lines.size(), first_step == 0 ? 5u : 3u);
+      for (const nlohmann::json& line : lines) {
+        EXPECT_DOUBLE_EQ(line["step_s"].get<double>(), 0.5);
+        EXPECT_DOUBLE_EQ(line["tok_s"].get<double>(), 4 * 16 / 0.5);
+        EXPECT_DOUBLE_EQ(line["flop_s"].get<double>(), 4 * 16 / 0.5 * flops);
+      }
+    }
+  }
+}
+
+TEST(Metrics, ALineIsTheMeanOfTheStepsSinceTheLastOne) {
+  const testing::TemporaryFolder folder;
+  Metrics metrics = Metrics::Open(SmallConfig(), folder.path(), 0).value();
+  SetLogFile(folder.path() + "/log.txt");
+  for (const double seconds : {1, 2, 3, 4, 5}) {
+    metrics.Record({.step = static_cast<int64_t>(seconds), .seconds = seconds});
+  }
+  SetLogFile("");
+  const std::vector<nlohmann::json> lines = LinesWith("step_s", folder.path());
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_DOUBLE_EQ(lines[0]["step_s"].get<double>(), 1);
+  EXPECT_DOUBLE_EQ(lines[1]["step_s"].get<double>(), (2 + 3 + 4 + 5) / 4.0);
+  // Fifteen steps of 3.5 s are left.
+  EXPECT_THAT(ReadFile(folder.path() + "/log.txt", 1 << 20).value(),
+              ::testing::HasSubstr("| eta 0m53s\n"));
+}
+
+TEST(Metrics, AValidationSaysWhatItCovered) {
+  const testing::TemporaryFolder folder;
+  Metrics metrics = Metrics::Open(SmallConfig(), folder.path(), 0).value();
+  SetLogFile(folder.path() + "/log.txt");
+  const ValidationLoss validation = {.loss = 2.5,
+                                     .standard_error = 0.03125,
+                                     .samples = 8,
+                                     .samples_in_set = 90,
+                                     .documents = 6,
+                                     .documents_in_set = 7};
+  metrics.RecordValidation(5, validation);
+  ValidationLoss of_one_document = validation;
+  of_one_document.standard_error.reset();
+  metrics.RecordValidation(10, of_one_document);
+  SetLogFile("");
+  const std::string log = ReadFile(folder.path() + "/log.txt", 1 << 20).value();
+  EXPECT_THAT(log, ::testing::HasSubstr(
+                       "step      5/20 | validation loss  2.5000 | perplexity "
+                       "12.182 | std. error 0.0312 | 8 of 90 samples, 6 of 7 "
+                       "documents\n"));
+  EXPECT_THAT(log, ::testing::HasSubstr("| std. error - |"));
+  const auto lines = LinesWith("validation_loss", folder.path());
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[0]["validation_standard_error"], 0.03125);
+  EXPECT_EQ(lines[0]["validation_samples"], 8);
+  EXPECT_EQ(lines[0]["validation_documents"], 6);
+  EXPECT_FALSE(lines[1].contains("validation_standard_error"));
 }
 
 TEST(Metrics, ResumingDropsLaterLinesAndATornOne) {
