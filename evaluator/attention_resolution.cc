@@ -119,8 +119,13 @@ absl::StatusOr<std::vector<ResolutionRow>> MeasureResolution(
             RowOf(mask, std::ssize(chosen),
                   MeanScoresOf(documents, chosen, length, scorer, model, mesh),
                   model.config().training_length()));
-        LogInfo("resolution of %s at %d: %.4f", mask.Text(), length,
-                rows.back().resolution_LH.mean().item<double>());
+        const double mean = rows.back().resolution_LH.mean().item<double>();
+        if (!std::isfinite(mean)) {
+          return NumericError(absl::StrFormat(
+              "resolution of %s at %d: attention scores are not finite",
+              mask.Text(), length));
+        }
+        LogInfo("resolution of %s at %d: %.4f", mask.Text(), length, mean);
       }
     }
   }

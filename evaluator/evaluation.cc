@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/log.h"
+#include "base/not_a_number.h"
 #include "evaluator/evaluated_mask.h"
 #include "evaluator/long_document_scorer.h"
 #include "evaluator/memory_need.h"
@@ -165,11 +166,11 @@ ResultRow Filled(ResultRow result, const PieceRow& row, const RowScores& scores,
   result.nll = whole.nll;
   result.perplexity = std::exp(whole.nll);
   result.bits_per_byte =
-      whole.nll * whole.tokens / std::numbers::ln2 / num_bytes;
+      WithoutNanSign(whole.nll * whole.tokens / std::numbers::ln2 / num_bytes);
   result.tokens = whole.tokens;
   result.bytes = num_bytes;
   result.documents = whole.documents;
-  result.standard_error = whole.standard_error;
+  result.standard_error = WithoutNanSign(whole.standard_error);
   result.keys_per_token = KeysPerToken(row, scorer);
   if (scores.targets_scored > 0) {
     result.tokens_per_second = scores.targets_scored / scores.seconds;
@@ -178,6 +179,15 @@ ResultRow Filled(ResultRow result, const PieceRow& row, const RowScores& scores,
   // Places of windows are not places of a document.
   if (!result.stride) result.by_place = scores.sums.ByPlace();
   return result;
+}
+
+// All ranks have the same row.
+absl::Status CheckFinite(const ResultRow& row) {
+  if (row.tokens == 0 || std::isfinite(row.nll)) return absl::OkStatus();
+  return NumericError(absl::StrFormat(
+      "%s: the NLL of %d tokens of %d documents is %f: weights or activations "
+      "of the model are not finite",
+      RowName(row), row.tokens, row.documents, WithoutNanSign(row.nll)));
 }
 
 }  // namespace
@@ -222,6 +232,7 @@ absl::StatusOr<std::vector<ResultRow>> Evaluate(Transformer& model,
                      hooks.journal, hooks.take);
         results.push_back(
             Filled(heading, row, scores, (*bytes)[i], scorer, mesh));
+        LEXTRA_RETURN_IF_ERROR(CheckFinite(results.back()));
         if (hooks.logs_rows) LogInfo("%s", ResultLine(results.back()));
       }
     }

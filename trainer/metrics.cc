@@ -13,6 +13,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/not_a_number.h"
 #include "model/transformer.h"
 #include "parallel/cuda_kernel.h"
 #include "trainer/metrics_file.h"
@@ -91,9 +92,9 @@ void Metrics::Record(const Step& step) {
   LogInfo(
       "step %6d/%d | %8.2fM tok | loss %7.4f | norm %8.4f | lr %.2e | %8.2f ms "
       "| %7.0f tok/s | %7.1f GFLOP/s | mem %.2f GiB | eta %s",
-      step.step, num_steps, step.tokens_seen * 1e-6, step.loss,
-      step.gradient_norm, step.learning_rate, seconds * 1e3, tokens_per_second,
-      flops * 1e-9, memory_gib,
+      step.step, num_steps, step.tokens_seen * 1e-6, WithoutNanSign(step.loss),
+      WithoutNanSign(step.gradient_norm), step.learning_rate, seconds * 1e3,
+      tokens_per_second, flops * 1e-9, memory_gib,
       Duration(seconds * static_cast<double>(num_steps - step.step)));
   nlohmann::ordered_json line;
   line["step"] = step.step;
@@ -117,12 +118,13 @@ void Metrics::Record(const Step& step) {
 
 void Metrics::RecordValidation(int64_t step, const ValidationLoss& validation) {
   const std::optional<double>& error = validation.standard_error;
+  const double loss = WithoutNanSign(validation.loss);
   LogInfo(
       "step %6d/%d | validation loss %7.4f | perplexity %.3f | std. error %s "
       "| %d of %d samples, %d of %d documents",
-      step, config_.schedule().num_steps(), validation.loss,
-      std::exp(validation.loss), error ? absl::StrFormat("%.4f", *error) : "-",
-      validation.samples, validation.samples_in_set, validation.documents,
+      step, config_.schedule().num_steps(), loss, std::exp(loss),
+      error ? absl::StrFormat("%.4f", *error) : "-", validation.samples,
+      validation.samples_in_set, validation.documents,
       validation.documents_in_set);
   nlohmann::ordered_json line;
   line["step"] = step;

@@ -10,6 +10,7 @@
 #include <span>
 
 #include "base/crc32c.h"
+#include "base/not_a_number.h"
 #include "base/system_calls.h"
 #include "model/precision.h"
 #include "parallel/conjugate_collectives.h"
@@ -148,9 +149,9 @@ StepResult TrainStep::Run(const at::Tensor& tokens_BT1, double learning_rate) {
         at::cat({loss_and_hash, norm.view({1}), not_finite.to(at::kDouble)})
             .cpu();
     const double* values = all.const_data_ptr<double>();
-    result.loss = values[0];
+    result.loss = WithoutNanSign(values[0]);
     result.batch_hash = static_cast<int64_t>(values[1]);
-    result.gradient_norm = values[2];
+    result.gradient_norm = WithoutNanSign(values[2]);
     result.not_finite = values[3] != 0;
     result.z_score = spikes_.ZScore(result.loss, result.gradient_norm);
     result.skipped =

@@ -3,12 +3,14 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/not_a_number.h"
 #include "checkpoint/sharded_checkpoint.h"
 #include "config/difference.h"
 #include "config/load.h"
@@ -44,7 +46,7 @@ absl::Status Trainer::Run(int64_t last_step,
       LEXTRA_RETURN_IF_ERROR(SaveAtEnd());
       if (profile_) ReportProfile(*profile_, run_folder_, mesh_.world());
       if (mesh_.device().is_cuda()) ReportGpuMemory();
-      if (state_.step() >= last_step) return absl::OkStatus();
+      if (state_.step() >= last_step) return CheckEnd();
       if (state_.step() == 0) {
         return Preempted(
             "stopped on request before step 1: nothing is saved; the same "
@@ -160,14 +162,49 @@ absl::Status Trainer::JudgeSkips(const StepResult& result) {
       state_.step() + 1 - not_finite));
 }
 
+// What ends in steps or a validation that are no numbers is not finished.
+absl::Status Trainer::CheckEnd() const {
+  const int64_t skipped = state_.skipped_steps();
+  const int64_t not_finite = state_.not_finite_in_a_row();
+  if (not_finite > 0) {
+    return NumericError(absl::StrFormat(
+        "loss or gradient of the last %d step(s), up to step %d, are not "
+        "finite: these steps changed nothing (%d skipped in all); lower "
+        "schedule.learning_rate (%g), or see step %d's data",
+        not_finite, state_.step(), skipped, config_.schedule().learning_rate(),
+        state_.step() + 1 - not_finite));
+  }
+  if (skipped > 0 && skipped >= state_.step()) {
+    return NumericError(absl::StrFormat(
+        "all %d steps were skipped: nothing has been trained", skipped));
+  }
+  return validation_;
+}
+
 absl::Status Trainer::Validate() {
+  validation_ = absl::OkStatus();
   if (!validator_) return absl::OkStatus();
-  LEXTRA_ASSIGN_OR_RETURN(const ValidationLoss loss,
+  LEXTRA_ASSIGN_OR_RETURN(const ValidationLoss validation,
                           validator_->Loss(state_.step()));
-  if (metrics_) metrics_->RecordValidation(state_.step(), loss);
-  LEXTRA_ASSIGN_OR_RETURN(const auto nll_at, validator_->NllAtLengths());
-  if (metrics_ && !nll_at.empty()) {
-    metrics_->RecordExtrapolation(state_.step(), nll_at);
+  if (metrics_) metrics_->RecordValidation(state_.step(), validation);
+  if (!std::isfinite(validation.loss)) {
+    validation_ = NumericError(absl::StrFormat(
+        "the validation loss at step %d is %f: lower schedule.learning_rate "
+        "(%g), or resume from an earlier step",
+        state_.step(), WithoutNanSign(validation.loss),
+        config_.schedule().learning_rate()));
+    return absl::OkStatus();
+  }
+  const auto nll_at = validator_->NllAtLengths();
+  if (ExitCodeOf(nll_at.status()) == ExitCode::kNumeric) {
+    validation_ = WithContext(
+        nll_at.status(), absl::StrCat("validation at step ", state_.step()));
+    LogWarning("%s", validation_.message());
+    return absl::OkStatus();
+  }
+  LEXTRA_RETURN_IF_ERROR(nll_at.status());
+  if (metrics_ && !nll_at->empty()) {
+    metrics_->RecordExtrapolation(state_.step(), *nll_at);
   }
   return absl::OkStatus();
 }
@@ -309,7 +346,7 @@ absl::Status Trainer::OpenData() {
   }
   LEXTRA_ASSIGN_OR_RETURN(validator_,
                           Validator::Create(config_, mesh_, model_, step_));
-  return absl::OkStatus();
+  return CheckSameTokenizer();
 }
 
 // That all ranks opened the same data, and what a checkpoint says of them.
@@ -320,13 +357,28 @@ absl::Status Trainer::IdentifyData() {
   state_.mutable_data()->set_fingerprint(train.fingerprint);
   state_.mutable_data()->set_digest(train.digest);
   LogInfo("data.train is %s, digest %s", config_.data().train(), train.digest);
-  if (!validation_data_) return absl::OkStatus();
+  if (!validator_) return absl::OkStatus();
   LEXTRA_ASSIGN_OR_RETURN(
       const DatasetDigest validation,
-      AgreeOnDataset(mesh_.world(), "data.validation", *validation_data_));
+      AgreeOnDataset(mesh_.world(), "data.validation", validator_->data()));
   LogInfo("data.validation is %s, digest %s", config_.data().validation(),
           validation.digest);
   return absl::OkStatus();
+}
+
+absl::Status Trainer::CheckSameTokenizer() const {
+  const TokenDataset& validation = validator_->data();
+  const DatasetMeta& own = validation.meta();
+  const DatasetMeta& trained = train_data_->meta();
+  if (own.tokenizer == trained.tokenizer &&
+      own.tokenizer_sha256 == trained.tokenizer_sha256) {
+    return absl::OkStatus();
+  }
+  return InputError(absl::StrFormat(
+      "%s: made with tokenizer %s (sha256 '%s'), the training data %s with "
+      "%s (sha256 '%s'): prepare both data sets with one tokenizer",
+      validation.prefix(), own.tokenizer, own.tokenizer_sha256,
+      train_data_->prefix(), trained.tokenizer, trained.tokenizer_sha256));
 }
 
 absl::Status Trainer::Resume(const ResumeMode& mode) {

@@ -37,8 +37,10 @@ class Trainer {
       const ResumeMode& resume, const SaveOrigin& origin, DeviceMesh& mesh);
 
   // Trains until `last_step` steps are done (schedule.num_steps at most), and
-  // saves. Where any rank's `stop_wanted` says so, all ranks stop at the same
-  // step within one step, save, and return Preempted. Collective, as above.
+  // saves. A NumericError where the last step or the last validation was not
+  // finite, though what is saved is. Where any rank's `stop_wanted` says so,
+  // all ranks stop at the same step within one step, save, and return
+  // Preempted. Collective, as above.
   absl::Status Run(int64_t last_step, const std::function<bool()>& stop_wanted);
 
  private:
@@ -52,6 +54,7 @@ class Trainer {
   };
 
   absl::Status OpenData();
+  absl::Status CheckSameTokenizer() const;
   absl::Status IdentifyData();
   absl::Status Resume(const ResumeMode& mode);
   absl::Status LoadState(const std::string& step_folder,
@@ -61,6 +64,7 @@ class Trainer {
   Boundary AgreeOnBoundary(bool stop_wanted);
   absl::Status Step();
   absl::Status JudgeSkips(const StepResult& result);
+  absl::Status CheckEnd() const;
   absl::Status Validate();
   absl::Status CompareReplicas();
   void ReportGpuMemory();
@@ -86,6 +90,7 @@ class Trainer {
   std::optional<int64_t> loaded_step_;  // where the run was resumed
   std::chrono::steady_clock::time_point last_save_time_;
   int failed_saves_in_a_row_ = 0;
+  absl::Status validation_;  // NumericError: the last one was no number
 };
 
 }  // namespace lextra

@@ -61,6 +61,8 @@ class Validator {
       TrainStep& step);
   Validator(const Validator&) = delete;
 
+  const TokenDataset& data() const { return data_; }
+
   // After `steps_done` steps. data.micro_batch samples of a rank are scored at
   // once. Collective; the result is the same on all ranks.
   absl::StatusOr<ValidationLoss> Loss(int64_t steps_done);

@@ -312,8 +312,46 @@ std::vector<BadInput> DataCases() {
          WriteText(scene.Data(".bin"), tokens);
          return scene.TrainNew();
        },
+       {"corpus-train.bin", "token id 300", "257"}},
+      {"TokenIdBeyondTheVocabularyThatIsFoundWhenItIsRead",
+       kRanks,
+       kInput,
+       [](const Scene& scene) {
+         std::string tokens = ReadText(scene.Data(".bin"));
+         // Outside of the pages that are looked at when the set is opened.
+         const size_t step = tokens.size() / 64;
+         EXPECT_GT(step, size_t{2} * 4096);
+         for (size_t i = 0; i + 1 < tokens.size(); i += 32) {
+           if (i % step < 4200 || i / step > 62) continue;
+           tokens[i] = '\x2c';
+           tokens[i + 1] = '\x01';
+         }
+         WriteText(scene.Data(".bin"), tokens);
+         return scene.TrainNew();
+       },
        {"corpus-train.bin", "token id 300", "257"},
        Records()},
+      {"VocabularyBeyondTheTypeOfTheTokens",
+       kRanks,
+       kInput,
+       [](const Scene& scene) {
+         std::string meta = ReadText(scene.Data(".meta.json"));
+         WriteText(scene.Data(".meta.json"),
+                   meta.replace(meta.find("257"), 3, "70000"));
+         return scene.TrainNew();
+       },
+       {"corpus-train.meta.json", "vocab_size 70000", "uint16", "65536"}},
+      {"ValidationDataOfALargerVocabulary",
+       kRanks,
+       kInput,
+       [](const Scene& scene) {
+         const std::string path = scene.folder + "/corpus-validation.meta.json";
+         std::string meta = ReadText(path);
+         WriteText(path, meta.replace(meta.find("257"), 3, "65000"));
+         return scene.TrainNew();
+       },
+       {"corpus-validation", "65000", "257"},
+       LogOnly()},
       {"DataSetSmallerThanASample",
        kRanks,
        kInput,

@@ -4,10 +4,12 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <thread>
 #include <tuple>
 
 #include "tests/end_to_end/lextra_program.h"
@@ -17,6 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // Between layouts: sums of fp32 in another order, over ten steps.
 constexpr double kOtherLayoutTolerance = 1e-5;
@@ -296,6 +299,65 @@ TEST_F(TrainTest, WhatIsSomebodyElsesInTheRunFolderStays) {
   }
   for (const std::string& name : leftovers) {
     EXPECT_FALSE(fs::exists(run + "/" + name)) << name;
+  }
+}
+
+// Weights so large that no step has a finite loss: fewer steps than the rule on
+// skipped steps allows.
+TEST_F(TrainTest, ARunThatEndsInStepsThatAreNoNumbersIsAnError) {
+  const std::string run = Path("no-number");
+  const ProcessResult result = RunProcess(
+      LextraOn(2, Train(run, {"model.init_std=1e30", "schedule.num_steps=3",
+                              "schedule.warmup_steps=1"})),
+      kLimitSeconds);
+  EXPECT_EQ(result.exit_code, 7) << result.output;
+  EXPECT_THAT(LineWith("lextra: error:", result.output),
+              HasSubstr("of the last 3 step(s), up to step 3, are not finite"));
+  EXPECT_THAT(result.output, Not(HasSubstr("-nan")));
+}
+
+// One step that is finite, and so large that the model is lost.
+TEST_F(TrainTest, AModelWhoseLossIsNoNumberIsAnErrorAndNoRow) {
+  const std::string run = Path("lost");
+  const ProcessResult result = RunProcess(
+      Lextra(Train(run, {"schedule.num_steps=1", "schedule.warmup_steps=0",
+                         "schedule.learning_rate=1e30",
+                         "data.validation=" + ValidationData()})),
+      kLimitSeconds);
+  EXPECT_EQ(result.exit_code, 7) << result.output;
+  EXPECT_THAT(LineWith("lextra: error:", result.output),
+              HasSubstr("the validation loss at step 1 is nan"));
+  EXPECT_THAT(result.output, Not(HasSubstr("-nan")));
+  const ProcessResult evaluated = RunProcess(
+      Lextra({"evaluate", "--checkpoint=" + run,
+              "--results_dir=" + run + "/eval", "evaluation.lengths=[32]"}),
+      kLimitSeconds);
+  EXPECT_EQ(evaluated.exit_code, 7) << evaluated.output;
+  EXPECT_THAT(LineWith("lextra: error:", evaluated.output),
+              HasSubstr("is nan: weights or activations"));
+  EXPECT_THAT(evaluated.output, Not(HasSubstr("NLL nan")));
+  EXPECT_THAT(evaluated.output, Not(HasSubstr("-nan")));
+}
+
+// By a check before a read, or by the handler of the bus error that a read of
+// what is gone causes: .bin is read after a check, .idx also without one.
+TEST_F(TrainTest, ADataFileThatIsTruncatedWhileInUseIsNamed) {
+  for (const std::string suffix : {".bin", ".idx"}) {
+    const std::string data = Path("short" + suffix);
+    for (const std::string part : {".bin", ".idx", ".meta.json"}) {
+      fs::copy_file(TrainData() + part, data + part);
+    }
+    Process run(LextraOn(2, Train(Path("run-short" + suffix),
+                                  {"data.train=" + data, "data.validation=",
+                                   "schedule.num_steps=1000000"})));
+    while (!run.HasEnded() && LineWith("step      3/", run.Output()).empty()) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    fs::resize_file(data + suffix, 0);
+    const ProcessResult result = run.Wait(kLimitSeconds);
+    EXPECT_EQ(result.exit_code, 3) << result.output;
+    EXPECT_THAT(LineWith("error:", result.output),
+                HasSubstr(data + suffix + ": truncated while in use: 0 bytes"));
   }
 }
 

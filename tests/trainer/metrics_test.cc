@@ -221,6 +221,21 @@ TEST(Metrics, WritesNonFiniteNumbersAsStrings) {
   EXPECT_NE(text.find("\"loss\":\"nan\""), std::string::npos) << text;
 }
 
+TEST(Metrics, PrintsNoNanWithASign) {
+  const testing::TemporaryFolder folder;
+  Metrics metrics = Metrics::Open(SmallConfig(), folder.path(), 0).value();
+  const double nan = -std::numeric_limits<double>::quiet_NaN();
+  ::testing::internal::CaptureStderr();
+  metrics.Record({.step = 1, .loss = nan, .gradient_norm = nan});
+  metrics.RecordValidation(1, nan);
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("loss     nan | norm      nan"), std::string::npos) << log;
+  EXPECT_NE(log.find("validation loss     nan | perplexity nan"),
+            std::string::npos)
+      << log;
+  EXPECT_EQ(log.find("-nan"), std::string::npos) << log;
+}
+
 TEST(Metrics, GoesOnWhereALineCanNotBeWritten) {
   const testing::TemporaryFolder folder;
   Metrics metrics = Metrics::Open(SmallConfig(), folder.path(), 0).value();
