@@ -90,6 +90,18 @@ at::Tensor MeanScoresOf(const Documents& documents,
   return collector.Means();
 }
 
+// -inf is the score at a distance that no query sees; nothing else may be
+// anything but finite.
+absl::Status CheckScores(const at::Tensor& s_LHN, const EvaluatedMask& mask) {
+  const at::Tensor bad = (s_LHN.isnan() | s_LHN.isposinf()).nonzero();
+  if (bad.size(0) == 0) return absl::OkStatus();
+  return NumericError(absl::StrFormat(
+      "resolution of %s at %d: the mean score of layer %d, head %d at distance "
+      "%d is not a finite number; leave this mask or length out",
+      mask.Text(), s_LHN.size(2), bad[0][0].item<int64_t>(),
+      bad[0][1].item<int64_t>(), bad[0][2].item<int64_t>()));
+}
+
 }  // namespace
 
 absl::Status CheckResolutionLengths(const Documents& documents,
@@ -115,17 +127,13 @@ absl::StatusOr<std::vector<ResolutionRow>> MeasureResolution(
                      config, model.config(), length);
         if (!mask.is_distinct()) continue;
         LongDocumentScorer scorer(model, mesh, ScorerOptions(mask, config));
-        rows.push_back(
-            RowOf(mask, std::ssize(chosen),
-                  MeanScoresOf(documents, chosen, length, scorer, model, mesh),
-                  model.config().training_length()));
-        const double mean = rows.back().resolution_LH.mean().item<double>();
-        if (!std::isfinite(mean)) {
-          return NumericError(absl::StrFormat(
-              "resolution of %s at %d: attention scores are not finite",
-              mask.Text(), length));
-        }
-        LogInfo("resolution of %s at %d: %.4f", mask.Text(), length, mean);
+        const at::Tensor s_LHN =
+            MeanScoresOf(documents, chosen, length, scorer, model, mesh);
+        LEXTRA_RETURN_IF_ERROR(CheckScores(s_LHN, mask));
+        rows.push_back(RowOf(mask, std::ssize(chosen), s_LHN,
+                             model.config().training_length()));
+        LogInfo("resolution of %s at %d: %.4f", mask.Text(), length,
+                rows.back().resolution_LH.mean().item<double>());
       }
     }
   }

@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <utility>
+
+#include "data/byte_tokenizer.h"
 
 #include "base/work_counter.h"
 
@@ -19,16 +22,33 @@ std::vector<int64_t> DocumentsLongerThan(const Documents& documents,
   return found;
 }
 
+TextMeasure TextMeasure::OfBytes(int64_t eos_id) {
+  constexpr int64_t kBytes = 256;
+  TextMeasure measure = {.bytes_of_id = std::vector<int32_t>(kBytes, 1)};
+  if (eos_id < kBytes) measure.bytes_of_id[eos_id] = 0;
+  return measure;
+}
+
+namespace {
+
+// Documents need not end with eos, nor eos stand at their ends alone.
+TextMeasure MeasureOf(const DatasetMeta& meta) {
+  if (meta.tokenizer == ByteTokenizer::kName && meta.tokenizer_sha256.empty()) {
+    return TextMeasure::OfBytes(meta.eos_id);
+  }
+  TextMeasure measure = {.eos_id = meta.eos_id};
+  if (meta.bytes > 0) measure.bytes_of_all = meta.bytes;
+  return measure;
+}
+
+}  // namespace
+
 DatasetDocuments::DatasetDocuments(const TokenDataset& dataset)
-    : Documents({.eos_id = dataset.meta().eos_id,
-                 .bytes_per_token =
-                     static_cast<double>(dataset.meta().bytes) /
-                     (dataset.meta().tokens - dataset.meta().documents)}),
-      dataset_(dataset) {}
+    : Documents(MeasureOf(dataset.meta())), dataset_(dataset) {}
 
 TensorDocuments::TensorDocuments(const at::Tensor& tokens_BT,
                                  int64_t vocab_size, TextMeasure text_measure)
-    : Documents(text_measure),
+    : Documents(std::move(text_measure)),
       tokens_BT_(tokens_BT.contiguous()),
       vocab_size_(vocab_size) {
   TORCH_CHECK(tokens_BT.dim() == 2 && tokens_BT.scalar_type() == at::kLong,

@@ -8,6 +8,7 @@
 #include <limits>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -15,11 +16,18 @@
 
 namespace lextra {
 
-// How tokens relate to bytes of text. Bits per byte count every token but eos
-// as `bytes_per_token` bytes: exact for bytes, an average otherwise.
+// How tokens relate to bytes of text.
 struct TextMeasure {
-  std::optional<int64_t> eos_id;
-  double bytes_per_token = std::numeric_limits<double>::quiet_NaN();
+  // Of a tokenizer that is known here: the bytes that each id stands for, 0 for
+  // ids that are no text, as for all beyond.
+  std::vector<int32_t> bytes_of_id = {};
+  // Otherwise the bytes of all documents, if they are known: every token but
+  // eos counts as the average of these.
+  std::optional<int64_t> bytes_of_all = std::nullopt;
+  std::optional<int64_t> eos_id = std::nullopt;
+
+  // Each of the 256 bytes is one, unless it is eos; wherever documents end.
+  static TextMeasure OfBytes(int64_t eos_id);
 };
 
 class Documents {
@@ -37,7 +45,8 @@ class Documents {
   const TextMeasure& text_measure() const { return text_measure_; }
 
  protected:
-  explicit Documents(TextMeasure text_measure) : text_measure_(text_measure) {}
+  explicit Documents(TextMeasure text_measure)
+      : text_measure_(std::move(text_measure)) {}
 
  private:
   TextMeasure text_measure_;

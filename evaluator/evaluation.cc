@@ -7,65 +7,20 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
-#include <span>
+#include <optional>
+#include <string>
 
 #include "absl/strings/str_format.h"
 #include "base/log.h"
-#include "base/not_a_number.h"
 #include "evaluator/evaluated_mask.h"
 #include "evaluator/long_document_scorer.h"
 #include "evaluator/memory_need.h"
 #include "evaluator/protocol.h"
-#include "evaluator/row_progress.h"
+#include "evaluator/text_bytes.h"
 #include "parallel/agreement.h"
 
 namespace lextra {
 namespace {
-
-constexpr int64_t kTokensPerCheck = 4096;
-
-// Reads every token of a row once. Returns how many targets that count are
-// text.
-absl::StatusOr<int64_t> CountTextTargets(const Documents& documents,
-                                         const PieceRow& row,
-                                         RowProgress& progress) {
-  const int64_t eos = documents.text_measure().eos_id.value_or(-1);
-  std::vector<int64_t> tokens;
-  int64_t num_text = 0;
-  for (const Piece& piece : row.pieces) {
-    const int64_t end = piece.begin + piece.num_targets + 1;
-    // What comes before it is checked too, but is no target.
-    const int64_t first_target = piece.begin + piece.num_context + 1;
-    for (int64_t begin = piece.begin; begin < end; begin += tokens.size()) {
-      tokens.resize(std::min(kTokensPerCheck, end - begin));
-      LEXTRA_RETURN_IF_ERROR(
-          documents.Read(piece.document, begin, std::span(tokens)));
-      const int64_t skipped =
-          std::clamp<int64_t>(first_target - begin, 0, std::ssize(tokens));
-      num_text += std::count_if(tokens.begin() + skipped, tokens.end(),
-                                [&](int64_t id) { return id != eos; });
-    }
-    progress.Add(piece.num_counted());
-  }
-  return num_text;
-}
-
-// The bytes of text that each row scores.
-absl::StatusOr<std::vector<double>> BytesOfRows(
-    const Documents& documents, const std::vector<PieceRow>& rows) {
-  int64_t num_targets = 0;
-  for (const PieceRow& row : rows) num_targets += row.num_counted();
-  RowProgress progress("reading what is to be scored", num_targets,
-                       num_targets);
-  std::vector<double> bytes;
-  for (const PieceRow& row : rows) {
-    LEXTRA_ASSIGN_OR_RETURN(const int64_t num_text,
-                            CountTextTargets(documents, row, progress));
-    bytes.push_back(static_cast<double>(num_text) *
-                    documents.text_measure().bytes_per_token);
-  }
-  return bytes;
-}
 
 int64_t LongestPiece(const std::vector<PieceRow>& rows) {
   int64_t longest = 0;
@@ -159,18 +114,31 @@ ResultRow Heading(const PieceRow& row, const EvaluatedMask& mask,
   return heading;
 }
 
+// A NaN is no result.
+absl::Status CheckFinite(const RowScores& scores, const std::string& row) {
+  const std::optional<NonFiniteTarget>& target = scores.non_finite;
+  if (!target) return absl::OkStatus();
+  return NumericError(absl::StrFormat(
+      "%s: the NLL of document %d at place %d is not a finite number; leave "
+      "this mask or length out, or evaluate with model.precision=FP64; where "
+      "every "
+      "row ends so, the weights themselves are not finite",
+      row, target->document, target->place));
+}
+
 ResultRow Filled(ResultRow result, const PieceRow& row, const RowScores& scores,
-                 double num_bytes, const LongDocumentScorer& scorer,
-                 DeviceMesh& mesh) {
+                 double num_bytes, bool bytes_are_average,
+                 const LongDocumentScorer& scorer, DeviceMesh& mesh) {
   const NllStatistics whole = scores.sums.Whole();
   result.nll = whole.nll;
   result.perplexity = std::exp(whole.nll);
   result.bits_per_byte =
-      WithoutNanSign(whole.nll * whole.tokens / std::numbers::ln2 / num_bytes);
+      whole.nll * whole.tokens / std::numbers::ln2 / num_bytes;
   result.tokens = whole.tokens;
   result.bytes = num_bytes;
+  result.bytes_are_average = bytes_are_average;
   result.documents = whole.documents;
-  result.standard_error = WithoutNanSign(whole.standard_error);
+  result.standard_error = whole.standard_error;
   result.keys_per_token = KeysPerToken(row, scorer);
   if (scores.targets_scored > 0) {
     result.tokens_per_second = scores.targets_scored / scores.seconds;
@@ -179,15 +147,6 @@ ResultRow Filled(ResultRow result, const PieceRow& row, const RowScores& scores,
   // Places of windows are not places of a document.
   if (!result.stride) result.by_place = scores.sums.ByPlace();
   return result;
-}
-
-// All ranks have the same row.
-absl::Status CheckFinite(const ResultRow& row) {
-  if (row.tokens == 0 || std::isfinite(row.nll)) return absl::OkStatus();
-  return NumericError(absl::StrFormat(
-      "%s: the NLL of %d tokens of %d documents is %f: weights or activations "
-      "of the model are not finite",
-      RowName(row), row.tokens, row.documents, WithoutNanSign(row.nll)));
 }
 
 }  // namespace
@@ -212,9 +171,9 @@ absl::StatusOr<std::vector<ResultRow>> Evaluate(Transformer& model,
   LEXTRA_RETURN_IF_ERROR(CheckPlaces(model.config(), config, *rows));
   LEXTRA_RETURN_IF_ERROR(
       CheckMemory(model.config(), config, LongestOfAll(*rows, config), mesh));
-  const absl::StatusOr<std::vector<double>> bytes =
-      BytesOfRows(documents, *rows);
-  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh.world(), bytes.status()));
+  LEXTRA_ASSIGN_OR_RETURN(
+      const TextBytes bytes,
+      CountTextBytes(documents, *rows, hooks.averages_bytes, mesh.world()));
 
   std::vector<ResultRow> results;
   for (const int kind : config.masks()) {
@@ -230,9 +189,9 @@ absl::StatusOr<std::vector<ResultRow>> Evaluate(Transformer& model,
         const RowScores scores =
             ScoreRow(row, RowName(heading), documents, scorer, mesh,
                      hooks.journal, hooks.take);
-        results.push_back(
-            Filled(heading, row, scores, (*bytes)[i], scorer, mesh));
-        LEXTRA_RETURN_IF_ERROR(CheckFinite(results.back()));
+        LEXTRA_RETURN_IF_ERROR(CheckFinite(scores, RowName(heading)));
+        results.push_back(Filled(heading, row, scores, bytes.of_row[i],
+                                 bytes.are_average, scorer, mesh));
         if (hooks.logs_rows) LogInfo("%s", ResultLine(results.back()));
       }
     }

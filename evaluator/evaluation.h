@@ -23,6 +23,9 @@ struct EvaluationHooks {
   DocumentJournal* journal = nullptr;  // takes what is scored, gives what was
   TakeDocumentNll take = {};
   bool logs_rows = true;  // a line for each
+  // Bytes of a tokenizer that is not known here are an average, for which all
+  // documents are read; without it they are NaN.
+  bool averages_bytes = false;
 };
 
 // Whatever documents and configurations alone tell against an evaluation: no
@@ -32,10 +35,12 @@ absl::Status CheckEvaluation(const Documents& documents,
                              const ModelConfig& model,
                              const EvaluationConfig& config);
 
-// Collective over the mesh; rows and status are the same on all ranks. Whatever
-// can be refused is, before the first token is scored: every token is read and
-// checked, and so are the memory that a rank needs and the places that a method
-// has. `config` is resolved.
+// Collective over the mesh; rows and status are the same on all ranks. A row
+// with an NLL that is not finite is a NumericError that names the first target
+// of that kind; the journal has the other documents. Whatever can be refused
+// is, before the first token is scored: every token is read and checked, and so
+// are the memory that a rank needs and the places that a method has. `config`
+// is resolved.
 absl::StatusOr<std::vector<ResultRow>> Evaluate(
     Transformer& model, DeviceMesh& mesh, const Documents& documents,
     const EvaluationConfig& config, const EvaluationHooks& hooks = {});

@@ -37,7 +37,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums;
 th, td { padding: .22rem .7rem .22rem 0; text-align: right;
   border-bottom: 1px solid var(--rule); white-space: nowrap; }
 th { font-weight: 600; }
-.text { text-align: left; }
+.text { text-align: left; white-space: normal; }
 .heat td { background: color-mix(in srgb, var(--c0) var(--share, 0%),
   transparent); padding-left: .7rem; text-align: center; }
 code { font: .85em/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "model/attention.h"
@@ -246,7 +247,11 @@ at::Tensor LongDocumentScorer::Hits(const at::Tensor& hidden_NC,
         model_.cross_entropy().Logits(hidden_NC.narrow(0, begin, rows));
     const at::Tensor own =
         logits.gather(1, targets_N.narrow(0, begin, rows).unsqueeze(1));
-    hits.push_back(own.squeeze(1) >= logits.amax(1));
+    const at::Tensor most = logits.amax(1);
+    hits.push_back((own.squeeze(1) >= most)
+                       .to(at::kDouble)
+                       .masked_fill_(most.isfinite().logical_not_(),
+                                     std::numeric_limits<double>::quiet_NaN()));
   }
   return at::cat(hits);
 }

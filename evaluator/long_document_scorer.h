@@ -46,7 +46,7 @@ class LongDocumentScorer {
                                  // block of each document scored together
     AngleExtension extension = {};
     // What is handed out in place of NLL: 1 for a target that no id has a
-    // larger logit than, otherwise 0.
+    // larger logit than, otherwise 0; NaN where logits are not finite.
     bool hits = false;
   };
 

@@ -1,16 +1,24 @@
 #include "evaluator/paper_comparison.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "evaluator/report_series.h"
 
 namespace lextra {
 namespace {
 
 // How much worse a perplexity is that has "exploded": twice as large.
 const double kExploded = std::log(2.0);
+
+bool IsOfLine(const ReportRow& row, const ReportRow& line) {
+  return row.series == line.series && row.targets == line.targets;
+}
 
 // A difference between two rows, run by run.
 struct Difference {
@@ -51,6 +59,8 @@ class Comparison {
     Add(statement, {{method, mask, multiple, 1}, {method, mask, 1, -1}}, rule);
   }
 
+  // The sum of signed NLLs of one method, or of two that are alike otherwise.
+
   struct Term {
     std::string method;
     std::string mask;
@@ -58,12 +68,51 @@ class Comparison {
     double sign;
   };
 
-  // The sum of signed NLLs, of each run that has all of them.
   void Add(const std::string& statement, const std::vector<Term>& terms,
            Rule rule) {
+    const std::string& one = terms.front().method;
+    const std::string& other = terms.back().method;
+    for (const ReportRow* line : LinesOf(data_, one)) {
+      if (other == one) {
+        AddFor(absl::StrCat(statement, Differences({line})), {{one, line}},
+               terms, rule);
+        continue;
+      }
+      for (const ReportRow* beside : LinesOf(data_, other)) {
+        if (line->targets != beside->targets ||
+            !AgreeWhereBothApply(data_.series[line->series].settings,
+                                 data_.series[beside->series].settings)) {
+          continue;
+        }
+        AddFor(absl::StrCat(statement, Differences({line, beside})),
+               {{one, line}, {other, beside}}, terms, rule);
+      }
+    }
+  }
+
+  std::vector<ComparedOrder> Take() { return std::move(orders_); }
+
+ private:
+  // " (xPos, width 64)" where a method alone does not name the lines.
+  static std::string Differences(const std::vector<const ReportRow*>& lines) {
+    bool is_method = true;
+    std::vector<std::string> labels;
+    for (const ReportRow* line : lines) {
+      labels.push_back(line->label);
+      is_method = is_method && line->label == line->method;
+    }
+    return is_method ? ""
+                     : absl::StrCat(" (", absl::StrJoin(labels, "; "), ")");
+  }
+
+  // Of each run that has all of the terms.
+  void AddFor(const std::string& statement,
+              const std::map<std::string, const ReportRow*>& line_of_method,
+              const std::vector<Term>& terms, Rule rule) {
     std::vector<const ReportRow*> rows;
     for (const Term& term : terms) {
-      rows.push_back(FindRow(data_, term.method, term.mask, term.multiple));
+      rows.push_back(FindRow(data_, *line_of_method.at(term.method), term.mask,
+                             term.multiple));
       if (rows.back() == nullptr) return;
     }
     std::vector<double> differences;
@@ -88,9 +137,6 @@ class Comparison {
                        .holds = rule(difference.mean, error)});
   }
 
-  std::vector<ComparedOrder> Take() { return std::move(orders_); }
-
- private:
   const ReportData& data_;
   std::vector<ComparedOrder> orders_;
 };
@@ -165,10 +211,24 @@ const std::vector<PaperRow>& PaperRows() {
   return *rows;
 }
 
-const ReportRow* FindRow(const ReportData& data, const std::string& method,
+std::vector<const ReportRow*> LinesOf(const ReportData& data,
+                                      const std::string& method) {
+  std::vector<const ReportRow*> lines;
+  for (const ReportRow& row : data.rows) {
+    if (row.protocol != "non_overlapping" || row.method != method) continue;
+    if (std::ranges::none_of(lines, [&](const ReportRow* line) {
+          return IsOfLine(row, *line);
+        })) {
+      lines.push_back(&row);
+    }
+  }
+  return lines;
+}
+
+const ReportRow* FindRow(const ReportData& data, const ReportRow& line,
                          const std::string& mask, double multiple) {
   for (const ReportRow& row : data.rows) {
-    if (row.protocol == "non_overlapping" && row.method == method &&
+    if (row.protocol == "non_overlapping" && IsOfLine(row, line) &&
         row.mask == mask &&
         static_cast<double>(row.length) ==
             multiple * static_cast<double>(data.training_length)) {

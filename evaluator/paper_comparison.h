@@ -13,7 +13,9 @@ namespace lextra {
 // A statement of the paper about perplexities at lengths relative to
 // training's, held against ours (non_overlapping). The margin is a difference
 // of NLL, mean over runs; its error is that between runs with different seeds
-// (documents are the same for all), NaN for one run.
+// (documents are the same for all), NaN for one run. Two methods are compared
+// where they agree in all settings and targets; several lines of a method make
+// several statements, which name them.
 struct ComparedOrder {
   std::string statement;
   double margin = 0;
@@ -37,8 +39,13 @@ struct PaperRow {
 };
 const std::vector<PaperRow>& PaperRows();
 
-// Our row of that method, mask and length (non_overlapping), or null.
-const ReportRow* FindRow(const ReportData& data, const std::string& method,
+// The lines of a method (non_overlapping): the first row of each series and set
+// of targets.
+std::vector<const ReportRow*> LinesOf(const ReportData& data,
+                                      const std::string& method);
+// The row of `line` with that mask, at a multiple of the training length; or
+// null.
+const ReportRow* FindRow(const ReportData& data, const ReportRow& line,
                          const std::string& mask, double multiple);
 
 }  // namespace lextra

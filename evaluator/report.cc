@@ -7,7 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "base/files.h"
 #include "evaluator/paper_comparison.h"
@@ -15,9 +15,19 @@
 
 namespace lextra {
 
-std::string FixedPoint(int digits, double value) {
-  if (!std::isfinite(value)) return std::isnan(value) ? "-" : "inf";
-  return absl::StrFormat("%.*f", digits, value);
+std::string SeedsText(const ReportData& data, const ReportRow& row) {
+  const size_t all = data.series[row.series].seeds.size();
+  const size_t these = row.nll_of_run.size();
+  return these == all ? absl::StrCat(all) : absl::StrCat(these, " of ", all);
+}
+
+std::string BitsText(const ReportRow& row) {
+  return absl::StrCat(row.bytes_are_average ? "~" : "",
+                      FixedPoint(4, row.bits_per_byte));
+}
+
+std::string MarkdownCell(const std::string& text) {
+  return absl::StrReplaceAll(text, {{"|", "\\|"}, {"\n", " "}});
 }
 
 std::string ProtocolText(const ReportRow& row) {
@@ -47,6 +57,16 @@ std::string ProtocolMeaning(const std::string& protocol) {
 
 namespace {
 
+std::string CsvCell(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
+}
+
+// What a label says beside the method.
+std::string DifferencesOf(const ReportRow& row) {
+  return row.label == row.method ? "" : row.label.substr(row.method.size() + 2);
+}
+
 std::string OrdersMarkdown(const ReportData& data) {
   const std::vector<ComparedOrder> orders = CompareOrders(data);
   if (orders.empty()) return "";
@@ -56,7 +76,7 @@ std::string OrdersMarkdown(const ReportData& data) {
       "| statement | margin | std. error | seeds | here |\n"
       "|:--|--:|--:|--:|:--|\n";
   for (const ComparedOrder& order : orders) {
-    absl::StrAppend(&text, "| ", order.statement, " | ",
+    absl::StrAppend(&text, "| ", MarkdownCell(order.statement), " | ",
                     FixedPoint(4, order.margin), " | ",
                     FixedPoint(4, order.standard_error), " | ", order.runs,
                     " | ", VerdictOf(order), " |\n");
@@ -70,15 +90,17 @@ std::string RowsMarkdown(const ReportData& data) {
       "std. error | sd of seeds | seeds | tokens | documents | keys/token |\n"
       "|:--|:--|:--|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
   for (const ReportRow& row : data.rows) {
-    absl::StrAppend(&text, "| ", ProtocolText(row), " | ", row.method, " | ",
-                    row.mask, " | ", row.length, " | ", FixedPoint(4, row.nll),
-                    " | ", FixedPoint(3, std::exp(row.nll)), " | ",
-                    FixedPoint(4, row.bits_per_byte), " | ",
-                    FixedPoint(4, row.standard_error), " | ",
-                    FixedPoint(4, row.SeedDeviation()), " | ",
-                    row.nll_of_run.size(), " | ", row.tokens, " | ",
-                    row.documents, " | ", FixedPoint(1, row.keys_per_token),
-                    " |\n");
+    absl::StrAppend(
+        &text, "| ", ProtocolText(row), " | ", MarkdownCell(row.label), " | ",
+        row.mask, " | ", row.length, " | ", FixedPoint(4, row.nll), " | ",
+        FixedPoint(3, std::exp(row.nll)), " | ", BitsText(row), " | ",
+        FixedPoint(4, row.standard_error), " | ",
+        FixedPoint(4, row.SeedDeviation()), " | ", SeedsText(data, row), " | ",
+        row.tokens, " | ", row.documents, " | ",
+        FixedPoint(1, row.keys_per_token), " |\n");
+  }
+  if (std::ranges::any_of(data.rows, &ReportRow::bytes_are_average)) {
+    absl::StrAppend(&text, "\n", kAverageBytesNote, "\n");
   }
   return text;
 }
@@ -94,8 +116,9 @@ std::string ResolutionMarkdown(const ReportData& data) {
     for (const double value : row.by_layer) {
       absl::StrAppend(&layers, layers.empty() ? "" : " ", FixedPoint(4, value));
     }
-    absl::StrAppend(&text, "| ", row.method, " | ", row.mask, " | ", row.length,
-                    " | ", FixedPoint(4, row.resolution), " | ", layers, " | ",
+    absl::StrAppend(&text, "| ", MarkdownCell(row.label), " | ", row.mask,
+                    " | ", row.length, " | ", FixedPoint(4, row.resolution),
+                    " | ", layers, " | ",
                     row.spread ? FixedPoint(3, *row.spread) : "-", " | ",
                     row.documents, " | ", row.runs, " |\n");
   }
@@ -116,16 +139,26 @@ std::string ReportMarkdown(const ReportData& data, const std::string& title) {
 std::string ReportCsv(const ReportData& data) {
   std::string csv =
       "protocol,stride,method,mask,length,nll,ppl,bpb,stderr,seed_sd,seeds,"
-      "tokens,documents,keys_per_token,tokens_per_second\n";
+      "tokens,documents,keys_per_token,tokens_per_second,differences\n";
   for (const ReportRow& row : data.rows) {
-    absl::StrAppendFormat(
-        &csv, "%s,%s,%s,%s,%d,%.9g,%.9g,%.9g,%.9g,%.9g,%d,%d,%d,%.9g,%s\n",
-        row.protocol, row.stride ? absl::StrCat(*row.stride) : "", row.method,
-        row.mask, row.length, row.nll, std::exp(row.nll), row.bits_per_byte,
-        row.standard_error, row.SeedDeviation(), row.nll_of_run.size(),
-        row.tokens, row.documents, row.keys_per_token,
-        row.tokens_per_second ? absl::StrFormat("%.9g", *row.tokens_per_second)
-                              : "");
+    const std::vector<std::string> cells = {
+        row.protocol,
+        row.stride ? absl::StrCat(*row.stride) : "",
+        row.method,
+        CsvCell(row.mask),
+        absl::StrCat(row.length),
+        CompactNumber(9, row.nll),
+        CompactNumber(9, std::exp(row.nll)),
+        CompactNumber(9, row.bits_per_byte),
+        CompactNumber(9, row.standard_error),
+        CompactNumber(9, row.SeedDeviation()),
+        absl::StrCat(row.nll_of_run.size()),
+        absl::StrCat(row.tokens),
+        absl::StrCat(row.documents),
+        CompactNumber(9, row.keys_per_token),
+        CompactNumber(9, row.tokens_per_second),
+        CsvCell(DifferencesOf(row))};
+    absl::StrAppend(&csv, absl::StrJoin(cells, ","), "\n");
   }
   return csv;
 }
@@ -137,10 +170,10 @@ std::string LmEvalJson(const ReportData& data) {
                {"n-samples", Json::object()}};
   for (const ReportRow& row : data.rows) {
     const std::string task = absl::StrReplaceAll(
-        absl::StrCat(row.method, " ", row.protocol, " ", row.mask, " ",
+        absl::StrCat(row.label, " ", row.protocol, " ", row.mask, " ",
                      row.length,
                      row.stride ? absl::StrCat(" stride ", *row.stride) : ""),
-        {{" + ", "+"}, {" ", "_"}});
+        {{" + ", "+"}, {", ", "_"}, {" ", "_"}});
     // The error of a ratio whose denominator, the bytes, is known.
     const double error = row.standard_error / row.nll * row.bits_per_byte;
     json["results"][task] = {

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "base/number_text.h"
 #include "base/status.h"
 #include "evaluator/report_data.h"
 
@@ -23,8 +24,16 @@ std::string LmEvalJson(const ReportData& data);
 absl::Status WriteReport(const std::string& folder, const ReportData& data,
                          const std::string& title);
 
-// "-" for a NaN, "inf".
-std::string FixedPoint(int digits, double value);
+// The seeds of a row: "3", or "2 of 3" where the series has more.
+std::string SeedsText(const ReportData& data, const ReportRow& row);
+// Bits per byte, with "~" where the bytes are an average, and what that means.
+std::string BitsText(const ReportRow& row);
+inline constexpr char kAverageBytesNote[] =
+    "~: the tokenizer is not known here, so every token but the end of text "
+    "counts as the average of the data set, its bytes over these tokens.";
+// For a cell of a Markdown table: values of settings, paths among them, may be
+// any text.
+std::string MarkdownCell(const std::string& text);
 // "same_targets, stride 64".
 std::string ProtocolText(const ReportRow& row);
 // "non_overlapping": what the protocol scores, in a sentence.

@@ -4,6 +4,7 @@
 #include <limits>
 #include <map>
 #include <set>
+#include <span>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -23,15 +24,15 @@ class Page {
  public:
   Page(const ReportData& data, const std::string& title)
       : data_(data), page_(title) {
-    for (const ReportRow& row : data.rows) StyleOf(row.method);
-    for (const ReportResolution& row : data.resolution) StyleOf(row.method);
+    for (const ReportRow& row : data.rows) StyleOf(row.label);
+    for (const ReportResolution& row : data.resolution) StyleOf(row.label);
   }
 
   std::string Html() {
     Head();
     LengthFigures();
     Orders();
-    GainFigure();
+    GainFigures();
     PlaceFigures();
     Resolution();
     AppendSyntheticTasks(data_, &page_);
@@ -103,33 +104,40 @@ class Page {
     page_.Table(lines, /*num_texts=*/1);
   }
 
-  void GainFigure() {
-    Rows rows;
-    std::map<std::pair<std::string, std::string>, const ReportRow*> shortest;
+  void GainFigures() {
+    std::map<std::string, Rows> by_protocol;
     for (const ReportRow& row : data_.rows) {
-      if (row.protocol != "same_targets") continue;
-      rows.push_back(&row);
-      const ReportRow*& first = shortest[{row.method, row.mask}];
-      if (first == nullptr || row.length < first->length) first = &row;
+      if (row.protocol == "same_targets") {
+        by_protocol[ProtocolText(row)].push_back(&row);
+      }
     }
-    if (rows.empty()) return;
-    page_.Heading("What more context is worth: " + ProtocolText(*rows[0]));
+    for (const auto& [protocol, rows] : by_protocol) GainFigure(protocol, rows);
+  }
+
+  // Rows of one stride.
+  void GainFigure(const std::string& protocol, const Rows& rows) {
+    std::map<std::pair<std::string, std::string>, const ReportRow*> shortest;
+    for (const ReportRow* row : rows) {
+      const ReportRow*& first = shortest[{row->label, row->mask}];
+      if (first == nullptr || row->length < first->length) first = row;
+    }
+    page_.Heading("What more context is worth: " + protocol);
     Figure(
         rows, "context, tokens", "NLL less that at the shortest, nats",
         /*log_y=*/false,
         [&](const ReportRow& row) {
-          const ReportRow& base = *shortest.at({row.method, row.mask});
-          return std::vector<ChartPoint>{
-              {.x = static_cast<double>(row.length),
-               .y = row.nll - base.nll,
-               .error = DeviationOfDifference(row, base),
-               .note = Note(row)}};
+          const ReportRow gain =
+              DifferenceOf(row, *shortest.at({row.label, row.mask}));
+          return std::vector<ChartPoint>{{.x = static_cast<double>(row.length),
+                                          .y = gain.nll,
+                                          .error = gain.SeedDeviation(),
+                                          .note = Note(row)}};
         },
-        absl::StrCat(ProtocolText(*rows[0]), ": ",
-                     ProtocolMeaning("same_targets"), ". ", Counts(rows),
+        absl::StrCat(protocol, ": ", ProtocolMeaning("same_targets"), ". ",
+                     Counts(rows),
                      " Below 0 the model makes use of the longer context. "
-                     "Bands: the standard deviation between seeds of the "
-                     "difference."));
+                     "Differences are taken seed by seed; bands: their "
+                     "standard deviation between seeds."));
   }
 
   void PlaceFigures() {
@@ -161,9 +169,9 @@ class Page {
                                   static_cast<double>(place.last + 1)),
                    .y = place.nll,
                    .error = std::numeric_limits<double>::quiet_NaN(),
-                   .note =
-                       absl::StrFormat("places %d to %d: %.4f nats",
-                                       place.first, place.last, place.nll)});
+                   .note = absl::StrFormat(
+                       "places %d to %d: %.4f nats, %d seed(s)", place.first,
+                       place.last, place.nll, place.runs)});
             }
             return points;
           },
@@ -189,7 +197,7 @@ class Page {
       for (const double value : row.by_layer) {
         layers.push_back(FixedPoint(3, value));
       }
-      lines.push_back({row.method, row.mask, absl::StrCat(row.length),
+      lines.push_back({row.label, row.mask, absl::StrCat(row.length),
                        FixedPoint(4, row.resolution),
                        absl::StrJoin(layers, " "),
                        row.spread ? FixedPoint(3, *row.spread) : "-",
@@ -199,7 +207,7 @@ class Page {
     std::map<std::pair<int64_t, std::string>, Chart> charts;
     for (const ReportResolution& row : data_.resolution) {
       Chart& chart = charts[{row.length, row.mask}];
-      ChartSeries series = {.name = row.method, .style = StyleOf(row.method)};
+      ChartSeries series = {.name = row.label, .style = StyleOf(row.label)};
       for (size_t i = 0; i < row.distances.size(); ++i) {
         series.points.push_back(
             {.x = static_cast<double>(row.distances[i]),
@@ -228,25 +236,22 @@ class Page {
          "2l", "4l"}};
     bool any = false;
     for (const PaperRow& paper : PaperRows()) {
-      std::vector<std::string> theirs = {paper.method, paper.mask,
-                                         paper.mask_beyond, "paper"};
-      std::vector<std::string> ours = {"", "", "", "here"};
-      for (const double multiple : {.25, .5, 1., 2., 4.}) {
+      lines.push_back({paper.method, paper.mask, paper.mask_beyond, "paper"});
+      for (const double multiple : kMultiples) {
         const auto at =
             std::find(paper.multiples.begin(), paper.multiples.end(), multiple);
-        theirs.push_back(
+        lines.back().push_back(
             at == paper.multiples.end()
                 ? ""
                 : FixedPoint(2,
                              paper.perplexities[at - paper.multiples.begin()]));
-        const ReportRow* row =
-            FindRow(data_, paper.method,
-                    multiple > 1 ? paper.mask_beyond : paper.mask, multiple);
-        ours.push_back(row == nullptr ? "" : FixedPoint(3, std::exp(row->nll)));
-        any = any || row != nullptr;
       }
-      lines.push_back(theirs);
-      lines.push_back(ours);
+      for (const ReportRow* line : LinesOf(data_, paper.method)) {
+        lines.push_back(OursBeside(paper, *line));
+        any = any || std::ranges::any_of(
+                         std::span(lines.back()).subspan(4),
+                         [](const std::string& cell) { return !cell.empty(); });
+      }
     }
     if (!any) return;
     page_.Heading("The paper's tables beside ours");
@@ -259,6 +264,22 @@ class Page {
     page_.Table(lines, /*num_texts=*/4);
   }
 
+  std::vector<std::string> OursBeside(const PaperRow& paper,
+                                      const ReportRow& line) const {
+    std::vector<std::string> cells = {
+        "", "", "",
+        line.label == line.method
+            ? "here"
+            : absl::StrCat("here: ",
+                           line.label.substr(line.method.size() + 2))};
+    for (const double multiple : kMultiples) {
+      const ReportRow* row = FindRow(
+          data_, line, multiple > 1 ? paper.mask_beyond : paper.mask, multiple);
+      cells.push_back(row == nullptr ? "" : FixedPoint(3, std::exp(row->nll)));
+    }
+    return cells;
+  }
+
   void AllRows() {
     page_.Heading("All rows");
     std::vector<std::vector<std::string>> lines = {
@@ -267,28 +288,34 @@ class Page {
          "documents", "keys/token", "tokens/s"}};
     for (const ReportRow& row : data_.rows) {
       lines.push_back(
-          {ProtocolText(row), row.method, row.mask, absl::StrCat(row.length),
+          {ProtocolText(row), row.label, row.mask, absl::StrCat(row.length),
            FixedPoint(4, row.nll), FixedPoint(3, std::exp(row.nll)),
-           FixedPoint(4, row.bits_per_byte), FixedPoint(4, row.standard_error),
-           FixedPoint(4, row.SeedDeviation()),
-           absl::StrCat(row.nll_of_run.size()), absl::StrCat(row.tokens),
-           absl::StrCat(row.documents), FixedPoint(1, row.keys_per_token),
-           row.tokens_per_second ? FixedPoint(0, *row.tokens_per_second)
-                                 : "-"});
+           BitsText(row), FixedPoint(4, row.standard_error),
+           FixedPoint(4, row.SeedDeviation()), SeedsText(data_, row),
+           absl::StrCat(row.tokens), absl::StrCat(row.documents),
+           FixedPoint(1, row.keys_per_token),
+           FixedPoint(0, row.tokens_per_second)});
     }
     page_.Table(lines, /*num_texts=*/3);
     page_.Paragraph(
         "NLL in nats a token, mean over seeds; std. error: of one run, over "
-        "documents; keys/token: keys that a counted token sees on average.");
+        "documents; keys/token: keys that a counted token sees on average; "
+        "tokens/s: \"-\" where ranks or threads differed between runs. "
+        "Runs that differ in more than their seeds are lines of their own, "
+        "named by what they differ in.");
+    if (std::ranges::any_of(data_.rows, &ReportRow::bytes_are_average)) {
+      page_.Paragraph(kAverageBytesNote);
+    }
   }
 
   void Runs() {
     page_.Heading("How these numbers were made");
     for (const ReportRun& run : data_.runs) {
       page_.Paragraph(
-          absl::StrCat(run.method, ", seeds ", run.init_seed, " and ",
-                       run.shuffle_seed, ", step ", run.step, " of ",
-                       run.checkpoint, "; ", run.date),
+          absl::StrCat(
+              LabelText(run.method, data_.series[run.series].differences),
+              ", seeds ", run.init_seed, " and ", run.shuffle_seed, ", step ",
+              run.step, " of ", run.checkpoint, "; ", run.date),
           run.command);
     }
     std::set<std::string> versions;
@@ -298,6 +325,7 @@ class Page {
 
   // --- Pieces ----------------------------------------------------------------
 
+  static constexpr double kMultiples[] = {.25, .5, 1., 2., 4.};
   static constexpr char kWithExtensions[] = " with extensions";
   static constexpr char kBandNote[] =
       "Bands: two standard deviations between seeds, or for one seed two "
@@ -309,26 +337,13 @@ class Page {
     return 2 * (std::isnan(deviation) ? row.standard_error : deviation);
   }
 
-  static double DeviationOfDifference(const ReportRow& row,
-                                      const ReportRow& base) {
-    ReportRow difference;
-    for (const auto& [seeds, nll] : row.nll_of_run) {
-      const auto it = base.nll_of_run.find(seeds);
-      if (it != base.nll_of_run.end()) {
-        difference.nll_of_run[seeds] = nll - it->second;
-      }
-    }
-    difference.nll = row.nll - base.nll;
-    return difference.SeedDeviation();
-  }
-
   static std::string Note(const ReportRow& row) {
     return absl::StrFormat(
         "%d tokens: NLL %s (std. error %s), perplexity %s, %s bits/byte, %s "
-        "keys a token",
+        "keys a token, %d seed(s)",
         row.length, FixedPoint(4, row.nll), FixedPoint(4, row.standard_error),
-        FixedPoint(3, std::exp(row.nll)), FixedPoint(4, row.bits_per_byte),
-        FixedPoint(1, row.keys_per_token));
+        FixedPoint(3, std::exp(row.nll)), BitsText(row),
+        FixedPoint(1, row.keys_per_token), row.nll_of_run.size());
   }
 
   static std::string Counts(const Rows& rows) {
@@ -349,9 +364,9 @@ class Page {
                         " documents a row; ", range(seeds), " seed(s).");
   }
 
-  // A panel for each mask; a line for each method. Masks that bound what is
-  // seen have one y axis. Masks with extensions share a panel, where methods
-  // and extensions are lines.
+  // A panel for each mask; a line for each label. Masks that bound what is seen
+  // have one y axis. Masks with extensions share a panel, where labels and
+  // extensions are lines.
   template <typename PointsOf>
   void Figure(const Rows& rows, const std::string& x_label,
               const std::string& y_label, bool log_y, PointsOf points_of,
@@ -365,16 +380,15 @@ class Page {
       const std::string panel =
           is_extended ? row->mask.substr(0, plus) + kWithExtensions : row->mask;
       const std::string name =
-          is_extended ? row->method + row->mask.substr(plus) : row->method;
+          is_extended ? row->label + row->mask.substr(plus) : row->label;
       auto& lines = panels[panel];
       if (lines.empty()) order.push_back(panel);
       auto line =
           std::find_if(lines.begin(), lines.end(),
                        [&](const auto& one) { return one.first == name; });
       if (line == lines.end()) {
-        const int64_t style = is_extended
-                                  ? static_cast<int64_t>(lines.size()) % 6
-                                  : StyleOf(row->method);
+        const int64_t style =
+            is_extended ? std::ssize(lines) : StyleOf(row->label);
         lines.push_back({name, {.name = name, .style = style}});
         line = lines.end() - 1;
       }
@@ -415,10 +429,9 @@ class Page {
     chart->mark_label = absl::StrCat("l = ", data_.training_length);
   }
 
-  // Methods get styles in their order.
-  int64_t StyleOf(const std::string& method) {
-    const auto next = static_cast<int64_t>(styles_.size()) % 6;
-    return styles_.emplace(method, next).first->second;
+  // Labels get styles in their order.
+  int64_t StyleOf(const std::string& label) {
+    return styles_.emplace(label, std::ssize(styles_)).first->second;
   }
 
   const ReportData& data_;

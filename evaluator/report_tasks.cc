@@ -17,7 +17,7 @@ namespace {
 using SharesByDepth = std::map<double, std::map<int64_t, double>>;
 
 // Keys found, by depth and length.
-void AppendHeatMap(const std::string& mask, const std::string& method,
+void AppendHeatMap(const std::string& mask, const std::string& label,
                    const SharesByDepth& by_depth, HtmlPage* page) {
   std::set<int64_t> lengths;
   for (const auto& [depth, by_length] : by_depth) {
@@ -37,7 +37,7 @@ void AppendHeatMap(const std::string& mask, const std::string& method,
                                   : it->second);
     }
   }
-  page->HeatMap(absl::StrCat("passkey, ", method, ", ", mask), rows, columns,
+  page->HeatMap(absl::StrCat("passkey, ", label, ", ", mask), rows, columns,
                 shares);
 }
 
@@ -66,10 +66,10 @@ void AppendSyntheticTasks(const ReportData& data, HtmlPage* page) {
       {"method", "mask", "length", "copied", "95 % interval", "of"}};
   for (const ReportSynthetic& row : data.synthetic) {
     if (row.task == "passkey") {
-      maps[{row.mask, row.method}][row.depth][row.length] = ShareOf(row);
+      maps[{row.mask, row.label}][row.depth][row.length] = ShareOf(row);
       continue;
     }
-    copied.push_back({row.method, row.mask, absl::StrCat(row.length),
+    copied.push_back({row.label, row.mask, absl::StrCat(row.length),
                       FixedPoint(3, ShareOf(row)), IntervalText(row),
                       absl::StrCat(row.trials)});
   }
@@ -87,8 +87,8 @@ std::string SyntheticTasksMarkdown(const ReportData& data) {
       "|:--|:--|:--|--:|--:|--:|--:|--:|\n";
   for (const ReportSynthetic& row : data.synthetic) {
     absl::StrAppend(
-        &text, "| ", row.task, " | ", row.method, " | ", row.mask, " | ",
-        row.length, " | ",
+        &text, "| ", row.task, " | ", MarkdownCell(row.label), " | ", row.mask,
+        " | ", row.length, " | ",
         row.task == "passkey" ? absl::StrFormat("%.2f", row.depth) : "-", " | ",
         FixedPoint(3, ShareOf(row)), " | ", IntervalText(row), " | ",
         row.trials, " |\n");

@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/files.h"
+#include "base/number_text.h"
 #include "config/fields.h"
 #include "config/load.h"
 #include "evaluator/wilson_interval.h"
@@ -57,13 +58,17 @@ std::string Caption(const std::vector<ResultRow>& rows) {
   std::set<Protocol> protocols;
   for (const ResultRow& row : rows) protocols.insert(row.protocol);
   for (const Protocol protocol : protocols) caption += ProtocolNote(protocol);
+  if (std::ranges::any_of(rows, &ResultRow::bytes_are_average)) {
+    caption +=
+        "- ~: the tokenizer is not known here: every token but the end of text "
+        "counts as the data\n  set's average, its bytes over these tokens.\n";
+  }
   return caption;
 }
 
 // JSON has no NaN: non-finite numbers are strings.
 Json Number(double value) {
-  if (std::isnan(value)) return "nan";
-  if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
+  if (!std::isfinite(value)) return NonFiniteText(value);
   return value;
 }
 
@@ -98,6 +103,7 @@ Json RowJson(const ResultRow& row) {
   AddMask(row.mask, &json);
   if (row.stride) json["stride"] = *row.stride;
   json["peak_memory_bytes"] = row.peak_memory_bytes;
+  if (row.bytes_are_average) json["bytes_are_average"] = true;
   for (const PlaceBin& bin : row.by_place) {
     const NllStatistics& of = bin.of_targets;
     json["by_place"].push_back({{"first", bin.first},
@@ -195,19 +201,20 @@ std::string ProtocolText(const ResultRow& row) {
 using Cells = std::vector<std::string>;
 
 Cells RowCells(const ResultRow& row) {
-  return {
-      ProtocolText(row),
-      row.mask.Text(),
-      absl::StrCat(row.length),
-      absl::StrFormat("%.4f", row.nll),
-      absl::StrFormat(row.perplexity < 1e6 ? "%.3f" : "%.3e", row.perplexity),
-      absl::StrFormat("%.4f", row.bits_per_byte),
-      absl::StrCat(row.tokens),
-      absl::StrCat(row.documents),
-      absl::StrFormat("%.4f", row.standard_error),
-      absl::StrFormat("%.1f", row.keys_per_token),
-      row.tokens_per_second ? absl::StrFormat("%.0f", *row.tokens_per_second)
-                            : "journal"};
+  return {ProtocolText(row),
+          row.mask.Text(),
+          absl::StrCat(row.length),
+          FixedPoint(4, row.nll),
+          row.perplexity < 1e6 ? FixedPoint(3, row.perplexity)
+                               : absl::StrFormat("%.3e", row.perplexity),
+          absl::StrCat(row.bytes_are_average ? "~" : "",
+                       FixedPoint(4, row.bits_per_byte)),
+          absl::StrCat(row.tokens),
+          absl::StrCat(row.documents),
+          FixedPoint(4, row.standard_error),
+          FixedPoint(1, row.keys_per_token),
+          row.tokens_per_second ? FixedPoint(0, *row.tokens_per_second)
+                                : "journal"};
 }
 
 // Columns as wide as their widest cell: `num_texts` to the left, numbers to the
@@ -337,17 +344,19 @@ std::string ResultsCsv(const std::vector<ResultRow>& rows,
   for (const ResultRow& row : rows) {
     const EvaluatedMask& mask = row.mask;
     const bool extended = mask.extension != UNCHANGED;
-    absl::StrAppendFormat(&csv, "%d,%s,%s,%s,%.9g,%.9g,%.9g,%d,%.15g,%d,%.9g,",
-                          row.length, MethodOf(row, model), MaskName(mask.kind),
-                          ProtocolName(row.protocol), row.perplexity, row.nll,
-                          row.bits_per_byte, row.tokens, row.bytes,
-                          row.documents, row.standard_error);
     absl::StrAppendFormat(
-        &csv, "%s,%s,%s,%s,%s,%s,%.9g\n", number(mask.block),
-        number(mask.window), number(mask.sinks), number(row.stride),
-        extended ? absl::StrFormat("%.9g", mask.extension_factor) : "",
+        &csv, "%d,%s,%s,%s,%s,%s,%s,%d,%s,%d,%s,", row.length,
+        MethodOf(row, model), MaskName(mask.kind), ProtocolName(row.protocol),
+        CompactNumber(9, row.perplexity), CompactNumber(9, row.nll),
+        CompactNumber(9, row.bits_per_byte), row.tokens,
+        CompactNumber(15, row.bytes), row.documents,
+        CompactNumber(9, row.standard_error));
+    absl::StrAppendFormat(
+        &csv, "%s,%s,%s,%s,%s,%s,%s\n", number(mask.block), number(mask.window),
+        number(mask.sinks), number(row.stride),
+        extended ? CompactNumber(9, mask.extension_factor) : "",
         extended ? absl::StrCat(mask.exponent_extended) : "",
-        row.keys_per_token);
+        CompactNumber(9, row.keys_per_token));
   }
   return csv;
 }

@@ -25,8 +25,9 @@ struct ResultRow {
   double nll = 0;                                // nats a token
   double perplexity = 0;
   double bits_per_byte = 0;
-  int64_t tokens = 0;  // targets
-  double bytes = 0;    // of the targets' text
+  int64_t tokens = 0;              // targets
+  double bytes = 0;                // of the targets' text; NaN if not known
+  bool bytes_are_average = false;  // not exact (TextMeasure)
   int64_t documents = 0;
   double standard_error = 0;  // of nll, over documents (position_nll.h)
   double keys_per_token = 0;

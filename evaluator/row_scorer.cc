@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
+#include <map>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -177,6 +180,40 @@ std::vector<Group> WithoutJournalled(std::vector<Group> groups,
   return groups;
 }
 
+// Where the NLL of each document that has such targets is not finite first.
+using NonFinitePlaces = std::map<int64_t, int64_t>;  // by index in the row
+
+// NLL of the targets at places first_place, first_place + 1, .. of a document.
+void NoteNonFinite(int64_t index, int64_t first_place, const at::Tensor& nll_T,
+                   NonFinitePlaces* places) {
+  const at::Tensor finite = nll_T.isfinite();
+  if (finite.all().item<bool>()) return;
+  const int64_t place =
+      first_place + finite.logical_not().nonzero()[0][0].item<int64_t>();
+  const auto [found, is_new] = places->emplace(index, place);
+  if (!is_new) found->second = std::min(found->second, place);
+}
+
+// The first of all data coordinates; `documents` are the row's. Collective.
+std::optional<NonFiniteTarget> FirstNonFinite(
+    const NonFinitePlaces& mine, const std::vector<RowDocument>& documents,
+    Communicator& data_axis) {
+  const int64_t none = std::ssize(documents);
+  const auto least = [&](int64_t number) {
+    const at::Tensor of_all = at::full({1}, number, at::kLong);
+    AllReduceOnHost(of_all, ReduceOp::kMin, data_axis);
+    return of_all.item<int64_t>();
+  };
+  const int64_t index = least(mine.empty() ? none : mine.begin()->first);
+  if (index == none) return std::nullopt;
+  const auto found = mine.find(index);
+  const int64_t place =
+      least(found == mine.end() ? std::numeric_limits<int64_t>::max()
+                                : found->second);
+  return NonFiniteTarget{.document = documents[index].document(),
+                         .place = place};
+}
+
 // Targets of the groups `first`, first + step, ..
 int64_t NumCounted(const std::vector<Group>& groups, size_t first,
                    size_t step) {
@@ -218,8 +255,11 @@ RowScores ScoreRow(const PieceRow& row, const std::string& name,
   scores.targets_scored = NumCounted(groups, 0, 1);
   RowProgress progress(name, scores.targets_scored,
                        NumCounted(groups, data_axis.rank(), data_axis.size()));
+  NonFinitePlaces non_finite;
   const auto take_piece = [&](const RowPiece& piece, int64_t first,
                               const at::Tensor& nll_T) {
+    NoteNonFinite(piece.index, piece.piece.begin + first + 1, nll_T,
+                  &non_finite);
     scores.sums.Add(piece.index, first, nll_T);
     if (take) take(piece.piece.document, piece.piece.begin + first, nll_T);
     progress.Add(nll_T.size(0));
@@ -233,12 +273,14 @@ RowScores ScoreRow(const PieceRow& row, const std::string& name,
     const double seconds = SecondsSince(group_start);
     std::vector<JournalEntry> entries;
     for (const RowDocument& document : groups[i]) {
+      if (non_finite.contains(document.index)) continue;
       entries.push_back(EntryOf(document, name, seconds / std::ssize(groups[i]),
                                 scores.sums));
     }
     journal->Append(entries);
   }
   scores.seconds = Slowest(SecondsSince(start), data_axis);
+  scores.non_finite = FirstNonFinite(non_finite, row_documents, data_axis);
   scores.sums.AllReduce(data_axis);
   return scores;
 }

@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 
 namespace lextra {
 namespace {
@@ -18,9 +20,19 @@ constexpr double kRight = 14;
 constexpr double kTop = 34;
 constexpr double kLegendTop = 50;  // below the plot
 constexpr double kLegendRow = 15;
-constexpr double kLegendGlyph = 7;  // of a letter, about
+constexpr double kLegendGlyph = 7;    // of a letter, about
+constexpr double kLegendSample = 40;  // before a name
 
 const char* const kDashes[] = {"none", "7 3", "2 3", "9 3 2 3", "5 2", "1 2"};
+
+// Where there are more lines than colours, a colour comes again with other
+// dashes and another marker.
+constexpr int64_t kColours = 6;
+int64_t ColourOf(int64_t style) { return style % kColours; }
+const char* DashesOf(int64_t style) {
+  return kDashes[(style + style / kColours) % std::size(kDashes)];
+}
+int64_t MarkerOf(int64_t style) { return (style + style / kColours) % 3; }
 
 bool IsDrawn(const Chart& chart, const ChartPoint& point) {
   return std::isfinite(point.y) && point.x > 0 && (!chart.log_y || point.y > 0);
@@ -220,7 +232,7 @@ class Drawing {
     if (above.empty()) return;
     absl::StrAppendFormat(&svg_,
                           "<polygon class=\"band c%d\" points=\"%s%s\"/>\n",
-                          series.style, above, below);
+                          ColourOf(series.style), above, below);
   }
 
   void DrawLine(const ChartSeries& series) {
@@ -237,7 +249,7 @@ class Drawing {
     }
     absl::StrAppendFormat(
         &svg_, "<path class=\"line c%d\" stroke-dasharray=\"%s\" d=\"%s\"/>\n",
-        series.style, kDashes[series.style % std::size(kDashes)], path);
+        ColourOf(series.style), DashesOf(series.style), path);
     for (const ChartPoint& point : series.points) {
       if (!IsDrawn(chart_, point)) continue;
       DrawMarker(series.style, X(point.x), Y(point.y),
@@ -249,27 +261,28 @@ class Drawing {
     const std::string title =
         note.empty() ? ""
                      : absl::StrCat("<title>", EscapeHtml(note), "</title>");
-    switch (style % 3) {
+    const int64_t colour = ColourOf(style);
+    switch (MarkerOf(style)) {
       case 0:
         absl::StrAppendFormat(
             &svg_,
             "<circle class=\"marker c%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"3.4\">"
             "%s</circle>\n",
-            style, x, y, title);
+            colour, x, y, title);
         break;
       case 1:
         absl::StrAppendFormat(
             &svg_,
             "<rect class=\"marker c%d\" x=\"%.1f\" y=\"%.1f\" width=\"6.4\" "
             "height=\"6.4\">%s</rect>\n",
-            style, x - 3.2, y - 3.2, title);
+            colour, x - 3.2, y - 3.2, title);
         break;
       default:
         absl::StrAppendFormat(
             &svg_,
             "<polygon class=\"marker c%d\" points=\"%.1f,%.1f %.1f,%.1f "
             "%.1f,%.1f\">%s</polygon>\n",
-            style, x, y - 4.2, x + 4, y + 3, x - 4, y + 3, title);
+            colour, x, y - 4.2, x + 4, y + 3, x - 4, y + 3, title);
     }
   }
 
@@ -279,35 +292,72 @@ class Drawing {
     for (const ChartSeries& series : chart_.series) {
       longest = std::max(longest, series.name.size());
     }
-    const double column = 40 + kLegendGlyph * static_cast<double>(longest);
+    const double column =
+        kLegendSample + kLegendGlyph * static_cast<double>(longest);
     return std::max<int64_t>(1, static_cast<int64_t>(PlotWidth() / column));
+  }
+
+  // A name that is longer than the plot is broken at its commas.
+  static std::vector<std::string> LegendLines(const std::string& name) {
+    const auto most =
+        static_cast<size_t>((PlotWidth() - kLegendSample) / kLegendGlyph);
+    std::vector<std::string> lines;
+    for (const absl::string_view part : absl::StrSplit(name, ", ")) {
+      if (!lines.empty()) lines.back() += ",";
+      if (lines.empty() || lines.back().size() + 1 + part.size() > most) {
+        lines.emplace_back(part);
+      } else {
+        absl::StrAppend(&lines.back(), " ", part);
+      }
+    }
+    return lines;
+  }
+
+  // Lines of text that a row of the legend takes, of all names in it.
+  int64_t LegendHeight(int64_t row, int64_t columns) const {
+    size_t most = 1;
+    const int64_t end =
+        std::min<int64_t>((row + 1) * columns, std::ssize(chart_.series));
+    for (int64_t place = row * columns; place < end; ++place) {
+      most = std::max(most, LegendLines(chart_.series[place].name).size());
+    }
+    return static_cast<int64_t>(most);
   }
 
   double Height() const {
     const int64_t columns = LegendColumns();
-    const int64_t rows = (std::ssize(chart_.series) + columns - 1) / columns;
-    return bottom_ + kLegendTop + kLegendRow * static_cast<double>(rows) - 4;
+    int64_t lines = 0;
+    for (int64_t row = 0; row * columns < std::ssize(chart_.series); ++row) {
+      lines += LegendHeight(row, columns);
+    }
+    return bottom_ + kLegendTop + kLegendRow * static_cast<double>(lines) - 4;
   }
 
   void DrawLegend() {
     const int64_t columns = LegendColumns();
     const double column = PlotWidth() / static_cast<double>(columns);
     int64_t place = 0;
+    int64_t line = 0;
     for (const ChartSeries& series : chart_.series) {
       const double x = kLeft + static_cast<double>(place % columns) * column;
-      const double y = bottom_ + kLegendTop - 4 +
-                       kLegendRow * static_cast<double>(place / columns);
+      const double y =
+          bottom_ + kLegendTop - 4 + kLegendRow * static_cast<double>(line);
       absl::StrAppendFormat(
           &svg_,
           "<line class=\"line c%d\" stroke-dasharray=\"%s\" x1=\"%g\" "
           "y1=\"%g\" x2=\"%g\" y2=\"%g\"/>",
-          series.style, kDashes[series.style % std::size(kDashes)], x, y,
-          x + 26, y);
+          ColourOf(series.style), DashesOf(series.style), x, y, x + 26, y);
       DrawMarker(series.style, x + 13, y, "");
-      absl::StrAppendFormat(
-          &svg_, "<text class=\"tick\" x=\"%g\" y=\"%g\">%s</text>\n", x + 31,
-          y + 4, EscapeHtml(series.name));
-      ++place;
+      double text_y = y + 4;
+      for (const std::string& text : LegendLines(series.name)) {
+        absl::StrAppendFormat(
+            &svg_, "<text class=\"tick\" x=\"%g\" y=\"%g\">%s</text>\n", x + 31,
+            text_y, EscapeHtml(text));
+        text_y += kLegendRow;
+      }
+      if (++place % columns == 0) {
+        line += LegendHeight(place / columns - 1, columns);
+      }
     }
   }
 

@@ -74,10 +74,11 @@ absl::Status CheckTasks(const Documents& documents,
   return absl::OkStatus();
 }
 
-// Right answers among those of trials [first, last) side by side.
-int64_t CountCorrect(const Task& task, const Documents& documents,
-                     const std::vector<int64_t>& long_documents, int64_t first,
-                     int64_t last, LongDocumentScorer& scorer) {
+// Right answers among those of trials [first, last) side by side; NaN where one
+// is not known.
+double CountCorrect(const Task& task, const Documents& documents,
+                    const std::vector<int64_t>& long_documents, int64_t first,
+                    int64_t last, LongDocumentScorer& scorer) {
   const at::Tensor tokens_BT =
       at::empty({last - first, task.length}, at::kLong);
   int64_t first_answer = 0;
@@ -96,17 +97,17 @@ int64_t CountCorrect(const Task& task, const Documents& documents,
       1, first_answer - 1, task.length - first_answer);
   // All digits of a key, or each copied byte by itself.
   const at::Tensor correct = task.depth ? std::get<0>(answers.min(1)) : answers;
-  return static_cast<int64_t>(correct.sum().item<double>());
+  return correct.sum().item<double>();
 }
 
 // Over all trials, dealt to the data axis in groups that fill the ranks.
-int64_t CountCorrect(const Task& task, const Documents& documents,
-                     int64_t num_trials, LongDocumentScorer& scorer,
-                     Communicator& data_axis) {
+double CountCorrect(const Task& task, const Documents& documents,
+                    int64_t num_trials, LongDocumentScorer& scorer,
+                    Communicator& data_axis) {
   const std::vector<int64_t> long_documents =
       DocumentsLongerThan(documents, task.length);
   const int64_t at_once = scorer.DocumentsAtOnce(task.length);
-  int64_t mine = 0;
+  double mine = 0;
   int64_t group = 0;
   for (int64_t first = 0; first < num_trials; first += at_once, ++group) {
     if (group % data_axis.size() != data_axis.rank()) continue;
@@ -114,9 +115,9 @@ int64_t CountCorrect(const Task& task, const Documents& documents,
                          std::min(first + at_once, num_trials), scorer);
     data_axis.activity().Tick();
   }
-  const at::Tensor correct = at::full({1}, mine, at::kLong);
+  const at::Tensor correct = at::full({1}, mine, at::kDouble);
   AllReduceOnHost(correct, ReduceOp::kSum, data_axis);
-  return correct.item<int64_t>();
+  return correct.item<double>();
 }
 
 }  // namespace
@@ -142,15 +143,21 @@ absl::StatusOr<std::vector<SyntheticRow>> RunSyntheticTasks(
       LongDocumentScorer::Options options = ScorerOptions(mask, config);
       options.hits = true;
       LongDocumentScorer scorer(model, mesh, options);
-      const int64_t correct = CountCorrect(
+      const double correct = CountCorrect(
           task, documents, config.synthetic_trials(), scorer, mesh.data());
+      if (!std::isfinite(correct)) {
+        return NumericError(absl::StrFormat(
+            "%s %s at %d: logits are not finite numbers; leave this mask or "
+            "length out",
+            task.name, mask.Text(), task.length));
+      }
       const int64_t answers = task.depth ? 1 : kInductionAnswers;
       rows.push_back({.task = task.name,
                       .mask = mask,
                       .length = task.length,
                       .depth = task.depth,
                       .trials = config.synthetic_trials() * answers,
-                      .correct = correct});
+                      .correct = static_cast<int64_t>(correct)});
     }
     if (!tasks.empty()) {
       LogInfo("synthetic tasks with %s: done",

@@ -231,7 +231,9 @@ absl::StatusOr<Scores> Score(const Job& job, Transformer& model,
   LEXTRA_ASSIGN_OR_RETURN(
       scores.results.rows,
       Evaluate(model, mesh, *job.input->documents, job.config.evaluation(),
-               {.journal = journal ? &*journal : nullptr, .take = take}));
+               {.journal = journal ? &*journal : nullptr,
+                .take = take,
+                .averages_bytes = true}));
   if (journal) LEXTRA_RETURN_IF_ERROR(journal->Finish());
   LEXTRA_ASSIGN_OR_RETURN(scores.results.resolution,
                           MeasureResolution(model, mesh, *job.input->documents,

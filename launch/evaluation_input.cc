@@ -59,13 +59,13 @@ absl::StatusOr<std::unique_ptr<EvaluationInput>> OpenTokensInput(
   if (tokens.dim() == 1) tokens = tokens.unsqueeze(0);
   TextMeasure measure;
   if (tokenizer.name() == ByteTokenizer::kName) {
-    measure = {.eos_id = ByteTokenizer::kEosId, .bytes_per_token = 1};
+    measure = TextMeasure::OfBytes(ByteTokenizer::kEosId);
   }
   auto input = std::make_unique<EvaluationInput>();
   input->path = path;
   input->tokens_BT = tokens;
   input->documents =
-      std::make_unique<TensorDocuments>(tokens, vocab_size, measure);
+      std::make_unique<TensorDocuments>(tokens, vocab_size, std::move(measure));
   return input;
 }
 

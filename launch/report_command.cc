@@ -24,8 +24,14 @@ CommandLine MakeCommandLine(ReportOptions* options) {
       "(report.html), one\nMarkdown table (report.md) and one CSV "
       "(report.csv). "
       "A RUN is a results folder, its\nresults.json, or a run folder, of which "
-      "the results of the newest step in eval/ count.\nRuns that differ in "
-      "their seeds alone are one series, with the deviation between seeds.");
+      "the results of the newest step in eval/ count.\nRuns whose "
+      "configurations and steps differ in their seeds alone are one series, "
+      "with\nthe deviation between seeds; others are series of their own, "
+      "whose "
+      "labels say in what\nthey differ (\"xPos, width 64\"). Paths of "
+      "evaluated "
+      "data, the layout of ranks and what\nelse changes no number are no "
+      "difference. Two runs with equal seeds are refused.");
   line.AddFlag("output", &options->output,
                "folder for the files; beside the results of a single RUN by "
                "default");

@@ -13,7 +13,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/not_a_number.h"
+#include "base/number_text.h"
 #include "model/transformer.h"
 #include "parallel/cuda_kernel.h"
 #include "trainer/metrics_file.h"
@@ -23,8 +23,7 @@ namespace {
 
 // JSON has no NaN: non-finite numbers are strings.
 nlohmann::ordered_json Number(double value) {
-  if (std::isnan(value)) return "nan";
-  if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
+  if (!std::isfinite(value)) return NonFiniteText(value);
   return value;
 }
 

@@ -10,7 +10,7 @@
 #include <span>
 
 #include "base/crc32c.h"
-#include "base/not_a_number.h"
+#include "base/number_text.h"
 #include "base/system_calls.h"
 #include "model/precision.h"
 #include "parallel/conjugate_collectives.h"

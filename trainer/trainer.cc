@@ -10,7 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/not_a_number.h"
+#include "base/number_text.h"
 #include "checkpoint/sharded_checkpoint.h"
 #include "config/difference.h"
 #include "config/load.h"

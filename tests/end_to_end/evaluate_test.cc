@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <regex>
@@ -20,6 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // fp32 against fp64 golden values, nats a token.
 constexpr double kNllTolerance = 2e-5;
@@ -328,6 +330,35 @@ TEST_F(EvaluateTest, WhatPlainAttentionHasNoMemoryForIsRefusedAndScoredByBca) {
   const nlohmann::json results =
       nlohmann::json::parse(ReadText(Path("memory_BCA") + "/results.json"));
   EXPECT_EQ(results["results"][0]["tokens"], kTokens - 1);
+}
+
+// A weight that is a NaN, as a checkpoint from elsewhere may have it: no row,
+// no file, and an exit code that says so.
+TEST_F(EvaluateTest, AnNllThatIsNotFiniteEndsWithItsOwnCodeAndWritesNothing) {
+  const std::string weights = Path("nan_weights.safetensors");
+  NamedTensors tensors = Golden("decoder_preln_weights");
+  const auto norm = std::ranges::find_if(tensors, [](const auto& named) {
+    return named.first.ends_with("layer_norm.bias");
+  });
+  ASSERT_NE(norm, tensors.end());
+  norm->second.view({-1})[0] = std::nan("");
+  ASSERT_TRUE(WriteTensorFile(weights, tensors).ok());
+  const std::string run = Path("nan_run");
+  RunWell(Lextra({"checkpoint", "import", "--format=torchscale",
+                  "--config=" + GoldenPath("decoder_preln.json"),
+                  "--weights=" + weights, "--to=" + run}));
+  const std::string results = Path("nan_results");
+  const ProcessResult result = RunProcess(
+      Lextra({"evaluate", "--checkpoint=" + run,
+              "--tokens=" + TokensFile("some", at::full({1, 40}, 5, at::kLong)),
+              "--results_dir=" + results, "evaluation.masks=[BCA]",
+              "parallel.num_threads=1"}),
+      kLimitSeconds);
+  EXPECT_EQ(result.exit_code, 7) << result.output;
+  EXPECT_THAT(result.output,
+              HasSubstr("the NLL of document 0 at place 1 is not a finite"));
+  EXPECT_THAT(result.output, Not(HasSubstr("| streaming")));
+  EXPECT_FALSE(fs::exists(results + "/results.json"));
 }
 
 TEST_F(EvaluateTest, CheckpointListAndShowSayWhatIsThere) {

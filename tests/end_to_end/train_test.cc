@@ -334,7 +334,7 @@ TEST_F(TrainTest, AModelWhoseLossIsNoNumberIsAnErrorAndNoRow) {
       kLimitSeconds);
   EXPECT_EQ(evaluated.exit_code, 7) << evaluated.output;
   EXPECT_THAT(LineWith("lextra: error:", evaluated.output),
-              HasSubstr("is nan: weights or activations"));
+              HasSubstr("is not a finite number"));
   EXPECT_THAT(evaluated.output, Not(HasSubstr("NLL nan")));
   EXPECT_THAT(evaluated.output, Not(HasSubstr("-nan")));
 }

@@ -8,11 +8,17 @@
 #include <cmath>
 #include <map>
 
+#include "evaluator/attention_resolution.h"
+#include "evaluator/document_journal.h"
 #include "evaluator/long_document_scorer.h"
 #include "evaluator/protocol.h"
 #include "evaluator/row_scorer.h"
+#include "nlohmann/json.hpp"
+#include "parallel/agreement.h"
+#include "tests/data/token_files.h"
 #include "tests/evaluator/small_model.h"
 #include "tests/testing/golden.h"
+#include "tests/testing/temporary_folder.h"
 
 namespace lextra {
 namespace {
@@ -40,13 +46,19 @@ double MeanByPieces(LongDocumentScorer& scorer, const at::Tensor& tokens,
   return sum / count;
 }
 
+// Every id but 7 stands for so many bytes.
+TextMeasure BytesPerToken(int32_t bytes) {
+  TextMeasure measure = {.bytes_of_id = std::vector<int32_t>(50, bytes)};
+  measure.bytes_of_id[7] = 0;
+  return measure;
+}
+
 // fp64, 1e-11 relative.
 TEST(Evaluate, RowsAtEveryLayoutEqualPiecesScoredOneByOne) {
   const ModelConfig model_config = SmallModel(FP64);
   const EvaluationConfig config = SmallEvaluation();
   const at::Tensor tokens = RandomTokens(5, 9 * kBlock + 5);
-  const TensorDocuments documents(tokens, 50,
-                                  {.eos_id = 7, .bytes_per_token = 2});
+  const TensorDocuments documents(tokens, 50, BytesPerToken(2));
   const std::vector<PieceRow> rows = PlanRows(documents, config).value();
   const std::unique_ptr<DeviceMesh> alone = MeshOfThisRankAlone();
   Transformer whole(model_config, alone->tensor());
@@ -85,8 +97,7 @@ TEST(Evaluate, RowsAtEveryLayoutEqualPiecesScoredOneByOne) {
 TEST(Evaluate, BitsPerByteCountEveryTargetButEos) {
   constexpr int64_t kTokens = 5000;  // more than are checked at once
   const at::Tensor tokens = RandomTokens(3, kTokens);
-  const TensorDocuments documents(tokens, 50,
-                                  {.eos_id = 7, .bytes_per_token = 2.5});
+  const TensorDocuments documents(tokens, 50, BytesPerToken(3));
   EvaluationConfig config = SmallEvaluation();
   config.clear_protocols();
   config.add_protocols(STREAMING);
@@ -100,9 +111,162 @@ TEST(Evaluate, BitsPerByteCountEveryTargetButEos) {
   const double num_text =
       tokens.narrow(1, 1, kTokens - 1).ne(7).sum().item<double>();
   ASSERT_LT(num_text, num_targets);
-  EXPECT_EQ(row.bytes, 2.5 * num_text);
+  EXPECT_EQ(row.bytes, 3 * num_text);
   EXPECT_NEAR(row.bits_per_byte,
-              row.nll * num_targets / std::log(2.0) / (2.5 * num_text), 1e-12);
+              row.nll * num_targets / std::log(2.0) / (3 * num_text), 1e-12);
+}
+
+// Three documents of ids below 50, none of which ends with eos. Where it is
+// given, eos stands inside of them.
+struct ForeignData {
+  testing::TemporaryFolder folder;
+  at::Tensor tokens;
+
+  ForeignData(const std::string& tokenizer, int64_t eos_id, int64_t bytes)
+      : tokens(RandomTokens(3, 200)) {
+    tokens.select(1, 199).fill_(1);
+    const at::Tensor flat = tokens.flatten();
+    const std::vector<int64_t> ids(
+        flat.const_data_ptr<int64_t>(),
+        flat.const_data_ptr<int64_t>() + flat.numel());
+    testing::WriteText(folder / "t.bin", testing::Tokens(ids, 2));
+    testing::WriteText(folder / "t.idx",
+                       testing::Index({200, 200, 200}, 2, 8).Bytes());
+    testing::WriteText(folder / "t.meta.json",
+                       nlohmann::json{{"tokenizer", tokenizer},
+                                      {"tokenizer_sha256", ""},
+                                      {"vocab_size", 50},
+                                      {"eos_id", eos_id},
+                                      {"documents", 3},
+                                      {"tokens", 600},
+                                      {"bytes", bytes}}
+                           .dump());
+  }
+
+  // The one row of whole documents.
+  ResultRow Score() const {
+    const TokenDataset dataset = TokenDataset::Open(folder / "t").value();
+    EvaluationConfig config = SmallEvaluation();
+    config.clear_protocols();
+    config.add_protocols(STREAMING);
+    config.clear_masks();
+    config.add_masks(BCA);
+    const std::unique_ptr<DeviceMesh> mesh = MakeMesh(Layouts().back());
+    Transformer model(SmallModel(FP32), mesh->tensor());
+    return Evaluate(model, *mesh, DatasetDocuments(dataset), config,
+                    {.averages_bytes = true})
+        ->front();
+  }
+
+  // Targets, the first token of a document being none, that are not `eos`.
+  double NumTextTargets(int64_t eos) const {
+    return tokens.narrow(1, 1, 199).ne(eos).sum().item<double>();
+  }
+};
+
+constexpr double kTargets = 3 * 199;
+
+TEST(Evaluate, EveryByteThatIsNotEosIsOneByteWhereverDocumentsEnd) {
+  // 1 closes documents and stands inside them; 49 is no token of theirs at all.
+  for (const int64_t eos : {1, 49}) {
+    SCOPED_TRACE(eos);
+    ForeignData data("byte", eos, 600);
+    if (eos == 49) {
+      data.tokens.masked_fill_(data.tokens.eq(49), 48);
+      testing::WriteText(
+          data.folder / "t.bin",
+          testing::Tokens(
+              {data.tokens.const_data_ptr<int64_t>(),
+               data.tokens.const_data_ptr<int64_t>() + data.tokens.numel()},
+              2));
+    }
+    const double text = data.NumTextTargets(eos);
+    EXPECT_EQ(text == kTargets, eos == 49);
+    const ResultRow row = data.Score();
+    EXPECT_EQ(row.tokens, kTargets);
+    EXPECT_EQ(row.bytes, text);
+    EXPECT_FALSE(row.bytes_are_average);
+    EXPECT_NEAR(row.bits_per_byte, row.nll * kTargets / std::log(2.0) / text,
+                1e-12);
+  }
+}
+
+TEST(Evaluate, BytesOfAnUnknownTokenizerAreAnAverageThatSaysSo) {
+  const ForeignData data("other", 1, 1800);
+  const double average = 1800 / data.tokens.ne(1).sum().item<double>();
+  const ResultRow row = data.Score();
+  EXPECT_TRUE(row.bytes_are_average);
+  EXPECT_NEAR(row.bytes, average * data.NumTextTargets(1), 1e-9);
+  EXPECT_NEAR(row.bits_per_byte, row.nll * kTargets / std::log(2.0) / row.bytes,
+              1e-12);
+  EXPECT_NE(ResultsTable({.rows = {row}}).find("| ~"), std::string::npos);
+  // Where nobody has counted the text, there is nothing to say.
+  const ResultRow unknown = ForeignData("other", 1, 0).Score();
+  EXPECT_TRUE(std::isnan(unknown.bits_per_byte));
+  EXPECT_FALSE(unknown.bytes_are_average);
+}
+
+// A model for which whatever has token 33 in sight is a NaN.
+void BreakToken33(Transformer* model, Communicator& tensor_axis) {
+  const at::NoGradGuard no_gradients;
+  for (Parameter* parameter : model->parameters()) {
+    if (parameter->pieces[0].name != "embed_tokens.weight") continue;
+    const int64_t row = 33 - tensor_axis.rank() * parameter->leaf.size(0);
+    if (row >= 0 && row < parameter->leaf.size(0)) {
+      parameter->leaf[row].fill_(std::nan(""));
+    }
+  }
+}
+
+TEST(Evaluate, AnNllThatIsNotFiniteIsAnErrorThatNamesItAndKeepsTheOthers) {
+  const at::Tensor tokens = RandomTokens(5, 9 * kBlock + 5);
+  tokens.masked_fill_(tokens.eq(33), 32);
+  tokens[2][20] = 33;
+  tokens[3][7] = 33;
+  const TensorDocuments documents(tokens, 50, {});
+  ModelConfig untied = SmallModel(FP32);
+  untied.set_tied_output(false);
+  for (const MeshShape layout : Layouts()) {
+    SCOPED_TRACE(testing::Name(layout));
+    const std::unique_ptr<DeviceMesh> mesh = MakeMesh(layout);
+    Transformer model(untied, mesh->tensor());
+    BreakToken33(&model, mesh->tensor());
+    const testing::TemporaryFolder own;
+    const std::string folder = BroadcastText(mesh->world(), own.path(), 0);
+    DocumentJournal journal =
+        DocumentJournal::Open(folder, "this model", *mesh).value();
+    const absl::Status status =
+        Evaluate(model, *mesh, documents, SmallEvaluation(),
+                 {.journal = &journal})
+            .status();
+    EXPECT_EQ(ExitCodeOf(status), ExitCode::kNumeric);
+    EXPECT_NE(status.message().find("non_overlapping causal at 10: the NLL of "
+                                    "document 2 at place 21 is not a finite"),
+              std::string::npos)
+        << status;
+    mesh->world().Barrier();
+    EXPECT_EQ(DocumentJournal::Open(folder, "this model", *mesh)->size(), 3);
+    mesh->world().Barrier();
+  }
+}
+
+TEST(MeasureResolution, AScoreThatIsNotFiniteIsAnError) {
+  const at::Tensor tokens = RandomTokens(2, 40);
+  tokens[1][20] = 33;
+  const TensorDocuments documents(tokens, 50, {});
+  EvaluationConfig config = SmallEvaluation();
+  config.add_resolution_lengths(32);
+  config.set_resolution_documents(2);
+  const std::unique_ptr<DeviceMesh> mesh = MakeMesh(Layouts().back());
+  Transformer model(SmallModel(FP32), mesh->tensor());
+  BreakToken33(&model, mesh->tensor());
+  const absl::Status status =
+      MeasureResolution(model, *mesh, documents, config).status();
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kNumeric);
+  EXPECT_NE(status.message().find("resolution of causal at 32: the mean score "
+                                  "of layer 0, head 0 at distance"),
+            std::string::npos)
+      << status;
 }
 
 // One long document, which one data coordinate scores while others wait.
@@ -223,8 +387,7 @@ void ExpectClosedForm(const ResultRow& result, const PieceRow& row,
 
 TEST(Evaluate, CountsWeightsAndErrorsAreThoseOfAModelInClosedForm) {
   const at::Tensor tokens = RandomTokens(4, 11 * kBlock + 3);
-  const TensorDocuments documents(tokens, 50,
-                                  {.eos_id = 7, .bytes_per_token = 2});
+  const TensorDocuments documents(tokens, 50, BytesPerToken(2));
   EvaluationConfig config = SmallEvaluation();
   config.add_protocols(SLIDING);
   config.add_protocols(SAME_TARGETS);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <set>
 
 #include "evaluator/long_document_scorer.h"
@@ -131,6 +132,22 @@ TEST(RunSyntheticTasks, CountsTheSameAnswersAtEveryLayout) {
       EXPECT_EQ(rows[i].correct, expected[i].correct) << i;
     }
   }
+}
+
+TEST(RunSyntheticTasks, LogitsThatAreNotFiniteAreAnErrorAndNoWrongAnswer) {
+  const TensorDocuments documents(at::full({2, 200}, 65, at::kLong), 257, {});
+  const std::unique_ptr<DeviceMesh> mesh = MakeMesh(Layouts().back());
+  Transformer model(ByteModel(), mesh->tensor());
+  for (Parameter* parameter : model.parameters()) {
+    if (parameter->pieces[0].name != "layer_norm.bias") continue;
+    parameter->leaf.detach().fill_(std::nan(""));
+  }
+  const absl::Status status =
+      RunSyntheticTasks(model, *mesh, documents, "byte", TaskConfig()).status();
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kNumeric);
+  EXPECT_NE(status.message().find("passkey causal at 120: logits are not"),
+            std::string::npos)
+      << status;
 }
 
 TEST(RunSyntheticTasks, RefusesOtherTokenizersAndShortDocuments) {
