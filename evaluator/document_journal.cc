@@ -23,7 +23,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int64_t kMaxBytes = int64_t{1} << 32;
 constexpr char kWhole[] = "documents.jsonl";
 
 // Tells subjects apart in a few characters.
@@ -167,8 +166,12 @@ absl::StatusOr<std::string> DocumentJournal::Unite() const {
     if (name != kWhole && !coordinate) continue;
     const bool is_written = !coordinate || *coordinate < mesh_->data().size();
     const std::string path = folder_ + "/" + name;
-    LEXTRA_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxBytes));
-    // One that a kill left before its first line.
+    const absl::StatusOr<MappedFile> file = MappedFile::Open(path);
+    if (!file.ok() && !is_written) continue;
+    LEXTRA_RETURN_IF_ERROR(file.status());
+    const absl::string_view text(
+        reinterpret_cast<const char*>(file->bytes().data()), file->size());
+    // The second: one that a kill left before its first line.
     const bool is_ours = IsOurs(text) || (is_written && text.empty());
     if (!is_ours && is_written) {
       return UsageError(absl::StrCat(

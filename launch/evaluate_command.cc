@@ -99,7 +99,7 @@ absl::Status CheckJob(const Job& job) {
 // this command line.
 absl::Status WithOrigin(const absl::Status& status, const RunConfig& saved,
                         const std::string& prefix) {
-  if (ExitCodeOf(status) != ExitCode::kInput || status.ok() ||
+  if (status.ok() || ExitCodeOf(status) != ExitCode::kInput ||
       prefix != saved.data().validation()) {
     return status;
   }
@@ -152,6 +152,18 @@ absl::StatusOr<Job> PrepareJob(const EvaluateOptions& options, int world_size,
   job.results_folder =
       ResultsFolder(options, job.step_folder, job.manifest.state().step());
   return job;
+}
+
+// The lock of the results folder is rank 0's. Collective.
+absl::StatusOr<std::unique_ptr<RunLock>> TakeOutputsOfJob(const Job& job,
+                                                          Communicator& world) {
+  absl::StatusOr<std::unique_ptr<RunLock>> lock = nullptr;
+  if (world.rank() == 0) {
+    lock = TakeOutputs(job.results_folder, job.nll_out, job.subject,
+                       job.config.evaluation());
+  }
+  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(world, lock.status()));
+  return lock;
 }
 
 ResultsContext ContextOf(const Job& job,
@@ -285,14 +297,8 @@ absl::Status RunEvaluate(MpiSession& mpi,
   const std::unique_ptr<Communicator> world = mpi.World();
   LEXTRA_ASSIGN_OR_RETURN(const Job job,
                           PrepareJob(options, mpi.size(), *world));
-  std::unique_ptr<RunLock> lock;
-  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(*world, [&]() -> absl::Status {
-    if (world->rank() != 0) return absl::OkStatus();
-    LEXTRA_ASSIGN_OR_RETURN(
-        lock, TakeOutputs(job.results_folder, job.nll_out, job.subject,
-                          job.config.evaluation()));
-    return absl::OkStatus();
-  }()));
+  LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<RunLock> lock,
+                          TakeOutputsOfJob(job, *world));
   const ParallelConfig& parallel = job.config.parallel();
   mpi.StartWatchdog(parallel.timeout_seconds());
   LEXTRA_RETURN_IF_ERROR(SetUpThreads(mpi, parallel));

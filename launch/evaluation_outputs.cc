@@ -47,7 +47,8 @@ absl::StatusOr<std::unique_ptr<RunLock>> TakeOutputs(
   if (results_folder.empty()) return nullptr;
   LEXTRA_RETURN_IF_ERROR(
       CheckOutsideCheckpoints("--results_dir", results_folder));
-  LEXTRA_RETURN_IF_ERROR(MakeFolders(results_folder));
+  LEXTRA_RETURN_IF_ERROR(
+      WithContext(MakeFolders(results_folder), "--results_dir"));
   LEXTRA_ASSIGN_OR_RETURN(std::unique_ptr<RunLock> lock,
                           RunLock::AcquireResults(results_folder));
   LEXTRA_RETURN_IF_ERROR(

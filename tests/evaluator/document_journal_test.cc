@@ -168,6 +168,10 @@ TEST_F(JournalFolderTest, FilesThatAreNotOursStay) {
   Write("documents-2023.jsonl", mine);
   Write("documents-a.jsonl", mine);
   Write("documents-01.jsonl", "");
+  if (mesh_->world().rank() == 0) {
+    EXPECT_TRUE(MakeNewFolder(folder_ + "/documents-2024.jsonl").ok());
+  }
+  mesh_->world().Barrier();
   DocumentJournal journal = Open("a step");
   journal.Append({Entry(1)});
   ASSERT_TRUE(journal.Finish().ok());

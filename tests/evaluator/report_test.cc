@@ -405,6 +405,49 @@ TEST(ReportData, BlocksOfBcaOtherThanHalfTheTrainingLengthAreNamed) {
   EXPECT_EQ(data.rows[1].mask, "BCA 32");
 }
 
+TEST(ReportData, OfARunFolderTheResultsOfTheNewestStepCount) {
+  const testing::TemporaryFolder folder;
+  const auto newest = [&](const std::string& path) {
+    return ReadReportData({path}).value().runs[0].path;
+  };
+  const nlohmann::json results =
+      ExampleResults("XPOS", 1, {{"causal", 128, 1}});
+  const std::string eval = folder / "eval";
+  WriteExample(eval, results);
+  EXPECT_EQ(newest(folder.path()), eval + "/results.json");
+  for (const char* step : {"step-00000900", "step-00001000", "step-99999"}) {
+    WriteExample(eval + "/" + step, results);
+  }
+  ASSERT_TRUE(RemoveTree(eval + "/step-99999/results.json").ok());
+  EXPECT_EQ(newest(folder.path()), eval + "/step-00001000/results.json");
+  // A folder that has results itself says which.
+  EXPECT_EQ(newest(eval), eval + "/results.json");
+  ASSERT_TRUE(RemoveTree(eval + "/results.json").ok());
+  EXPECT_EQ(newest(eval), eval + "/step-00001000/results.json");
+}
+
+TEST(ReportData, SpeedIsThatOfRunsThatScored) {
+  const testing::TemporaryFolder folder;
+  std::vector<std::string> paths;
+  for (int seed = 0; seed < 3; ++seed) {
+    nlohmann::json results =
+        ExampleResults("XPOS", seed, {{"causal", 128, 1}, {"bca", 128, 1}});
+    results["results"][0].erase("tokens_per_second");
+    if (seed == 1) results["results"][1].erase("tokens_per_second");
+    paths.push_back(WriteExample(folder / std::to_string(seed), results));
+  }
+  const ReportData data = ReadReportData(paths).value();
+  EXPECT_EQ(data.rows[0].tokens_per_second, std::nullopt);
+  EXPECT_EQ(data.rows[1].tokens_per_second, 1e5);
+  EXPECT_THAT(ReportCsv(data), HasSubstr(",4096,10,90,\n"));
+  EXPECT_THAT(ReportCsv(data), HasSubstr(",4096,10,90,100000\n"));
+}
+
+TEST(ReportMarkdown, ATitleOfTwoLinesIsOneHeading) {
+  EXPECT_THAT(ReportMarkdown({}, "of a\nfolder"),
+              ::testing::StartsWith("# of a folder\n"));
+}
+
 TEST(CompareOrders, TakesMarginsSeedBySeed) {
   const testing::TemporaryFolder folder;
   std::vector<std::string> paths;
