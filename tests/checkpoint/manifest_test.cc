@@ -164,9 +164,16 @@ TEST_F(ManifestTest, RefusesFilesThatAreMissingOrOfAnotherSize) {
   EXPECT_THAT(ErrorOf(ReadManifest(folder())),
               HasSubstr("b.safetensors: is not a regular file"));
   std::filesystem::remove(Path("b.safetensors"));
-  std::filesystem::create_symlink(Path("a.safetensors"), Path("b.safetensors"));
+  // Links are what they lead to.
+  std::filesystem::create_symlink(folder(), Path("b.safetensors"));
   EXPECT_THAT(ErrorOf(ReadManifest(folder())),
               HasSubstr("b.safetensors: is not a regular file"));
+  std::filesystem::remove(Path("b.safetensors"));
+  std::filesystem::create_symlink(Path("elsewhere"), Path("b.safetensors"));
+  EXPECT_THAT(ErrorOf(ReadManifest(folder())),
+              HasSubstr("b.safetensors: is a link to " + Path("elsewhere")));
+  Put("elsewhere", std::string(64, 'b'));
+  EXPECT_TRUE(Read(GoodManifest()).ok());
 }
 
 TEST_F(ManifestTest, RefusesNamesThatLeaveTheFolder) {
