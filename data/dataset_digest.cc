@@ -26,7 +26,8 @@ using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
 
 constexpr int64_t kMaxRecordBytes = 4096;
-constexpr int64_t kReadBytes = int64_t{8} << 20;
+// Hashed while it is in the second-level cache.
+constexpr int64_t kReadBytes = int64_t{1} << 20;
 constexpr double kSecondsBetweenLines = 10;
 constexpr double kWorthALineSeconds = 2;
 

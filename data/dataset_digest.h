@@ -27,9 +27,9 @@ struct TokenFileDigests {
 };
 
 // The digest that is kept beside the data, where it still counts; otherwise the
-// files are read from end to end in memory of a few megabytes, and what was
+// files are read from end to end in memory of a megabyte, and what was
 // found is kept for the next time. A folder that can't be written to costs a
-// hint. `progressed` is called for every few megabytes read. InputError where a
+// hint. `progressed` is called for every megabyte read. InputError where a
 // file changes meanwhile.
 absl::StatusOr<DatasetDigest> DigestOfDataset(
     const TokenDataset& dataset,

@@ -2,10 +2,13 @@
 
 #include <ATen/ATen.h>
 
+#include <chrono>
+
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/digest.h"
+#include "base/log.h"
 #include "parallel/agreement.h"
 
 namespace lextra {
@@ -13,6 +16,7 @@ namespace lextra {
 absl::StatusOr<DatasetDigest> AgreeOnDataset(Communicator& world,
                                              const std::string& field,
                                              const TokenDataset& dataset) {
+  const auto start = std::chrono::steady_clock::now();
   const auto make = [&]() -> absl::StatusOr<std::string> {
     LEXTRA_ASSIGN_OR_RETURN(
         const DatasetDigest made,
@@ -30,7 +34,13 @@ absl::StatusOr<DatasetDigest> AgreeOnDataset(Communicator& world,
       world, absl::StrFormat("%d documents, %d tokens, tokenizer %s, digest %s",
                              meta.documents, meta.tokens, meta.tokenizer,
                              agreed.digest));
-  if (difference.empty()) return agreed;
+  if (difference.empty()) {
+    const std::chrono::duration<double> taken =
+        std::chrono::steady_clock::now() - start;
+    LogInfo("%s=%s: digest %s, alike on all ranks (%.3f s)", field,
+            dataset.prefix(), agreed.digest, taken.count());
+    return agreed;
+  }
   return InputError(absl::StrFormat(
       "%s=%s: the ranks see different data there: %s; put one data set on "
       "storage that all hosts share, or the same copy on each",

@@ -13,8 +13,8 @@ namespace lextra {
 
 // The digest of the data set that `field` ("data.train") names, which every
 // rank has opened. InputError, on all ranks, where theirs differ. A digest that
-// must be made first is made once for each host that sees files of its own.
-// Collective over the world.
+// must be made first is made once for each host that sees files of its own. The
+// log says what it is. Collective over the world.
 absl::StatusOr<DatasetDigest> AgreeOnDataset(Communicator& world,
                                              const std::string& field,
                                              const TokenDataset& dataset);

@@ -149,7 +149,7 @@ std::string DifferenceOverRanks(Communicator& group, const std::string& value) {
     parts.push_back(
         absl::StrCat("and ", in_order.size() - kShown, " more values"));
   }
-  return absl::StrJoin(parts, ", ");
+  return absl::StrJoin(parts, "; ");
 }
 
 absl::StatusOr<std::string> MakeOncePerKey(

@@ -25,7 +25,7 @@ std::vector<std::string> GatherTexts(Communicator& group,
                                      const std::string& text);
 
 // Empty where all ranks give the same `value`; otherwise, on every rank, who
-// has which: "X on ranks 0-2 (host a), Y on rank 3 (host b)".
+// has which: "X on ranks 0-2 (host a); Y on rank 3 (host b)".
 std::string DifferenceOverRanks(Communicator& group, const std::string& value);
 
 // The text that `make` yields, or the error of the lowest rank that has one.

