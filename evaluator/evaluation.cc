@@ -121,8 +121,7 @@ absl::Status CheckFinite(const RowScores& scores, const std::string& row) {
   return NumericError(absl::StrFormat(
       "%s: the NLL of document %d at place %d is not a finite number; leave "
       "this mask or length out, or evaluate with model.precision=FP64; where "
-      "every "
-      "row ends so, the weights themselves are not finite",
+      "every row ends so, the weights themselves are not finite",
       row, target->document, target->place));
 }
 
