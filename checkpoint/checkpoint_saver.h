@@ -56,7 +56,7 @@ class CheckpointSaver {
     SaveOrigin origin;
     Retention retention;
     // The checkpoint that the run resumed from: its bytes were compared then.
-    std::optional<int64_t> loaded_step;
+    std::optional<int64_t> loaded_step = std::nullopt;
     // The largest tensor degree of the model: snapshot.h.
     int max_tensor = 1;
   };
