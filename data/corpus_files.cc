@@ -9,10 +9,10 @@
 #include <cstring>
 #include <deque>
 #include <filesystem>
+#include <set>
 #include <system_error>
 #include <utility>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "data/token_file_names.h"
@@ -87,9 +87,9 @@ class Search {
 
   const CorpusOptions& options_;
   CorpusFiles found_;
-  absl::flat_hash_set<Identity> outputs_;
-  absl::flat_hash_set<Identity> files_;
-  absl::flat_hash_set<Identity> folders_;
+  std::set<Identity> outputs_;
+  std::set<Identity> files_;
+  std::set<Identity> folders_;
   std::string head_;  // of the file being looked at
   absl::Status refused_;
   int64_t num_refused_ = 0;

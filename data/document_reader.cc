@@ -175,7 +175,8 @@ absl::Status DocumentReader::ReadWhole(const std::string& path,
                                        const Head& head, InputStream& stream,
                                        Visitor visit) {
   size_t size = head.bytes;
-  for (bool at_end = head.is_whole; !at_end;) {
+  bool at_end = head.is_whole;
+  while (!at_end && size <= options_.max_document_bytes) {
     if (size == buffer_.size()) {
       buffer_.resize(std::min(2 * size, options_.max_document_bytes + 1));
     }
@@ -183,7 +184,6 @@ absl::Status DocumentReader::ReadWhole(const std::string& path,
                             stream.Read(std::span(buffer_).subspan(size)));
     at_end = got == 0;
     size += got;
-    if (size > options_.max_document_bytes) break;
   }
   if (size > options_.max_document_bytes) {
     return InputError(absl::StrFormat(
