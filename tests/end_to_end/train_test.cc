@@ -321,8 +321,7 @@ TEST_F(TrainTest, AModelWhoseLossIsNoNumberIsAnErrorAndNoRow) {
   const std::string run = Path("lost");
   const ProcessResult result = RunProcess(
       Lextra(Train(run, {"schedule.num_steps=1", "schedule.warmup_steps=0",
-                         "schedule.learning_rate=1e30",
-                         "data.validation=" + ValidationData()})),
+                         "schedule.learning_rate=1e30"})),
       kLimitSeconds);
   EXPECT_EQ(result.exit_code, 7) << result.output;
   EXPECT_THAT(LineWith("lextra: error:", result.output),
@@ -347,9 +346,10 @@ TEST_F(TrainTest, ADataFileThatIsTruncatedWhileInUseIsNamed) {
     for (const std::string part : {".bin", ".idx", ".meta.json"}) {
       fs::copy_file(TrainData() + part, data + part);
     }
-    Process run(LextraOn(2, Train(Path("run-short" + suffix),
-                                  {"data.train=" + data, "data.validation=",
-                                   "schedule.num_steps=1000000"})));
+    Process run(LextraOn(
+        2, {"train", "--config=" + Path("small.textproto"),
+            "--run_dir=" + Path("run-short" + suffix), "data.train=" + data,
+            "data.validation=", "schedule.num_steps=1000000"}));
     while (!run.HasEnded() && LineWith("step      3/", run.Output()).empty()) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
