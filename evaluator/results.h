@@ -81,8 +81,8 @@ struct ResultsContext {
   std::string data_path;
   int64_t data_documents = 0;
   int64_t data_tokens = 0;
-  std::string data_digest;    // data/dataset_digest.h
-  std::string config_digest;  // of the text of the effective configuration
+  std::string data_digest = {};    // data/dataset_digest.h
+  std::string config_digest = {};  // of the text of the effective configuration
   std::string versions;
   std::string command;
   std::string date;  // UTC, ISO 8601

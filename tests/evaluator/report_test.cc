@@ -426,23 +426,6 @@ TEST(ReportData, OfARunFolderTheResultsOfTheNewestStepCount) {
   EXPECT_EQ(newest(eval), eval + "/step-00001000/results.json");
 }
 
-TEST(ReportData, SpeedIsThatOfRunsThatScored) {
-  const testing::TemporaryFolder folder;
-  std::vector<std::string> paths;
-  for (int seed = 0; seed < 3; ++seed) {
-    nlohmann::json results =
-        ExampleResults("XPOS", seed, {{"causal", 128, 1}, {"bca", 128, 1}});
-    results["results"][0].erase("tokens_per_second");
-    if (seed == 1) results["results"][1].erase("tokens_per_second");
-    paths.push_back(WriteExample(folder / std::to_string(seed), results));
-  }
-  const ReportData data = ReadReportData(paths).value();
-  EXPECT_EQ(data.rows[0].tokens_per_second, std::nullopt);
-  EXPECT_EQ(data.rows[1].tokens_per_second, 1e5);
-  EXPECT_THAT(ReportCsv(data), HasSubstr(",4096,10,90,\n"));
-  EXPECT_THAT(ReportCsv(data), HasSubstr(",4096,10,90,100000\n"));
-}
-
 TEST(ReportMarkdown, ATitleOfTwoLinesIsOneHeading) {
   EXPECT_THAT(ReportMarkdown({}, "of a\nfolder"),
               ::testing::StartsWith("# of a folder\n"));
