@@ -227,7 +227,7 @@ TEST(Metrics, PrintsNoNanWithASign) {
   const double nan = -std::numeric_limits<double>::quiet_NaN();
   ::testing::internal::CaptureStderr();
   metrics.Record({.step = 1, .loss = nan, .gradient_norm = nan});
-  metrics.RecordValidation(1, nan);
+  metrics.RecordValidation(1, {.loss = nan});
   const std::string log = ::testing::internal::GetCapturedStderr();
   EXPECT_NE(log.find("loss     nan | norm      nan"), std::string::npos) << log;
   EXPECT_NE(log.find("validation loss     nan | perplexity nan"),
