@@ -342,7 +342,7 @@ TEST_F(TrainTest, AModelWhoseLossIsNoNumberIsAnErrorAndNoRow) {
 // what is gone causes: .bin is read after a check, .idx also without one.
 TEST_F(TrainTest, ADataFileThatIsTruncatedWhileInUseIsNamed) {
   for (const std::string suffix : {".bin", ".idx"}) {
-    const std::string data = Path("short" + suffix);
+    const std::string data = Path("short-" + suffix.substr(1));
     for (const std::string part : {".bin", ".idx", ".meta.json"}) {
       fs::copy_file(TrainData() + part, data + part);
     }
