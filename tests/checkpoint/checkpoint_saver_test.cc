@@ -246,7 +246,8 @@ TEST_F(CheckpointSaverTest, WhatWasLoadedCountsAsReadBack) {
   for (const int64_t step : {1, 2, 3}) ASSERT_EQ(Save(step), absl::OkStatus());
   world_->Barrier();
   if (folder_) {
-    for (const std::string& step : ListCheckpoints(run_folder_).value()) {
+    const std::vector<std::string> steps = ListCheckpoints(run_folder_).value();
+    for (const std::string& step : steps) {
       std::filesystem::remove(step + "/VERIFIED");
     }
   }

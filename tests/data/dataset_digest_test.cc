@@ -124,7 +124,8 @@ TEST(DatasetDigest, IsMadeAgainWhereTheFingerprintDiffers) {
   const std::string digest = data.Make().digest;
   const fs::path bin = data.prefix() + ".bin";
   const auto time = fs::last_write_time(bin);
-  WriteText(bin, std::string(fs::file_size(bin), 1));
+  const auto num_tokens = static_cast<size_t>(fs::file_size(bin)) / 2;
+  WriteText(bin, Tokens(std::vector<int64_t>(num_tokens, 8), 2));
   fs::last_write_time(bin, time);
   EXPECT_NE(data.Make().digest, digest);
 }

@@ -267,6 +267,7 @@ TEST(RunSettings, ASizeThatFollowsFromAnotherIsNoDifferenceOfItsOwn) {
   for (const int width : {32, 64}) {
     RunConfig config;
     config.mutable_model()->set_width(width);
+    config.mutable_model()->set_num_heads(4);
     ASSERT_TRUE(Resolve(&config, Purpose::kEvaluate, 1).ok());
     all.push_back(
         {.method = "xPos", .settings = RunSettings(config, 7, "byte")});
