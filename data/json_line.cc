@@ -216,6 +216,8 @@ std::string WithoutLargeNumbers(std::string_view line) {
 }  // namespace
 
 JsonLine ParseJsonLine(std::string_view line, const std::string& text_key) {
+  // In a string that is not closed its end would be a control character.
+  if (line.ends_with('\n')) line.remove_suffix(1);
   TextFinder finder(line, text_key);
   nlohmann::json::sax_parse(line, &finder);
   if (!finder.meets_large_number()) return finder.Take();

@@ -205,7 +205,7 @@ TEST_F(PrepareTest, ASecondRunReadsNotWhatTheFirstWrote) {
   for (int run = 0; run < 2; ++run) {
     const auto summary = Prepare(options_);
     ASSERT_TRUE(summary.ok()) << summary.status();
-    EXPECT_EQ(summary->skipped.token_data, 3 * run);
+    EXPECT_EQ(summary->skipped.token_data, 4 * run);
     EXPECT_THAT(Texts(Open("train")), ElementsAre("text"));
     EXPECT_EQ(Open("train").num_documents(), 1);
   }
