@@ -2,7 +2,7 @@
 #include "evaluator/evaluation.h"
 
 #include <ATen/ATen.h>
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <chrono>
 #include <cmath>
@@ -240,10 +240,12 @@ TEST(Evaluate, AnNllThatIsNotFiniteIsAnErrorThatNamesItAndKeepsTheOthers) {
                  {.journal = &journal})
             .status();
     EXPECT_EQ(ExitCodeOf(status), ExitCode::kNumeric);
-    EXPECT_NE(status.message().find("non_overlapping causal at 10: the NLL of "
-                                    "document 2 at place 21 is not a finite"),
-              std::string::npos)
-        << status;
+    // Around a ring of ranks the query before the token is lost as well: its
+    // weight of 0 times a NaN.
+    EXPECT_THAT(std::string(status.message()),
+                ::testing::ContainsRegex(
+                    "non_overlapping causal at 10: the NLL of document 2 at "
+                    "place 2[01] is not a finite"));
     mesh->world().Barrier();
     EXPECT_EQ(DocumentJournal::Open(folder, "this model", *mesh)->size(), 3);
     mesh->world().Barrier();
