@@ -5,9 +5,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "data/byte_tokenizer.h"
-
 #include "base/work_counter.h"
+#include "data/byte_tokenizer.h"
 
 namespace lextra {
 
