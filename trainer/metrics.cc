@@ -122,7 +122,7 @@ void Metrics::RecordValidation(int64_t step, const ValidationLoss& validation) {
       "step %6d/%d | validation loss %7.4f | perplexity %.3f | std. error %s "
       "| %d of %d samples, %d of %d documents",
       step, config_.schedule().num_steps(), loss, std::exp(loss),
-      error ? absl::StrFormat("%.4f", *error) : "-", validation.samples,
+      error ? FixedPoint(4, *error) : "-", validation.samples,
       validation.samples_in_set, validation.documents,
       validation.documents_in_set);
   nlohmann::ordered_json line;

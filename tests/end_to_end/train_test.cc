@@ -321,7 +321,8 @@ TEST_F(TrainTest, AModelWhoseLossIsNoNumberIsAnErrorAndNoRow) {
   const std::string run = Path("lost");
   const ProcessResult result = RunProcess(
       Lextra(Train(run, {"schedule.num_steps=1", "schedule.warmup_steps=0",
-                         "schedule.learning_rate=1e30"})),
+                         "schedule.learning_rate=1e30",
+                         "schedule.min_learning_rate=1e30"})),
       kLimitSeconds);
   EXPECT_EQ(result.exit_code, 7) << result.output;
   EXPECT_THAT(LineWith("lextra: error:", result.output),
@@ -385,11 +386,15 @@ TEST_F(TrainTest, ResumeMustWantsACheckpointAndNoneWantsNone) {
 TEST_F(TrainTest, TheCheckpointFromBeforeAStreakOfSkippedStepsStays) {
   const std::string run = Path("ruined");
   const auto train_to = [&run](int step) {
-    const ProcessResult trained = RunWell(Lextra(
-        Train(run, {"schedule.learning_rate=1e30", "checkpoint.every_steps=1",
-                    "optimizer.max_skipped_in_a_row=100",
-                    "evaluation.validation_samples=1",
-                    "--stop_at_step=" + std::to_string(step)})));
+    const ProcessResult trained = RunProcess(
+        Lextra(Train(run,
+                     {"schedule.learning_rate=1e30", "checkpoint.every_steps=1",
+                      "optimizer.max_skipped_in_a_row=100",
+                      "evaluation.validation_samples=1",
+                      "--stop_at_step=" + std::to_string(step)})),
+        kLimitSeconds);
+    // What ends in such a streak is saved, and no success.
+    EXPECT_EQ(trained.exit_code, 7) << trained.output;
     EXPECT_THAT(trained.output, HasSubstr("skipped: loss"));
   };
   train_to(6);
