@@ -14,7 +14,7 @@ struct __attribute__((packed)) Unaligned {
 };
 
 template <typename Stored>
-LEXTRA_VECTOR_CLONES TokenIdRange RangeOf(const std::byte* bytes,
+LEXTRA_ALWAYS_INLINE TokenIdRange RangeOf(const std::byte* bytes,
                                           int64_t count) {
   const auto* tokens = reinterpret_cast<const Unaligned<Stored>*>(bytes);
   Stored smallest = std::numeric_limits<Stored>::max();
@@ -26,6 +26,27 @@ LEXTRA_VECTOR_CLONES TokenIdRange RangeOf(const std::byte* bytes,
     largest = id > largest ? id : largest;
   }
   return {smallest, largest};
+}
+
+// Not of a template: clang clones none.
+LEXTRA_VECTOR_CLONES TokenIdRange RangeOfType(TokenType type,
+                                              const std::byte* bytes,
+                                              int64_t count) {
+  switch (type) {
+    case TokenType::kUint8:
+      return RangeOf<uint8_t>(bytes, count);
+    case TokenType::kInt8:
+      return RangeOf<int8_t>(bytes, count);
+    case TokenType::kInt16:
+      return RangeOf<int16_t>(bytes, count);
+    case TokenType::kInt32:
+      return RangeOf<int32_t>(bytes, count);
+    case TokenType::kInt64:
+      return RangeOf<int64_t>(bytes, count);
+    case TokenType::kUint16:
+      return RangeOf<uint16_t>(bytes, count);
+  }
+  return {};
 }
 
 }  // namespace
@@ -86,21 +107,7 @@ TokenIdRange RangeOfTokenIds(TokenType type, std::span<const std::byte> bytes) {
   const int64_t count = static_cast<int64_t>(bytes.size()) /
                         ItemBytes(static_cast<uint8_t>(type));
   if (count == 0) return {};
-  switch (type) {
-    case TokenType::kUint8:
-      return RangeOf<uint8_t>(bytes.data(), count);
-    case TokenType::kInt8:
-      return RangeOf<int8_t>(bytes.data(), count);
-    case TokenType::kInt16:
-      return RangeOf<int16_t>(bytes.data(), count);
-    case TokenType::kInt32:
-      return RangeOf<int32_t>(bytes.data(), count);
-    case TokenType::kInt64:
-      return RangeOf<int64_t>(bytes.data(), count);
-    case TokenType::kUint16:
-      return RangeOf<uint16_t>(bytes.data(), count);
-  }
-  return {};
+  return RangeOfType(type, bytes.data(), count);
 }
 
 }  // namespace lextra

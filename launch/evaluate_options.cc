@@ -8,7 +8,6 @@
 #include "config/difference.h"
 #include "config/load.h"
 #include "config/resolve.h"
-#include "launch/output_paths.h"
 
 namespace lextra {
 namespace {
@@ -145,10 +144,6 @@ absl::StatusOr<RunConfig> EffectiveEvaluateConfig(
   }
   LEXTRA_RETURN_IF_ERROR(ApplyOverrides(options.overrides, &config));
   LEXTRA_RETURN_IF_ERROR(CheckChanges(saved, config, "command line"));
-  if (config.data().validation() != saved.data().validation()) {
-    config.mutable_data()->set_validation(
-        AbsolutePath(config.data().validation()));
-  }
   if (!options.tokens.empty() && config.evaluation().protocols().empty()) {
     config.mutable_evaluation()->add_protocols(STREAMING);
   }

@@ -86,15 +86,19 @@ absl::StatusOr<RunConfig> EffectiveConfig(const TrainOptions& options,
   }
   LEXTRA_ASSIGN_OR_RETURN(RunConfig config,
                           LoadRunConfig(options.config, options.overrides));
-  // So that whoever uses a checkpoint of this run elsewhere finds its data.
-  DataConfig& data = *config.mutable_data();
-  data.set_train(AbsolutePath(data.train()));
-  data.set_validation(AbsolutePath(data.validation()));
   LEXTRA_RETURN_IF_ERROR(Resolve(&config, Purpose::kTrain, world_size));
   LEXTRA_RETURN_IF_ERROR(TakeVocabularyFromData(&config));
   // Once more: the rules on the vocabulary.
   LEXTRA_RETURN_IF_ERROR(Resolve(&config, Purpose::kTrain, world_size));
   return config;
+}
+
+// So that whoever uses a checkpoint of this run elsewhere finds its data. What
+// is relative is so to the working folder of each rank.
+void MakeDataPathsAbsolute(RunConfig* config) {
+  DataConfig& data = *config->mutable_data();
+  data.set_train(AbsolutePath(data.train()));
+  data.set_validation(AbsolutePath(data.validation()));
 }
 
 // Which of LibTorch's operators does the attention of the training.
@@ -142,7 +146,8 @@ absl::Status RunTrain(MpiSession& mpi,
   const std::unique_ptr<Communicator> world = mpi.World();
   absl::StatusOr<RunConfig> mine = RunConfig();
   if (world->rank() == 0) mine = EffectiveConfig(options, mpi.size());
-  LEXTRA_ASSIGN_OR_RETURN(const RunConfig config, ShareConfig(*world, mine));
+  LEXTRA_ASSIGN_OR_RETURN(RunConfig config, ShareConfig(*world, mine));
+  MakeDataPathsAbsolute(&config);
   if (options.print_config) {
     PrintResult(RunConfigText(config));
     return absl::OkStatus();

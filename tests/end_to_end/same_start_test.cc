@@ -69,8 +69,13 @@ class SameStartTest : public EndToEndTest {
   }
 
   static Arguments TrainRelative(const std::string& name) {
-    return Train(Path(name), {"--stop_at_step=2", "data.train=train",
-                              "data.validation=validation"});
+    Arguments command = Train(Path(name), {"--stop_at_step=2"});
+    std::erase_if(command, [](const std::string& argument) {
+      return argument.starts_with("data.train=") ||
+             argument.starts_with("data.validation=");
+    });
+    return command +
+           Arguments{"data.train=train", "data.validation=validation"};
   }
   static Arguments Evaluate(const std::string& checkpoint,
                             const std::string& results) {
@@ -108,7 +113,7 @@ TEST_F(SameStartTest, TokensThatDifferAreFoundByTrainAndEvaluate) {
   for (const std::string split : {"train", "validation"}) {
     ChangeAToken(Path("b/" + split));
     ExpectRefused(RunOnHosts(TrainRelative("mixed-" + split)), kInput,
-                  {"data." + split + "=" + split, "digest "});
+                  {"data." + split + "=", "/" + split, "digest "});
     if (split == "validation") {
       ExpectRefused(RunOnHosts(Evaluate("copy", "mixed-results")), kInput,
                     {"data.validation=validation", "digest "});
@@ -124,7 +129,7 @@ TEST_F(SameStartTest, DataSetsOfOtherSizesAreFound) {
     fs::copy(Path("b/validation") + suffix, Path("b/train") + suffix);
   }
   ExpectRefused(RunOnHosts(TrainRelative("mixed-sizes")), kInput,
-                {"data.train=train", " tokens"});
+                {"data.train=", " tokens"});
   for (const char* suffix : {".bin", ".idx", ".meta.json"}) {
     fs::rename(aside + suffix, Path("b/train") + suffix);
   }
@@ -201,6 +206,10 @@ TEST_F(SameStartTest, AJournalDoesNotAnswerForOtherData) {
   EXPECT_THAT(RunWell(command).output, HasSubstr(known));
   EXPECT_EQ(results()["data"], first["data"]);
   ChangeAToken(Path("b/validation"));
+  const ProcessResult refused = RunProcess(command, kLimitSeconds);
+  EXPECT_EQ(refused.exit_code, kUsage) << refused.output;
+  EXPECT_THAT(refused.output, HasSubstr("has the results of checkpoint"));
+  fs::remove(Path("journal/results.json"));
   EXPECT_THAT(RunWell(command).output, Not(HasSubstr(known)));
   ChangeAToken(Path("b/validation"));
   EXPECT_NE(results()["data"]["digest"], first["data"]["digest"]);
