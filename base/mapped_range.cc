@@ -74,8 +74,7 @@ std::string MappedRange::Problem() const {
   if (fstat(descriptor_, &now) != 0 || now.st_size >= size_) return "";
   return absl::StrFormat(
       "%s: truncated while in use: %d bytes, %d when it was opened; restore "
-      "the "
-      "file and run the same command again",
+      "the file and run the same command again",
       path_, now.st_size, size_);
 }
 
