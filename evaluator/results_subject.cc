@@ -17,7 +17,7 @@ using Json = nlohmann::json;
 
 constexpr int64_t kMaxBytes = int64_t{1} << 30;
 constexpr char kAdvice[] =
-    "choose another --results_dir, or remove the file to score anew";
+    "choose another --results_dir, or remove the file to score again";
 
 absl::Status Refuse(const std::string& path, const std::string& what) {
   return UsageError(absl::StrCat(path, ": ", what, ": ", kAdvice));
