@@ -6,8 +6,16 @@
 #ifndef LEXTRA_BASE_VECTOR_CLONES_H_
 #define LEXTRA_BASE_VECTOR_CLONES_H_
 
+// The loader chooses before the thread sanitizer is up, which it is built into.
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define LEXTRA_VECTOR_CLONES
+#endif
+#endif
+#ifndef LEXTRA_VECTOR_CLONES
 #define LEXTRA_VECTOR_CLONES \
   __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#endif
 #define LEXTRA_ALWAYS_INLINE inline __attribute__((always_inline))
 
 #endif  // LEXTRA_BASE_VECTOR_CLONES_H_
