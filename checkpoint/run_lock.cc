@@ -8,7 +8,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <random>
 #include <sstream>
 #include <system_error>
 
@@ -17,8 +16,10 @@
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/file_lock.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/random_id.h"
 #include "base/system_calls.h"
 
 namespace lextra {
@@ -29,11 +30,6 @@ constexpr auto kPollInterval = std::chrono::milliseconds(50);
 
 std::string LockPath(const std::string& run_folder) {
   return run_folder + "/LOCK";
-}
-
-std::string DrawId() {
-  std::random_device source;
-  return absl::StrFormat("%08x%08x", source(), source());
 }
 
 // The first line of a small file of the system; empty if it can't be read.
@@ -101,17 +97,6 @@ absl::StatusOr<std::string> ReadRecord(const std::string& path) {
   return record;
 }
 
-enum class LockResult { kTaken, kHeld, kUnknown };
-
-LockResult LockFile(int descriptor) {
-  struct flock whole = {};
-  whole.l_type = F_WRLCK;
-  whole.l_whence = SEEK_SET;
-  if (fcntl(descriptor, F_OFD_SETLK, &whole) == 0) return LockResult::kTaken;
-  return errno == EAGAIN || errno == EACCES ? LockResult::kHeld
-                                            : LockResult::kUnknown;
-}
-
 // Whether the folder's next owner has not yet written over this record: it is
 // empty, or of a process of this system that is gone.
 bool IsOutdated(const std::string& record) {
@@ -160,7 +145,7 @@ RunLock::RunLock(Place place, int descriptor)
       descriptor_(descriptor),
       since_(absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(),
                               absl::UTCTimeZone())),
-      nonce_(DrawId()) {}
+      nonce_(DrawId(2)) {}
 
 absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(
     const std::string& run_folder, const std::string& run_id) {
@@ -225,7 +210,7 @@ absl::Status RunLock::TakeName(const std::string& run_id) {
   const bool exists = std::filesystem::exists(path, error);
   if (error) return StorageError(absl::StrCat(path, ": ", error.message()));
   if (!exists) {
-    run_id_ = run_id.empty() ? DrawId() : run_id;
+    run_id_ = run_id.empty() ? DrawId(2) : run_id;
     return AtomicWrite(path, run_id_ + "\n");
   }
   LEXTRA_ASSIGN_OR_RETURN(const std::string text,

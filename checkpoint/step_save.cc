@@ -3,7 +3,6 @@
 #include <filesystem>
 #include <iterator>
 #include <map>
-#include <random>
 #include <system_error>
 #include <utility>
 
@@ -11,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/random_id.h"
 #include "base/system_calls.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/step_folders.h"
@@ -19,13 +19,6 @@ namespace lextra {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string DrawSaveId() {
-  std::random_device source;
-  std::string id;
-  for (int i = 0; i < 4; ++i) absl::StrAppendFormat(&id, "%08x", source());
-  return id;
-}
 
 absl::Status CheckSpace(const std::string& run_folder, int64_t num_bytes) {
   LEXTRA_ASSIGN_OR_RETURN(const int64_t free, FreeBytes(run_folder));
@@ -115,7 +108,7 @@ std::string StepSave::step_folder() const {
 
 absl::StatusOr<StepSave> BeginSave(const std::string& run_folder, int64_t step,
                                    int64_t num_bytes) {
-  const StepSave save = {run_folder, step, DrawSaveId()};
+  const StepSave save = {run_folder, step, DrawId(4)};
   LEXTRA_RETURN_IF_ERROR(MakeFolders(run_folder));
   std::error_code error;
   if (fs::exists(fs::symlink_status(save.step_folder(), error))) {

@@ -8,14 +8,15 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <random>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "base/file_lock.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/random_id.h"
 #include "base/system_calls.h"
 #include "data/token_file_names.h"
 
@@ -40,27 +41,11 @@ std::string Begin(const std::string& prefix) {
                       fs::path(prefix).filename().native(), ".");
 }
 
-std::string DrawId() {
-  std::random_device source;
-  return absl::StrFormat("%08x%08x", source(), source());
-}
-
 std::string Record() {
   char host[256] = "";
   gethostname(host, sizeof(host) - 1);
   return absl::StrFormat("%s: process %d on host %s\n", kRecordBegin, getpid(),
                          host);
-}
-
-enum class LockResult { kTaken, kHeld, kUnknown };
-
-LockResult Lock(int descriptor) {
-  struct flock whole = {};
-  whole.l_type = F_WRLCK;
-  whole.l_whence = SEEK_SET;
-  if (fcntl(descriptor, F_OFD_SETLK, &whole) == 0) return LockResult::kTaken;
-  return errno == EAGAIN || errno == EACCES ? LockResult::kHeld
-                                            : LockResult::kUnknown;
 }
 
 void RemoveTemporaryFiles(const std::string& stem) {
@@ -82,7 +67,7 @@ absl::StatusOr<int> MakeClaim(const std::string& path,
   };
   if (descriptor < 0) return error("create");
   struct stat status;
-  if (Lock(descriptor) == LockResult::kHeld ||
+  if (LockFile(descriptor) == LockResult::kHeld ||
       fstat(descriptor, &status) != 0 || status.st_nlink == 0) {
     sys::Close(descriptor);
     return -1;
@@ -127,7 +112,7 @@ absl::Status RemoveAbandoned(const std::string& prefix,
   const int descriptor =
       sys::Open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC);
   if (descriptor < 0) return absl::OkStatus();  // just gone, or another user's
-  const LockResult result = Lock(descriptor);
+  const LockResult result = LockFile(descriptor);
   const std::string record = ReadRecord(descriptor);
   // Killed before it wrote a word, it has not written another file either.
   const bool is_ours = record.empty() || record.starts_with(kRecordBegin);
@@ -154,7 +139,7 @@ absl::StatusOr<std::unique_ptr<OutputClaim>> OutputClaim::Take(
   LEXTRA_RETURN_IF_ERROR(MakeFolders(FolderOf(prefix)));
   std::unique_ptr<OutputClaim> claim;
   for (int i = 0; claim == nullptr; ++i) {
-    const std::string stem = Begin(prefix) + DrawId();
+    const std::string stem = Begin(prefix) + DrawId(kIdDigits / 8);
     LEXTRA_ASSIGN_OR_RETURN(const int descriptor,
                             MakeClaim(stem + kClaimSuffix, Record()));
     if (descriptor >= 0) claim.reset(new OutputClaim(stem, descriptor));

@@ -1,10 +1,8 @@
 #include "launch/output_paths.h"
 
 #include <filesystem>
-#include <random>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "base/files.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/step_folders.h"
@@ -68,8 +66,7 @@ absl::Status CheckCanBeWritten(const std::string& path) {
                      ": is there and no regular file, so it can't be "
                      "replaced: choose another path"));
   }
-  std::random_device source;
-  const std::string probe = absl::StrFormat("%s.tmp-%08x", path, source());
+  const std::string probe = TemporaryName(path);
   absl::StatusOr<FileWriter> writer = FileWriter::Create(probe);
   if (!writer.ok()) return writer.status();
   absl::Status written = writer->Write("?");
