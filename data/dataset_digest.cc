@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <filesystem>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -150,11 +149,7 @@ class Progress {
 
 absl::StatusOr<std::string> DigestOfFile(const std::string& path, int64_t bytes,
                                          Progress* progress) {
-  // Data may be linked to; an InputFile is not.
-  std::error_code error;
-  const std::filesystem::path target = std::filesystem::canonical(path, error);
-  if (error) return InputError(absl::StrCat(path, ": ", error.message()));
-  LEXTRA_ASSIGN_OR_RETURN(const InputFile file, InputFile::Open(target));
+  LEXTRA_ASSIGN_OR_RETURN(const InputFile file, InputFile::Open(path));
   std::vector<std::byte> buffer(std::min(bytes, kReadBytes));
   Digest digest;
   for (int64_t begin = 0; begin < bytes; begin += kReadBytes) {

@@ -18,9 +18,7 @@ absl::StatusOr<DatasetDigest> AgreeOnDataset(Communicator& world,
                                              const TokenDataset& dataset) {
   const auto start = std::chrono::steady_clock::now();
   const auto make = [&]() -> absl::StatusOr<std::string> {
-    LEXTRA_ASSIGN_OR_RETURN(
-        const DatasetDigest made,
-        DigestOfDataset(dataset, [&] { world.activity().Tick(); }));
+    LEXTRA_ASSIGN_OR_RETURN(const DatasetDigest made, DigestOfDataset(dataset));
     return absl::StrFormat("%s%08x", made.digest, made.fingerprint);
   };
   LEXTRA_ASSIGN_OR_RETURN(const std::string text,

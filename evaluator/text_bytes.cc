@@ -19,14 +19,12 @@ constexpr int64_t kTokensAtOnce = 4096;
 // the place of the first of them.
 template <typename See>
 absl::Status ReadTokens(const Documents& documents, int64_t document,
-                        int64_t begin, int64_t end, Communicator& world,
-                        See see) {
+                        int64_t begin, int64_t end, See see) {
   std::vector<int64_t> tokens;
   for (; begin < end; begin += std::ssize(tokens)) {
     tokens.resize(std::min(kTokensAtOnce, end - begin));
     LEXTRA_RETURN_IF_ERROR(documents.Read(document, begin, std::span(tokens)));
     see(begin, std::span<const int64_t>(tokens));
-    world.activity().Tick();
   }
   return absl::OkStatus();
 }
@@ -38,7 +36,7 @@ absl::StatusOr<int64_t> CountTextTokens(const Documents& documents,
   absl::Status status;
   for (int64_t d = world.rank(); d < documents.num_documents() && status.ok();
        d += world.size()) {
-    status = ReadTokens(documents, d, 0, documents.size(d), world,
+    status = ReadTokens(documents, d, 0, documents.size(d),
                         [&](int64_t, std::span<const int64_t> tokens) {
                           mine += std::ssize(tokens) -
                                   std::ranges::count(tokens, eos_id);
@@ -86,7 +84,6 @@ class BytesOfToken {
 absl::StatusOr<double> BytesOfTargets(const Documents& documents,
                                       const PieceRow& row,
                                       const BytesOfToken& bytes_of,
-                                      Communicator& world,
                                       RowProgress& progress) {
   double bytes = 0;
   for (const Piece& piece : row.pieces) {
@@ -94,7 +91,7 @@ absl::StatusOr<double> BytesOfTargets(const Documents& documents,
     const int64_t first_target = piece.begin + piece.num_context + 1;
     LEXTRA_RETURN_IF_ERROR(ReadTokens(
         documents, piece.document, piece.begin,
-        piece.begin + piece.num_targets + 1, world,
+        piece.begin + piece.num_targets + 1,
         [&](int64_t begin, std::span<const int64_t> tokens) {
           const int64_t skipped =
               std::clamp<int64_t>(first_target - begin, 0, std::ssize(tokens));
@@ -122,7 +119,7 @@ absl::StatusOr<TextBytes> CountTextBytes(const Documents& documents,
   absl::Status status;
   for (const PieceRow& row : rows) {
     const absl::StatusOr<double> of_row =
-        BytesOfTargets(documents, row, bytes_of, world, progress);
+        BytesOfTargets(documents, row, bytes_of, progress);
     status = of_row.status();
     if (!status.ok()) break;
     bytes.of_row.push_back(*of_row);
