@@ -104,12 +104,17 @@ pass_stop_on() {
 }
 
 # Whether the command has a living child. True where the system does not tell.
+# Threads and children may end while this looks: `read` only fails then, where
+# $(<file) would end this script.
 has_children() {
-  local list pid stat
+  local list pid stat children
   [[ -e /proc/$job/task/$job/children ]] || return 0
   for list in /proc/"$job"/task/*/children; do
-    for pid in $(<"$list"); do
-      read -r stat 2>/dev/null <"/proc/$pid/stat" || continue
+    children=()
+    # The line has no end, so a status of 1 tells nothing.
+    read -r -a children <"$list" || true
+    for pid in ${children[@]+"${children[@]}"}; do
+      read -r stat <"/proc/$pid/stat" || continue
       if [[ ${stat##*) } != [ZX]* ]]; then return 0; fi
     done
   done 2>/dev/null

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <thread>
 
 #include "tests/end_to_end/lextra_program.h"
@@ -303,6 +304,21 @@ TEST_F(SupervisorTest, KillsALauncherThatStaysWithoutRanks) {
   EXPECT_EQ(result.exit_code, 0) << result.output;
   EXPECT_EQ(Starts(), 2);
   EXPECT_THAT(result.output, HasSubstr("has had no child for 2 s"));
+}
+
+TEST_F(SupervisorTest, OutlivesThreadsThatEndWhileItLooks) {
+  // A thread that ends between the list and its file: every second supervisor
+  // meets one.
+  std::vector<std::unique_ptr<Process>> supervisors;
+  for (int i = 0; i < 4; ++i) {
+    supervisors.push_back(std::make_unique<Process>(
+        Supervise({"--run_dir=" + run_, "--", ENDING_THREADS})));
+  }
+  for (auto& supervisor : supervisors) {
+    const ProcessResult result = supervisor->Wait(kLimitSeconds);
+    EXPECT_EQ(result.exit_code, 0) << result.output;
+    EXPECT_THAT(result.output, HasSubstr("end: code 0"));
+  }
 }
 
 TEST_F(SupervisorTest, RefusesAWrongCommandLine) {
