@@ -1,8 +1,8 @@
 // Whether a thread gets on: a count of the pieces of work that it has done, for
-// the watchdog (parallel/watchdog.h), which can't tell long work from a hang by
-// collectives alone. A piece is whatever ends soon on any machine: a block of a
-// matrix product, a layer, a micro batch, a document, a file, some megabytes
-// read or written.
+// the watchdog (parallel/watchdog/watchdog.h), which can't tell long work from
+// a hang by collectives alone. A piece is whatever ends soon on any machine: a
+// block of a matrix product, a layer, a micro batch, a document, a file, some
+// megabytes read or written.
 //
 // The code that works knows nothing of who counts: it calls CountWork(), and
 // the owner of the thread says where its work is counted.

@@ -7,11 +7,11 @@
 #include <system_error>
 #include <utility>
 
+#include "base/io/system_calls.h"
 #include "base/log.h"
-#include "base/system_calls.h"
 #include "base/work_counter.h"
+#include "checkpoint/files/step_folders.h"
 #include "checkpoint/snapshot.h"
-#include "checkpoint/step_folders.h"
 #include "parallel/agreement.h"
 
 namespace lextra {

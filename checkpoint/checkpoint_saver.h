@@ -32,8 +32,8 @@
 
 #include "base/status.h"
 #include "base/work_counter.h"
-#include "checkpoint/shard_file.h"
-#include "checkpoint/step_save.h"
+#include "checkpoint/files/shard_file.h"
+#include "checkpoint/files/step_save.h"
 #include "parallel/communicator.h"
 #include "parallel/parameter.h"
 

@@ -11,10 +11,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "base/digest.h"
-#include "base/files.h"
+#include "base/hash/digest.h"
+#include "base/io/files.h"
 #include "base/log.h"
-#include "checkpoint/step_folders.h"
+#include "checkpoint/files/step_folders.h"
 #include "parallel/agreement.h"
 
 namespace lextra {

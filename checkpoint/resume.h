@@ -8,7 +8,7 @@
 #include <string>
 
 #include "base/status.h"
-#include "checkpoint/manifest.h"
+#include "checkpoint/files/manifest.h"
 #include "parallel/communicator.h"
 
 namespace lextra {

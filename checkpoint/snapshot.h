@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "checkpoint/shard_file.h"
+#include "checkpoint/files/shard_file.h"
 #include "parallel/parameter.h"
 
 namespace lextra {

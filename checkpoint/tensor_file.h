@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "checkpoint/safetensors.h"
+#include "checkpoint/files/safetensors.h"
 
 namespace lextra {
 

@@ -13,9 +13,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "base/files.h"
-#include "checkpoint/safetensors.h"
-#include "checkpoint/sharded_checkpoint.h"
+#include "base/io/files.h"
+#include "checkpoint/files/safetensors.h"
+#include "checkpoint/load_tensors.h"
 #include "config/load.h"
 #include "config/resolve.h"
 

@@ -1,12 +1,16 @@
-# project_library(NAME SOURCES a.cc ... PROTOS a.proto ... DEPENDS lib ... [TORCH])
-#   a static library lextra_NAME (alias lextra::NAME). TORCH: uses LibTorch, with
-#   the shared precompiled header; left out where LEXTRA_TORCH is OFF.
+# project_library(NAME SOURCES a.cc ... PROTOS a.proto ... DEPENDS lib ... [TORCH]
+#                 [AUTOGRAD])
+#   a static library lextra_NAME (alias lextra::NAME), with a shared precompiled
+#   header. TORCH: uses LibTorch; left out where LEXTRA_TORCH is OFF. AUTOGRAD: has
+#   autograd functions of its own.
 # project_test(NAME SOURCES a.cc ... DEPENDS lib ... [RANKS 1 2 4] [LABELS x] [CORES n]
-#              [TORCH])
+#              [SHARDS n] [COST n] [TORCH])
 #   one GoogleTest program; with RANKS it runs once under a real mpirun for each
 #   number of ranks, and is labelled mpi; otherwise it is labelled unit. CORES is
 #   how many it keeps busy, two for several ranks, otherwise one: ctest -jN runs
-#   no more beside each other than fit into N. TORCH and RANKS need LEXTRA_TORCH.
+#   no more beside each other than fit into N. With SHARDS its tests are dealt to
+#   that many runs, which may be beside each other. Tests of the highest COST, in
+#   seconds, start first. TORCH and RANKS need LEXTRA_TORCH.
 
 add_library(lextra_flags INTERFACE)
 target_compile_options(lextra_flags INTERFACE
@@ -36,20 +40,26 @@ endfunction()
 # Tests spend their time in the libraries, and half of a build is theirs: they
 # are not optimized themselves.
 set(_test_options -O0)
-set(_torch_headers <ATen/ATen.h> <torch/csrc/autograd/custom_function.h>)
+# What most files include, and no more: every file that uses a precompiled header
+# instantiates all templates that wait in it (about 1.2 s for custom_function.h).
+set(_absl_headers <absl/status/statusor.h> <absl/strings/str_cat.h> <absl/strings/str_format.h>)
+set(_torch_headers <ATen/ATen.h> ${_absl_headers})
 set(_test_headers <gmock/gmock.h> <gtest/gtest.h>)
+_precompile(lextra_precompiled HEADERS ${_absl_headers} <nlohmann/json.hpp>)
 _precompile(lextra_test_precompiled
-  LINK GTest::gmock HEADERS ${_test_headers} OPTIONS ${_test_options})
+  LINK GTest::gmock HEADERS ${_absl_headers} ${_test_headers} OPTIONS ${_test_options})
 if(LEXTRA_TORCH)
   _precompile(lextra_torch_precompiled
     LINK LibTorch::cpu HEADERS ${_torch_headers})
+  _precompile(lextra_autograd_precompiled
+    LINK LibTorch::cpu HEADERS ${_torch_headers} <torch/csrc/autograd/custom_function.h>)
   _precompile(lextra_torch_test_precompiled
     LINK LibTorch::cpu GTest::gmock HEADERS ${_torch_headers} ${_test_headers}
     OPTIONS ${_test_options})
 endif()
 
 function(project_library name)
-  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;PROTOS;DEPENDS" ${ARGN})
+  cmake_parse_arguments(ARG "TORCH;AUTOGRAD" "" "SOURCES;PROTOS;DEPENDS" ${ARGN})
   if(ARG_TORCH AND NOT LEXTRA_TORCH)
     return()
   endif()
@@ -58,8 +68,14 @@ function(project_library name)
   target_link_libraries(lextra_${name} PUBLIC lextra_flags ${ARG_DEPENDS})
   if(ARG_TORCH)
     target_link_libraries(lextra_${name} PUBLIC LibTorch::cpu)
-    target_precompile_headers(lextra_${name} REUSE_FROM lextra_torch_precompiled)
   endif()
+  set(headers lextra_precompiled)
+  if(ARG_AUTOGRAD)
+    set(headers lextra_autograd_precompiled)
+  elseif(ARG_TORCH)
+    set(headers lextra_torch_precompiled)
+  endif()
+  target_precompile_headers(lextra_${name} REUSE_FROM ${headers})
   if(ARG_PROTOS)
     file(RELATIVE_PATH folder ${CMAKE_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
     foreach(proto ${ARG_PROTOS})
@@ -84,7 +100,7 @@ set(project_test_environment
   OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1)
 
 function(project_test name)
-  cmake_parse_arguments(ARG "TORCH" "CORES" "SOURCES;DEPENDS;RANKS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "TORCH" "CORES;SHARDS;COST" "SOURCES;DEPENDS;RANKS;LABELS" ${ARGN})
   if((ARG_TORCH OR ARG_RANKS) AND NOT LEXTRA_TORCH)
     return()
   endif()
@@ -120,8 +136,27 @@ function(project_test name)
     if(NOT ARG_CORES)
       set(ARG_CORES 1)
     endif()
-    add_test(NAME ${name} COMMAND ${name})
-    set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}"
-      ENVIRONMENT "${project_test_environment}" TIMEOUT 600 PROCESSORS ${ARG_CORES})
+    if(NOT ARG_COST)
+      set(ARG_COST 0)
+    endif()
+    set(runs ${name})
+    if(ARG_SHARDS)
+      set(runs)
+      foreach(shard RANGE 1 ${ARG_SHARDS})
+        list(APPEND runs ${name}_${shard})
+      endforeach()
+    endif()
+    set(index 0)
+    foreach(run ${runs})
+      add_test(NAME ${run} COMMAND ${name})
+      set(shard)
+      if(ARG_SHARDS)
+        set(shard GTEST_TOTAL_SHARDS=${ARG_SHARDS} GTEST_SHARD_INDEX=${index})
+        math(EXPR index "${index} + 1")
+      endif()
+      set_tests_properties(${run} PROPERTIES LABELS "${ARG_LABELS}" COST ${ARG_COST}
+        ENVIRONMENT "${project_test_environment};${shard}" TIMEOUT 600
+        PROCESSORS ${ARG_CORES})
+    endforeach()
   endif()
 endfunction()

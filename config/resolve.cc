@@ -109,7 +109,8 @@ bool IsAllowed(double value, const Range& range) {
 }
 
 // xPos's keys are cut into pieces within which factors stay in range
-// (model/piecewise_attention.h): with this they hold at least 8 positions.
+// (model/attention/piecewise_attention.h): with this they hold at least 8
+// positions.
 constexpr double kFastestFading = 8;
 
 double LeastScaleBase(double gamma) {

@@ -12,7 +12,7 @@
 namespace lextra {
 
 // Tokens of a synthetic task: room for a passkey's two sentences
-// (evaluator/synthetic_trials.h).
+// (evaluator/synthetic/synthetic_trials.h).
 inline constexpr int64_t kShortestTask = 100;
 
 // What the configuration is for: which rules apply.

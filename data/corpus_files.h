@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "data/file_format.h"
+#include "data/text/file_format.h"
 
 namespace lextra {
 

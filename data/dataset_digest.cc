@@ -12,8 +12,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "base/digest.h"
-#include "base/files.h"
+#include "base/hash/digest.h"
+#include "base/io/files.h"
 #include "base/log.h"
 #include "data/token_file_format.h"
 #include "nlohmann/json.hpp"

@@ -20,7 +20,7 @@ struct DatasetDigest {
   uint32_t fingerprint = 0;  // TokenDataset::Fingerprint()
 };
 
-// Of one file's content (base/digest.h).
+// Of one file's content (base/hash/digest.h).
 struct TokenFileDigests {
   std::string bin;
   std::string idx;

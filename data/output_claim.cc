@@ -13,11 +13,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
-#include "base/file_lock.h"
-#include "base/files.h"
+#include "base/io/file_lock.h"
+#include "base/io/files.h"
+#include "base/io/random_id.h"
+#include "base/io/system_calls.h"
 #include "base/log.h"
-#include "base/random_id.h"
-#include "base/system_calls.h"
 #include "data/token_file_names.h"
 
 namespace lextra {

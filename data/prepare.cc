@@ -13,8 +13,8 @@
 #include "base/log.h"
 #include "base/seeds.h"
 #include "data/byte_tokenizer.h"
+#include "data/text/utf8.h"
 #include "data/token_file_writer.h"
-#include "data/utf8.h"
 
 namespace lextra {
 namespace {

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "base/status.h"
-#include "data/document_reader.h"
 #include "data/prepare_summary.h"
+#include "data/text/document_reader.h"
 
 namespace lextra {
 

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "data/corpus_files.h"
-#include "data/document_reader.h"
+#include "data/text/document_reader.h"
 
 namespace lextra {
 

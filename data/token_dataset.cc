@@ -7,8 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "base/crc32c.h"
-#include "base/system_calls.h"
+#include "base/hash/crc32c.h"
+#include "base/io/system_calls.h"
 #include "base/work_counter.h"
 #include "data/token_ids.h"
 #include "nlohmann/json.hpp"

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "base/digest.h"
-#include "base/files.h"
+#include "base/hash/digest.h"
+#include "base/io/files.h"
 #include "base/status.h"
 #include "data/output_claim.h"
 #include "data/token_dataset.h"

@@ -7,7 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "base/digest.h"
+#include "base/hash/digest.h"
 #include "base/log.h"
 #include "parallel/agreement.h"
 

@@ -12,10 +12,10 @@
 
 #include "absl/strings/str_format.h"
 #include "base/log.h"
-#include "evaluator/evaluated_mask.h"
-#include "evaluator/long_document_scorer.h"
 #include "evaluator/memory_need.h"
-#include "evaluator/protocol.h"
+#include "evaluator/scoring/evaluated_mask.h"
+#include "evaluator/scoring/long_document_scorer.h"
+#include "evaluator/scoring/protocol.h"
 #include "evaluator/text_bytes.h"
 #include "parallel/agreement.h"
 

@@ -9,10 +9,10 @@
 
 #include "base/status.h"
 #include "config/run.pb.h"
-#include "evaluator/document_journal.h"
-#include "evaluator/documents.h"
 #include "evaluator/results.h"
-#include "evaluator/row_scorer.h"
+#include "evaluator/scoring/document_journal.h"
+#include "evaluator/scoring/documents.h"
+#include "evaluator/scoring/row_scorer.h"
 #include "model/transformer.h"
 #include "parallel/device_mesh.h"
 

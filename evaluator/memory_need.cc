@@ -9,8 +9,8 @@
 #include "absl/strings/str_format.h"
 #include "base/memory.h"
 #include "model/precision.h"
+#include "ops/cuda_kernel.h"
 #include "parallel/agreement.h"
-#include "parallel/cuda_kernel.h"
 
 namespace lextra {
 namespace {

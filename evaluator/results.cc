@@ -12,11 +12,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "base/files.h"
+#include "base/io/files.h"
 #include "base/number_text.h"
+#include "base/wilson_interval.h"
 #include "config/fields.h"
 #include "config/load.h"
-#include "evaluator/wilson_interval.h"
 
 namespace lextra {
 namespace {

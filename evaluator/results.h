@@ -12,8 +12,8 @@
 
 #include "base/status.h"
 #include "config/run.pb.h"
-#include "evaluator/evaluated_mask.h"
-#include "evaluator/position_nll.h"
+#include "evaluator/scoring/evaluated_mask.h"
+#include "evaluator/scoring/position_nll.h"
 
 namespace lextra {
 
@@ -38,7 +38,8 @@ struct ResultRow {
   std::vector<PlaceBin> by_place = {};  // not of windows of pieces
 };
 
-// Attention resolution under a mask (evaluator/attention_resolution.h).
+// Attention resolution under a mask
+// (evaluator/resolution/attention_resolution.h).
 struct ResolutionRow {
   EvaluatedMask mask = {};
   int64_t length = 0;
@@ -52,7 +53,7 @@ struct ResolutionRow {
   std::optional<double> spread = std::nullopt;
 };
 
-// Right answers of a synthetic task (evaluator/synthetic_tasks.h).
+// Right answers of a synthetic task (evaluator/synthetic/synthetic_tasks.h).
 struct SyntheticRow {
   std::string task;
   EvaluatedMask mask = {};

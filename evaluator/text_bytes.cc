@@ -7,7 +7,7 @@
 #include <limits>
 #include <span>
 
-#include "evaluator/row_progress.h"
+#include "evaluator/scoring/row_progress.h"
 #include "parallel/agreement.h"
 
 namespace lextra {

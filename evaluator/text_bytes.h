@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "base/status.h"
-#include "evaluator/documents.h"
-#include "evaluator/protocol.h"
+#include "evaluator/scoring/documents.h"
+#include "evaluator/scoring/protocol.h"
 #include "parallel/communicator.h"
 
 namespace lextra {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "parallel/mpi_session.h"
+#include "launch/session_setup.h"
 
 namespace lextra {
 
@@ -18,10 +18,10 @@ absl::Status RunSynthesize(const std::vector<std::string>& arguments);
 absl::Status RunCheckpoint(const std::vector<std::string>& arguments);
 absl::Status RunReport(const std::vector<std::string>& arguments);
 
-// All ranks of `mpi` call these alike; the status is the same on all ranks.
-absl::Status RunTrain(MpiSession& mpi,
+// All ranks of `session` call these alike; the status is the same on all ranks.
+absl::Status RunTrain(Session& session,
                       const std::vector<std::string>& arguments);
-absl::Status RunEvaluate(MpiSession& mpi,
+absl::Status RunEvaluate(Session& session,
                          const std::vector<std::string>& arguments);
 
 }  // namespace lextra

@@ -12,19 +12,19 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "base/digest.h"
+#include "base/hash/digest.h"
 #include "base/log.h"
+#include "checkpoint/files/step_folders.h"
+#include "checkpoint/load_tensors.h"
 #include "checkpoint/resume.h"
-#include "checkpoint/sharded_checkpoint.h"
-#include "checkpoint/step_folders.h"
 #include "checkpoint/tensor_file.h"
 #include "config/load.h"
-#include "evaluator/attention_resolution.h"
-#include "evaluator/document_journal.h"
 #include "evaluator/evaluation.h"
-#include "evaluator/report.h"
+#include "evaluator/report/report.h"
+#include "evaluator/resolution/attention_resolution.h"
 #include "evaluator/results.h"
-#include "evaluator/synthetic_tasks.h"
+#include "evaluator/scoring/document_journal.h"
+#include "evaluator/synthetic/synthetic_tasks.h"
 #include "launch/commands.h"
 #include "launch/evaluate_options.h"
 #include "launch/evaluation_input.h"
@@ -280,8 +280,9 @@ absl::Status WriteScores(const Job& job, const Scores& scores,
 
 }  // namespace
 
-absl::Status RunEvaluate(MpiSession& mpi,
+absl::Status RunEvaluate(Session& session,
                          const std::vector<std::string>& arguments) {
+  MpiSession& mpi = *session.mpi;
   EvaluateOptions options;
   CommandLine line = EvaluateCommandLine(&options);
   LEXTRA_RETURN_IF_ERROR(line.Parse(arguments));
@@ -300,7 +301,7 @@ absl::Status RunEvaluate(MpiSession& mpi,
   LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<RunLock> lock,
                           TakeOutputsOfJob(job, *world));
   const ParallelConfig& parallel = job.config.parallel();
-  mpi.StartWatchdog(parallel.timeout_seconds());
+  StartWatchdog(session, parallel.timeout_seconds());
   LEXTRA_RETURN_IF_ERROR(SetUpThreads(mpi, parallel));
   LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<DeviceMesh> mesh,
                           MakeMesh(mpi, parallel));

@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "checkpoint/sharded_checkpoint.h"
+#include "checkpoint/load_tensors.h"
 #include "config/difference.h"
 #include "config/load.h"
 #include "config/resolve.h"

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/digest.h"
+#include "base/hash/digest.h"
 #include "checkpoint/tensor_file.h"
 #include "data/byte_tokenizer.h"
 #include "evaluator/dataset_agreement.h"

@@ -10,9 +10,9 @@
 #include <string>
 
 #include "base/status.h"
-#include "checkpoint/manifest.pb.h"
+#include "checkpoint/files/manifest.pb.h"
 #include "data/token_dataset.h"
-#include "evaluator/documents.h"
+#include "evaluator/scoring/documents.h"
 #include "parallel/communicator.h"
 
 namespace lextra {

@@ -3,8 +3,8 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
-#include "base/files.h"
-#include "checkpoint/step_folders.h"
+#include "base/io/files.h"
+#include "checkpoint/files/step_folders.h"
 #include "evaluator/results_subject.h"
 #include "launch/output_paths.h"
 

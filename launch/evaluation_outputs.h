@@ -8,7 +8,7 @@
 #include <string>
 
 #include "base/status.h"
-#include "checkpoint/run_lock.h"
+#include "checkpoint/files/run_lock.h"
 #include "config/run.pb.h"
 #include "launch/evaluate_options.h"
 

@@ -7,8 +7,8 @@
 #include <map>
 
 #include "base/failure.h"
+#include "base/io/mapped_range.h"
 #include "base/log.h"
-#include "base/mapped_range.h"
 #include "launch/commands.h"
 #include "launch/same_start.h"
 #include "launch/version.h"
@@ -37,7 +37,7 @@ constexpr char kUsage[] =
     "in.\n";
 
 using LocalCommand = absl::Status (*)(const std::vector<std::string>&);
-using RankedCommand = absl::Status (*)(MpiSession&,
+using RankedCommand = absl::Status (*)(Session&,
                                        const std::vector<std::string>&);
 
 // One line, on rank 0 alone: the status is the same on all ranks.
@@ -56,10 +56,11 @@ int RunRanked(RankedCommand command, int argc, char** argv,
   absl::StatusOr<std::unique_ptr<MpiSession>> mpi =
       MpiSession::Start(&argc, &argv);
   if (!mpi.ok()) return Report(mpi.status(), 0);
-  absl::Status status = CheckSameStart(**mpi, {argv + 1, argv + argc});
-  if (status.ok()) status = command(**mpi, arguments);
-  const int code = Report(status, (*mpi)->rank());
-  (*mpi)->Finalize();
+  Session session = {.mpi = *std::move(mpi), .watchdog = nullptr};
+  absl::Status status = CheckSameStart(*session.mpi, {argv + 1, argv + argc});
+  if (status.ok()) status = command(session, arguments);
+  const int code = Report(status, session.mpi->rank());
+  EndSession(session);
   return code;
 }
 

@@ -3,9 +3,9 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
-#include "base/files.h"
-#include "checkpoint/manifest.h"
-#include "checkpoint/step_folders.h"
+#include "base/io/files.h"
+#include "checkpoint/files/manifest.h"
+#include "checkpoint/files/step_folders.h"
 
 namespace lextra {
 namespace {

@@ -3,7 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
-#include "evaluator/report.h"
+#include "evaluator/report/report.h"
 #include "launch/command_line.h"
 #include "launch/commands.h"
 #include "launch/output_paths.h"

@@ -10,16 +10,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "base/digest.h"
-#include "base/files.h"
+#include "base/hash/digest.h"
+#include "base/io/files.h"
+#include "launch/instruction_set.h"
 #include "launch/version.h"
 #include "parallel/agreement.h"
-#include "parallel/instruction_set.h"
 
 namespace lextra {
 namespace {
 
-// Which operators compute: model/attention_operators.h.
+// Which operators compute: ops/attention_operators.h.
 constexpr const char* kVariables[] = {"LEXTRA_ATTENTION"};
 
 std::string DigestOfFile(const std::string& path) {

@@ -8,14 +8,14 @@
 #include <vector>
 
 #include "base/status.h"
-#include "parallel/mpi_session.h"
+#include "parallel/mpi/mpi_session.h"
 
 namespace lextra {
 
 // UsageError, on all ranks, where they run different programs, or the same with
 // different arguments (`command`: lextra's own, its name first) or different
 // variables that choose how to compute. They agree on their instruction sets
-// here (parallel/instruction_set.h). Before the first tensor; collective.
+// here (launch/instruction_set.h). Before the first tensor; collective.
 absl::Status CheckSameStart(MpiSession& mpi,
                             const std::vector<std::string>& command);
 

@@ -8,10 +8,12 @@
 #include <cstdlib>
 #include <thread>
 
+#include "absl/strings/numbers.h"
 #include "base/log.h"
 #include "config/load.h"
 #include "parallel/agreement.h"
-#include "parallel/cuda_backend.h"
+#include "parallel/nccl/cuda_backend.h"
+#include "parallel/watchdog/hang_diagnosis.h"
 
 namespace lextra {
 namespace {
@@ -29,7 +31,29 @@ void SetUpDeterminism() {
   at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
 }
 
+double PatienceSeconds() {
+  const char* text = std::getenv("LEXTRA_PATIENCE_SECONDS");
+  double seconds = 0;
+  if (text != nullptr && absl::SimpleAtod(text, &seconds) && seconds > 0) {
+    return seconds;
+  }
+  return WatchLimits().patience_seconds;
+}
+
 }  // namespace
+
+void StartWatchdog(Session& session, double timeout_seconds) {
+  if (timeout_seconds == 0 || session.mpi->size() == 1) return;
+  session.watchdog = std::make_unique<Watchdog>(
+      session.mpi->shared_activity(), session.mpi->host(), timeout_seconds,
+      PatienceSeconds());
+}
+
+void EndSession(Session& session) {
+  session.mpi->activity().SetPhase(Phase::kShutdown);
+  if (session.watchdog != nullptr) session.watchdog->Stop();
+  session.mpi->Finalize();
+}
 
 absl::Status CheckWorldSize(const MpiSession& mpi, int64_t expected) {
   if (expected == 0 || expected == mpi.size()) return absl::OkStatus();

@@ -3,13 +3,30 @@
 #define LEXTRA_LAUNCH_SESSION_SETUP_H_
 
 #include <cstdint>
+#include <memory>
 
 #include "base/status.h"
 #include "config/run.pb.h"
 #include "parallel/device_mesh.h"
-#include "parallel/mpi_session.h"
+#include "parallel/mpi/mpi_session.h"
+#include "parallel/watchdog/watchdog.h"
 
 namespace lextra {
+
+// A job's ranks, and the watchdog once it has been started.
+struct Session {
+  std::unique_ptr<MpiSession> mpi;
+  std::unique_ptr<Watchdog> watchdog;
+};
+
+// From now on, until the session ends, a rank that stops or hangs ends the job
+// (parallel/watchdog/watchdog.h). Collective. Nothing for a timeout of 0, or
+// for one rank, which nobody waits for. The environment variable
+// LEXTRA_PATIENCE_SECONDS replaces WatchLimits::patience_seconds.
+void StartWatchdog(Session& session, double timeout_seconds);
+
+// Collective; after it no communicator of MPI may be used.
+void EndSession(Session& session);
 
 // UsageError if the launcher started another number of ranks than `expected`
 // (0: any).

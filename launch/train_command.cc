@@ -6,14 +6,14 @@
 #include "data/token_dataset.h"
 #include "launch/command_line.h"
 #include "launch/commands.h"
+#include "launch/instruction_set.h"
 #include "launch/output_paths.h"
 #include "launch/session_setup.h"
 #include "launch/stop_signals.h"
 #include "launch/version.h"
-#include "model/attention_operators.h"
 #include "model/precision.h"
+#include "ops/attention_operators.h"
 #include "parallel/agreement.h"
-#include "parallel/instruction_set.h"
 #include "trainer/run_folder.h"
 #include "trainer/trainer.h"
 
@@ -128,8 +128,9 @@ absl::Status RecordStart(const std::string& run_folder, const RunConfig& config,
 
 }  // namespace
 
-absl::Status RunTrain(MpiSession& mpi,
+absl::Status RunTrain(Session& session,
                       const std::vector<std::string>& arguments) {
+  MpiSession& mpi = *session.mpi;
   TrainOptions options;
   CommandLine line = MakeCommandLine(&options);
   LEXTRA_RETURN_IF_ERROR(line.Parse(arguments));
@@ -164,7 +165,7 @@ absl::Status RunTrain(MpiSession& mpi,
       const std::unique_ptr<RunLock> lock,
       TakeRunFolder(*world, options.run_dir, config.checkpoint().run_id()));
   SetLogFile(options.run_dir + "/log.txt");
-  mpi.StartWatchdog(config.parallel().timeout_seconds());
+  StartWatchdog(session, config.parallel().timeout_seconds());
   LEXTRA_RETURN_IF_ERROR(SetUpThreads(mpi, config.parallel()));
   LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<DeviceMesh> mesh,
                           MakeMesh(mpi, config.parallel()));

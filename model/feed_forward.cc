@@ -8,8 +8,8 @@
 #include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "model/kernels/swiglu_cuda.h"
-#include "parallel/cuda_kernel.h"
+#include "ops/cuda/swiglu.h"
+#include "ops/cuda_kernel.h"
 
 namespace lextra {
 namespace {

@@ -15,7 +15,7 @@
 #include "config/run.pb.h"
 #include "model/norm.h"
 #include "parallel/communicator.h"
-#include "parallel/sharded_layers.h"
+#include "parallel/tensor_parallel/sharded_layers.h"
 
 namespace lextra {
 

@@ -11,8 +11,8 @@
 #include <functional>
 #include <vector>
 
-#include "model/kernels/normalise_rows.h"
-#include "parallel/row_blocks.h"
+#include "ops/cpu/norm.h"
+#include "ops/row_blocks.h"
 
 // Legend: N rows, C columns on this rank.
 namespace lextra {

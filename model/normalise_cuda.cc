@@ -1,8 +1,8 @@
 #include <ATen/ops/empty.h>
 
-#include "model/kernels/normalise_rows_cuda.h"
 #include "model/normalise.h"
-#include "parallel/cuda_kernel.h"
+#include "ops/cuda/norm.h"
+#include "ops/cuda_kernel.h"
 
 namespace lextra {
 namespace {

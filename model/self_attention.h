@@ -2,8 +2,9 @@
 // v_proj of x))), where norm, inner_attn_ln over all heads together, is there
 // under sub-LN only. Heads are split over the tensor axis.
 //
-// Legend: B batch, T place, C width, E packed heads (model/attention.h), H
-// query heads, D head size; heads on this rank.
+// Legend: B batch, T place, C width, E packed heads
+// (model/attention/attention.h), H query heads, D head size; heads on this
+// rank.
 #ifndef LEXTRA_MODEL_SELF_ATTENTION_H_
 #define LEXTRA_MODEL_SELF_ATTENTION_H_
 
@@ -15,10 +16,10 @@
 #include <vector>
 
 #include "config/run.pb.h"
-#include "model/attention.h"
+#include "model/attention/attention.h"
 #include "model/norm.h"
 #include "parallel/communicator.h"
-#include "parallel/sharded_layers.h"
+#include "parallel/tensor_parallel/sharded_layers.h"
 
 namespace lextra {
 

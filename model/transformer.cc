@@ -5,12 +5,12 @@
 #include <optional>
 #include <string>
 
-#include "base/system_calls.h"
+#include "base/io/system_calls.h"
 #include "config/resolve.h"
 #include "model/feed_forward.h"
 #include "model/initialization.h"
 #include "model/norm.h"
-#include "model/position_embedding.h"
+#include "model/position/position_embedding.h"
 #include "model/recomputation.h"
 #include "model/self_attention.h"
 

@@ -1,7 +1,7 @@
 // The decoder: x = embed(tokens); for each layer x += attention(norm(x)),
 // x += feed_forward(norm(x)); hidden = norm(x). Pre-norm, with torchscale's
 // names and, optionally, its second norms inside (sub-LN). Everything that
-// knows the tensor axis is in parallel/sharded_layers.h.
+// knows the tensor axis is in parallel/tensor_parallel/sharded_layers.h.
 //
 // Legend: B batch, T place, C width, V vocabulary.
 #ifndef LEXTRA_MODEL_TRANSFORMER_H_
@@ -17,10 +17,10 @@
 
 #include "base/status.h"
 #include "config/run.pb.h"
-#include "model/attention.h"
+#include "model/attention/attention.h"
 #include "parallel/communicator.h"
 #include "parallel/parameter.h"
-#include "parallel/sharded_layers.h"
+#include "parallel/tensor_parallel/sharded_layers.h"
 
 namespace lextra {
 

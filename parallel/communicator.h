@@ -21,7 +21,7 @@
 
 #include "base/status.h"
 #include "base/work_counter.h"
-#include "parallel/activity.h"
+#include "parallel/activity/activity.h"
 
 namespace lextra {
 

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "config/run.pb.h"
-#include "parallel/flat_parameters.h"
+#include "parallel/data_parallel/flat_parameters.h"
 
 namespace lextra {
 

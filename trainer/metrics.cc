@@ -10,12 +10,12 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "base/files.h"
+#include "base/io/files.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/number_text.h"
 #include "model/transformer.h"
-#include "parallel/cuda_kernel.h"
+#include "ops/cuda_kernel.h"
 #include "trainer/metrics_file.h"
 
 namespace lextra {

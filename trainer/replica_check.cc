@@ -10,7 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "base/crc32c.h"
+#include "base/hash/crc32c.h"
 
 namespace lextra {
 namespace {

@@ -11,9 +11,9 @@
 #include <cstdint>
 
 #include "base/status.h"
+#include "parallel/data_parallel/flat_parameters.h"
 #include "parallel/device_mesh.h"
-#include "parallel/flat_parameters.h"
-#include "trainer/adamw.h"
+#include "trainer/optimizer/adamw.h"
 
 namespace lextra {
 

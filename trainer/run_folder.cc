@@ -11,8 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
-#include "base/files.h"
-#include "checkpoint/step_folders.h"
+#include "base/io/files.h"
+#include "checkpoint/files/step_folders.h"
 #include "config/load.h"
 #include "parallel/agreement.h"
 

@@ -6,7 +6,7 @@
 //   env.json           versions, hosts and NCCL_/OMPI_/SLURM_/CUDA_ variables
 //   log.txt, metrics.jsonl
 //   profile-rank<R>.json   where logging.profile is set (recorded_step.h)
-//   LOCK, RUN_ID       whose it is (checkpoint/run_lock.h)
+//   LOCK, RUN_ID       whose it is (checkpoint/files/run_lock.h)
 #ifndef LEXTRA_TRAINER_RUN_FOLDER_H_
 #define LEXTRA_TRAINER_RUN_FOLDER_H_
 
@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "checkpoint/run_lock.h"
+#include "checkpoint/files/run_lock.h"
 #include "config/run.pb.h"
 #include "parallel/communicator.h"
 

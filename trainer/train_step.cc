@@ -1,6 +1,7 @@
 #include "trainer/train_step.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/record_function.h>
 
 #include <algorithm>
@@ -9,14 +10,14 @@
 #include <optional>
 #include <span>
 
-#include "base/crc32c.h"
+#include "base/hash/crc32c.h"
+#include "base/io/system_calls.h"
 #include "base/number_text.h"
-#include "base/system_calls.h"
 #include "model/precision.h"
-#include "parallel/conjugate_collectives.h"
-#include "parallel/cuda_kernel.h"
+#include "ops/cuda_kernel.h"
 #include "parallel/device_copy.h"
-#include "trainer/gradient_norm.h"
+#include "parallel/tensor_parallel/conjugate_collectives.h"
+#include "trainer/optimizer/gradient_norm.h"
 
 namespace lextra {
 

@@ -16,13 +16,13 @@
 
 #include "base/status.h"
 #include "config/run.pb.h"
-#include "model/attention.h"
+#include "model/attention/attention.h"
 #include "model/transformer.h"
+#include "parallel/data_parallel/flat_parameters.h"
+#include "parallel/data_parallel/gradient_reducer.h"
+#include "parallel/data_parallel/parameter_gatherer.h"
 #include "parallel/device_mesh.h"
-#include "parallel/flat_parameters.h"
-#include "parallel/gradient_reducer.h"
-#include "parallel/parameter_gatherer.h"
-#include "trainer/adamw.h"
+#include "trainer/optimizer/adamw.h"
 #include "trainer/spike_detector.h"
 
 namespace lextra {

@@ -12,7 +12,7 @@
 
 #include "base/status.h"
 #include "checkpoint/checkpoint_saver.h"
-#include "checkpoint/manifest.h"
+#include "checkpoint/files/manifest.h"
 #include "checkpoint/resume.h"
 #include "config/run.pb.h"
 #include "data/batch_schedule.h"
@@ -21,7 +21,7 @@
 #include "model/transformer.h"
 #include "parallel/device_mesh.h"
 #include "trainer/metrics.h"
-#include "trainer/step_profile.h"
+#include "trainer/profile/step_profile.h"
 #include "trainer/train_step.h"
 #include "trainer/validator.h"
 

@@ -9,9 +9,9 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "evaluator/documents.h"
 #include "evaluator/evaluation.h"
-#include "evaluator/protocol.h"
+#include "evaluator/scoring/documents.h"
+#include "evaluator/scoring/protocol.h"
 #include "parallel/agreement.h"
 #include "parallel/device_copy.h"
 #include "trainer/sample_batch.h"

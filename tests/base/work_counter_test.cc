@@ -6,10 +6,10 @@
 #include <thread>
 #include <vector>
 
-#include "base/crc32c.h"
-#include "base/files.h"
-#include "base/sha256.h"
-#include "base/system_calls.h"
+#include "base/hash/crc32c.h"
+#include "base/hash/sha256.h"
+#include "base/io/files.h"
+#include "base/io/system_calls.h"
 #include "tests/testing/temporary_folder.h"
 
 namespace lextra {

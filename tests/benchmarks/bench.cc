@@ -7,23 +7,24 @@
 // "with gradient" is forward and backward together.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <benchmark/benchmark.h>
 
-#include "base/crc32c.h"
+#include "base/hash/crc32c.h"
 #include "data/batch_schedule.h"
 #include "data/packed_samples.h"
 #include "data/token_file_writer.h"
-#include "model/attention_part.h"
 #include "model/feed_forward.h"
 #include "model/initialization.h"
 #include "model/norm.h"
-#include "model/position_encoding.h"
-#include "parallel/flat_parameters.h"
-#include "parallel/matmul.h"
+#include "model/position/position_encoding.h"
+#include "ops/attention_part.h"
+#include "ops/matmul.h"
+#include "parallel/data_parallel/flat_parameters.h"
 #include "tests/benchmarks/benchmark_program.h"
 #include "tests/testing/temporary_folder.h"
-#include "trainer/adamw.h"
-#include "trainer/gradient_norm.h"
+#include "trainer/optimizer/adamw.h"
+#include "trainer/optimizer/gradient_norm.h"
 
 namespace lextra {
 namespace {

@@ -15,7 +15,7 @@
 #include "config/resolve.h"
 #include "launch/command_line.h"
 #include "model/transformer.h"
-#include "parallel/mpi_session.h"
+#include "parallel/mpi/mpi_session.h"
 
 namespace lextra {
 

@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/files.h"
+#include "base/io/files.h"
 #include "tests/testing/process.h"
 #include "tests/testing/temporary_folder.h"
 

@@ -26,8 +26,8 @@
 #include <functional>
 #include <map>
 
-#include "base/crc32c.h"
-#include "base/files.h"
+#include "base/hash/crc32c.h"
+#include "base/io/files.h"
 #include "base/log.h"
 #include "checkpoint/checkpoint_saver.h"
 #include "tests/benchmarks/benchmark_program.h"

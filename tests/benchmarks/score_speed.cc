@@ -5,7 +5,7 @@
 //   lextra_score_speed --tokens=16384 [--mask=CAUSAL] parallel.num_threads=2
 #include <ATen/ATen.h>
 
-#include "evaluator/long_document_scorer.h"
+#include "evaluator/scoring/long_document_scorer.h"
 #include "launch/session_setup.h"
 #include "tests/benchmarks/benchmark_program.h"
 

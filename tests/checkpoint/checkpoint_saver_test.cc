@@ -13,11 +13,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "base/system_calls.h"
+#include "base/io/system_calls.h"
 #include "base/work_counter.h"
+#include "checkpoint/files/step_folders.h"
+#include "checkpoint/load_tensors.h"
 #include "checkpoint/resume.h"
-#include "checkpoint/sharded_checkpoint.h"
-#include "checkpoint/step_folders.h"
 #include "parallel/agreement.h"
 #include "tests/testing/golden.h"
 #include "tests/testing/mpi_world.h"

@@ -10,8 +10,8 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "checkpoint/sharded_checkpoint.h"
-#include "checkpoint/step_folders.h"
+#include "checkpoint/files/step_folders.h"
+#include "checkpoint/load_tensors.h"
 #include "config/load.h"
 #include "tests/testing/golden.h"
 

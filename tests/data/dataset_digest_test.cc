@@ -6,8 +6,8 @@
 
 #include <filesystem>
 
-#include "base/digest.h"
-#include "base/system_calls.h"
+#include "base/hash/digest.h"
+#include "base/io/system_calls.h"
 #include "data/token_file_writer.h"
 #include "tests/data/token_files.h"
 #include "tests/testing/temporary_folder.h"

@@ -87,11 +87,11 @@ TEST_F(BundleTest, SaysWhichLibTorchItWants) {
   EXPECT_THAT(old.output, HasSubstr("holds PyTorch 2.10.0+cpu"));
 }
 
-// deploy/gpu_check.sh, CPU against CPU.
+// deploy/checks/gpu_check.sh, CPU against CPU.
 TEST_F(BundleTest, TheGpuCheckPassesAndAnotherSeedFailsIt) {
   const Arguments check = {"env",
                            "LEXTRA_TORCH=" LEXTRA_LIBTORCH_DIR,
-                           Path("lextra-bundle/deploy/gpu_check.sh"),
+                           Path("lextra-bundle/deploy/checks/gpu_check.sh"),
                            "--device=cpu",
                            "--output=" + Path("check"),
                            "--claims=fp32_losses,exact_resume"};

@@ -11,7 +11,7 @@
 #include <regex>
 #include <tuple>
 
-#include "checkpoint/run_lock.h"
+#include "checkpoint/files/run_lock.h"
 #include "checkpoint/tensor_file.h"
 #include "tests/end_to_end/lextra_program.h"
 #include "tests/testing/golden.h"

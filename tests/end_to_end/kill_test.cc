@@ -22,7 +22,7 @@ constexpr int kSteps = 12;
 constexpr int kManySteps = 60;
 
 // Where a save, or the deletion after it, can be cut off, in its order
-// (base/system_calls.h, KillPoint), and whether all ranks come there.
+// (base/io/system_calls.h, KillPoint), and whether all ranks come there.
 struct KillPoint {
   const char* name;
   bool on_all_ranks = false;

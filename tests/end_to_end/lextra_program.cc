@@ -10,8 +10,8 @@
 #include <sstream>
 #include <thread>
 
-#include "checkpoint/checkpoint_copy.h"
-#include "checkpoint/shard_file.h"
+#include "checkpoint/files/checkpoint_copy.h"
+#include "checkpoint/files/shard_file.h"
 
 namespace lextra::testing {
 namespace {

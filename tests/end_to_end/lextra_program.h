@@ -57,7 +57,7 @@ std::map<std::string, uint32_t> ChecksumsOf(const std::string& step_folder);
 // the long runs do more often (README.md).
 int CountFrom(const char* variable, int otherwise);
 
-// The command with the faults of base/system_calls.h.
+// The command with the faults of base/io/system_calls.h.
 Arguments WithFaults(const std::string& rules, const Arguments& command);
 
 // The first line of a text that holds a word; empty if none does.

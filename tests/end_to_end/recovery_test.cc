@@ -10,7 +10,7 @@
 #include <sstream>
 
 #include "absl/strings/str_format.h"
-#include "checkpoint/manifest.h"
+#include "checkpoint/files/manifest.h"
 #include "tests/end_to_end/lextra_program.h"
 
 namespace lextra::testing {

@@ -5,7 +5,7 @@
 #include <filesystem>
 
 #include "tests/end_to_end/lextra_program.h"
-#include "tests/evaluator/report_example.h"
+#include "tests/evaluator/report/report_example.h"
 
 namespace lextra::testing {
 namespace {

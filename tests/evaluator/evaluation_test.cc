@@ -2,17 +2,18 @@
 #include "evaluator/evaluation.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
 
 #include <chrono>
 #include <cmath>
 #include <map>
 
-#include "evaluator/attention_resolution.h"
-#include "evaluator/document_journal.h"
-#include "evaluator/long_document_scorer.h"
-#include "evaluator/protocol.h"
-#include "evaluator/row_scorer.h"
+#include "evaluator/resolution/attention_resolution.h"
+#include "evaluator/scoring/document_journal.h"
+#include "evaluator/scoring/long_document_scorer.h"
+#include "evaluator/scoring/protocol.h"
+#include "evaluator/scoring/row_scorer.h"
 #include "nlohmann/json.hpp"
 #include "parallel/agreement.h"
 #include "tests/data/token_files.h"

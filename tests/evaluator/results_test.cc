@@ -6,7 +6,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "base/files.h"
+#include "base/io/files.h"
 #include "evaluator/results_subject.h"
 #include "tests/testing/temporary_folder.h"
 

@@ -3,7 +3,7 @@
 // packed, and '8' to '>' with what is wrong left out.
 #include <string>
 
-#include "data/document_reader.h"
+#include "data/text/document_reader.h"
 #include "tests/fuzz/fuzz_input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

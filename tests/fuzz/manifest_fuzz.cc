@@ -1,7 +1,7 @@
 // The text of a checkpoint's manifest: what is accepted has boxes that lie in
 // their tensors and in files of plain names.
-#include "checkpoint/manifest.h"
-#include "checkpoint/shard_file.h"
+#include "checkpoint/files/manifest.h"
+#include "checkpoint/files/shard_file.h"
 #include "tests/fuzz/fuzz_input.h"
 
 namespace lextra {

@@ -1,6 +1,6 @@
 // A .safetensors file: what is accepted can be read to its last byte, and the
 // same content written by us is accepted again.
-#include "checkpoint/safetensors.h"
+#include "checkpoint/files/safetensors.h"
 #include "tests/fuzz/fuzz_input.h"
 
 namespace lextra {

@@ -1,5 +1,6 @@
 // The rules of the house, held against the sources themselves: includes point
-// only down the list of folders (docs/design.md), and some headers stay out.
+// only down the ladder of rooms (docs/design.md), a room is one library, and
+// some headers stay out.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -10,50 +11,130 @@
 #include <string>
 #include <vector>
 
-#include "base/files.h"
+#include "base/io/files.h"
 
 namespace lextra {
 namespace {
 
-// What each folder may include, itself aside.
-const std::map<std::string, std::set<std::string>>& AllowedArrows() {
-  static const auto* arrows = new std::map<std::string, std::set<std::string>>{
-      {"base", {}},
-      {"config", {"base"}},
-      {"parallel", {"base"}},
-      {"data", {"base", "config"}},
-      {"model", {"base", "config", "parallel"}},
-      {"checkpoint", {"base", "config", "parallel"}},
-      {"evaluator", {"base", "config", "parallel", "data", "model"}},
-      {"trainer",
-       {"base", "config", "parallel", "data", "model", "checkpoint",
-        "evaluator"}},
-      {"launch",
-       {"base", "config", "parallel", "data", "model", "checkpoint",
-        "evaluator", "trainer"}},
-  };
-  return *arrows;
+namespace fs = std::filesystem;
+
+using Rooms = std::set<std::string>;
+
+const Rooms kBase = {"base", "base/hash", "base/io"};
+const Rooms kParallel = {"parallel",
+                         "parallel/activity",
+                         "parallel/mpi",
+                         "parallel/nccl",
+                         "parallel/watchdog",
+                         "parallel/data_parallel",
+                         "parallel/tensor_parallel",
+                         "parallel/context_parallel"};
+
+Rooms operator+(Rooms left, const Rooms& right) {
+  left.insert(right.begin(), right.end());
+  return left;
+}
+
+// What each room may include, itself aside. A folder's own headers are open to
+// its sub-folders where that is said here.
+const std::map<std::string, Rooms>& Ladder() {
+  static const auto* ladder = [] {
+    auto* rooms = new std::map<std::string, Rooms>{
+        {"base", {}},
+        {"base/hash", {"base"}},
+        {"base/io", {"base"}},
+        {"config", kBase},
+        {"data", kBase + Rooms{"data/text"}},
+        {"data/text", kBase},
+        {"ops", kBase + Rooms{"ops/cpu", "ops/cuda"}},
+        {"ops/cpu", {"base", "ops"}},
+        {"ops/cuda", {"ops"}},
+        {"parallel", kBase + Rooms{"parallel/activity"}},
+        {"parallel/activity", kBase},
+        {"parallel/mpi", kBase + Rooms{"parallel", "parallel/activity"}},
+        {"parallel/watchdog",
+         kBase + Rooms{"parallel/activity", "parallel/mpi"}},
+        {"parallel/nccl",
+         kBase + Rooms{"ops", "parallel", "parallel/activity"}},
+        {"parallel/data_parallel", kBase + Rooms{"parallel"}},
+        {"parallel/tensor_parallel",
+         kBase + Rooms{"ops", "ops/cpu", "ops/cuda", "parallel"}},
+        {"parallel/context_parallel", kBase + Rooms{"parallel"}},
+    };
+    const Rooms operators = {"ops", "ops/cpu", "ops/cuda"};
+    (*rooms)["model/position"] =
+        kBase + operators +
+        Rooms{"config", "model", "parallel", "parallel/tensor_parallel"};
+    (*rooms)["model/attention"] =
+        kBase + Rooms{"config", "model",    "model/position",
+                      "ops",    "parallel", "parallel/context_parallel"};
+    (*rooms)["model"] = kBase + operators +
+                        Rooms{"config", "model/attention", "model/position",
+                              "parallel", "parallel/tensor_parallel"};
+    // Sees named ShardedTensors, never the model.
+    (*rooms)["checkpoint/files"] = kBase;
+    (*rooms)["checkpoint"] =
+        kBase + Rooms{"checkpoint/files", "config", "parallel"};
+    const Rooms models =
+        kBase + Rooms{"config",         "data",
+                      "model",          "model/attention",
+                      "model/position", "ops",
+                      "parallel",       "parallel/context_parallel"};
+    (*rooms)["evaluator/scoring"] = models;
+    (*rooms)["evaluator"] = models + Rooms{"evaluator/scoring"};
+    (*rooms)["evaluator/resolution"] = (*rooms)["evaluator/synthetic"] =
+        models + Rooms{"evaluator", "evaluator/scoring"};
+    // They read files alone.
+    (*rooms)["evaluator/html"] = {"base"};
+    (*rooms)["evaluator/report"] = kBase + Rooms{"config", "evaluator/html"};
+    (*rooms)["trainer/optimizer"] =
+        kBase + Rooms{"config", "parallel", "parallel/data_parallel"};
+    (*rooms)["trainer/profile"] = kBase + Rooms{"config", "parallel"};
+    (*rooms)["trainer"] = models + Rooms{"checkpoint",
+                                         "checkpoint/files",
+                                         "evaluator",
+                                         "evaluator/scoring",
+                                         "parallel/data_parallel",
+                                         "parallel/tensor_parallel",
+                                         "trainer/optimizer",
+                                         "trainer/profile"};
+    Rooms all = kParallel;
+    for (const auto& [room, unused] : *rooms) all.insert(room);
+    (*rooms)["launch"] = all;
+    return rooms;
+  }();
+  return *ladder;
+}
+
+fs::path Root() {
+  const char* root = std::getenv("LEXTRA_SOURCE_DIR");
+  return root == nullptr ? "." : root;
 }
 
 struct Source {
-  std::string folder;
-  std::string path;
+  std::string room;  // "parallel/mpi"
+  std::string path;  // "parallel/mpi/mpi_session.h"
   std::string text;
 };
 
+bool IsSource(const fs::path& path) {
+  static const std::set<std::string> extensions = {".h", ".cc", ".cu", ".cuh",
+                                                   ".inc"};
+  return extensions.contains(path.extension());
+}
+
 std::vector<Source> Sources() {
+  std::set<std::string> folders;
+  for (const auto& [room, unused] : Ladder()) {
+    folders.insert(room.substr(0, room.find('/')));
+  }
   std::vector<Source> sources;
-  const char* root = std::getenv("LEXTRA_SOURCE_DIR");
-  for (const auto& [folder, unused] : AllowedArrows()) {
-    const std::filesystem::path place =
-        std::filesystem::path(root == nullptr ? "." : root) / folder;
+  for (const std::string& folder : folders) {
     for (const auto& entry :
-         std::filesystem::recursive_directory_iterator(place)) {
-      const std::string extension = entry.path().extension();
-      if (extension != ".h" && extension != ".cc" && extension != ".cu") {
-        continue;
-      }
-      sources.push_back({folder, entry.path(),
+         fs::recursive_directory_iterator(Root() / folder)) {
+      if (!IsSource(entry.path())) continue;
+      const fs::path path = fs::relative(entry.path(), Root());
+      sources.push_back({path.parent_path(), path,
                          ReadFile(entry.path(), int64_t{1} << 24).value()});
     }
   }
@@ -75,15 +156,79 @@ TEST(House, IncludesPointOnlyDown) {
   const std::vector<Source> sources = Sources();
   ASSERT_GT(sources.size(), 50u);
   for (const Source& source : sources) {
+    ASSERT_TRUE(Ladder().contains(source.room))
+        << source.path << " lies in a room that the ladder does not name";
     for (const std::string& target :
-         Matches(source.text, "#include \"([a-z_]+)/")) {
-      if (target == source.folder || !AllowedArrows().contains(target)) {
-        EXPECT_NE(target, "tests") << source.path;
-        continue;
-      }
-      EXPECT_TRUE(AllowedArrows().at(source.folder).contains(target))
+         Matches(source.text, "#include \"([a-z_/]+)/[^/\"]+\"")) {
+      EXPECT_NE(target.substr(0, 5), "tests") << source.path;
+      if (target == source.room || !Ladder().contains(target)) continue;
+      EXPECT_TRUE(Ladder().at(source.room).contains(target))
           << source.path << " includes " << target;
     }
+  }
+}
+
+TEST(House, EverySubfolderIsOneLibraryWithAShortReadme) {
+  for (const auto& [room, unused] : Ladder()) {
+    const std::string build =
+        ReadFile(Root() / room / "CMakeLists.txt", 1 << 20).value_or("");
+    const std::string name = room.substr(room.find('/') + 1);
+    EXPECT_FALSE(Matches(build, "((project_library|add_library)\\()").empty())
+        << room << " makes no library";
+    // All sources of a library lie in its own folder.
+    EXPECT_TRUE(Matches(build, "[ (]([a-z_]+/[a-z_]+\\.c[cu])\\b").empty())
+        << room;
+    const absl::StatusOr<std::string> readme =
+        ReadFile(Root() / room / "README.md", 1 << 20);
+    ASSERT_TRUE(readme.ok()) << room << " has no README.md";
+    EXPECT_LE(std::count(readme->begin(), readme->end(), '\n'), 10) << room;
+  }
+}
+
+TEST(House, NoFolderIsCrowdedAndNoFileLong) {
+  std::map<std::string, int> sizes;
+  for (const Source& source : Sources()) ++sizes[source.room];
+  for (const auto& [room, size] : sizes) {
+    EXPECT_LE(size, room.find('/') == std::string::npos ? 28 : 18) << room;
+  }
+}
+
+TEST(House, IncludeGuardsAreThePaths) {
+  for (const Source& source : Sources()) {
+    if (!source.path.ends_with(".h")) continue;
+    std::string guard = "LEXTRA_" + source.path + "_";
+    for (char& c : guard) c = c == '/' || c == '.' ? '_' : std::toupper(c);
+    EXPECT_NE(source.text.find("#ifndef " + guard + "\n#define " + guard),
+              std::string::npos)
+        << source.path << ": expected " << guard;
+  }
+}
+
+TEST(House, HeadersOpenWithAComment) {
+  for (const Source& source : Sources()) {
+    if (!source.path.ends_with(".h")) continue;
+    EXPECT_TRUE(source.text.starts_with("//")) << source.path;
+  }
+}
+
+TEST(House, WhatNeedsNoLibTorchHasNone) {
+  const Rooms without = {"base",
+                         "base/hash",
+                         "base/io",
+                         "config",
+                         "data",
+                         "data/text",
+                         "ops/cuda",
+                         "parallel/activity",
+                         "parallel/watchdog",
+                         "checkpoint/files",
+                         "evaluator/html",
+                         "evaluator/report"};
+  for (const Source& source : Sources()) {
+    if (!without.contains(source.room)) continue;
+    EXPECT_TRUE(
+        Matches(source.text, "#include <((ATen|c10|torch)/[^>]*)>").empty())
+        << source.path;
   }
 }
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "model/normalise.h"
-#include "parallel/chunked_softmax.h"
+#include "parallel/tensor_parallel/chunked_softmax.h"
 #include "tests/model/reference.h"
 #include "tests/testing/golden.h"
 #include "tests/testing/mpi_world.h"

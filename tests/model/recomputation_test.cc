@@ -1,6 +1,7 @@
 #include "model/recomputation.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 namespace lextra {

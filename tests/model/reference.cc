@@ -129,4 +129,30 @@ at::Tensor Random(at::IntArrayRef shape, uint64_t seed) {
       .normal_(0, 1, at::make_generator<at::CPUGeneratorImpl>(seed));
 }
 
+at::Tensor ScoresByDistance(const ModelConfig& model, const at::Tensor& q_TD,
+                            const at::Tensor& k_SD, int64_t first_query) {
+  const int64_t num_pairs = q_TD.size(1) / 2;
+  const auto pairs = [&](const at::Tensor& x) {
+    return at::view_as_complex(x.unflatten(1, {num_pairs, 2}));
+  };
+  const at::Tensor m = at::arange(first_query, first_query + q_TD.size(0));
+  const at::Tensor distance =
+      (m.unsqueeze(1) - at::arange(k_SD.size(0)).unsqueeze(0)).to(at::kDouble);
+  at::Tensor scores;
+  for (int64_t i = 0; i < num_pairs; ++i) {
+    const double gamma = model.xpos_gamma();
+    const double zeta =
+        (static_cast<double>(i) / num_pairs + gamma) / (1 + gamma);
+    const at::Tensor turn =
+        at::polar((distance * (std::log(zeta) / model.xpos_scale_base())).exp(),
+                  distance * std::pow(model.rotary_base(),
+                                      -static_cast<double>(i) / num_pairs));
+    const at::Tensor part =
+        at::real(pairs(q_TD).select(1, i).unsqueeze(1) *
+                 pairs(k_SD).select(1, i).conj().unsqueeze(0) * turn);
+    scores = i == 0 ? part : scores + part;
+  }
+  return scores / std::sqrt(2.0 * num_pairs);
+}
+
 }  // namespace lextra::testing

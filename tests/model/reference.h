@@ -40,6 +40,12 @@ at::Tensor ToBlocks(const at::Tensor& x, int64_t block);
 at::Tensor FromBlocks(const at::Tensor& blocks, int64_t num_documents,
                       int64_t length);
 
+// xPos's scores [T, S], scaled, of raw queries [T, D] at first_query, ... and
+// raw keys [S, D] at 0, ..., one head of one row, by the distance of each pair
+// (docs/method.md section 1). fp64.
+at::Tensor ScoresByDistance(const ModelConfig& model, const at::Tensor& q_TD,
+                            const at::Tensor& k_SD, int64_t first_query);
+
 // Normal numbers from a seed, fp64.
 at::Tensor Random(at::IntArrayRef shape, uint64_t seed);
 

@@ -8,8 +8,8 @@
 
 #include <set>
 
-#include "parallel/cuda_backend.h"
-#include "parallel/mpi_communicator.h"
+#include "parallel/mpi/mpi_communicator.h"
+#include "parallel/nccl/cuda_backend.h"
 #include "tests/testing/mpi_world.h"
 
 namespace lextra {

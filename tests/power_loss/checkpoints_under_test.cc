@@ -8,11 +8,11 @@
 #include <random>
 #include <span>
 
-#include "checkpoint/checkpoint_copy.h"
-#include "checkpoint/shard_file.h"
-#include "checkpoint/shard_reader.h"
-#include "checkpoint/step_folders.h"
-#include "checkpoint/step_save.h"
+#include "checkpoint/files/checkpoint_copy.h"
+#include "checkpoint/files/shard_file.h"
+#include "checkpoint/files/shard_reader.h"
+#include "checkpoint/files/step_folders.h"
+#include "checkpoint/files/step_save.h"
 
 namespace lextra::power_loss {
 namespace {

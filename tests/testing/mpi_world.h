@@ -7,7 +7,7 @@
 
 #include "parallel/communicator.h"
 #include "parallel/device_mesh.h"
-#include "parallel/mpi_session.h"
+#include "parallel/mpi/mpi_session.h"
 
 namespace lextra::testing {
 

@@ -10,7 +10,7 @@
 #include "config/resolve.h"
 #include "tests/testing/mpi_world.h"
 #include "tests/testing/temporary_folder.h"
-#include "trainer/recorded_step.h"
+#include "trainer/profile/recorded_step.h"
 #include "trainer/train_step.h"
 
 namespace lextra {

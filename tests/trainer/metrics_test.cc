@@ -9,9 +9,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "base/files.h"
+#include "base/io/files.h"
+#include "base/io/system_calls.h"
 #include "base/log.h"
-#include "base/system_calls.h"
 #include "tests/testing/golden.h"
 #include "trainer/metrics_file.h"
 

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -10,14 +11,14 @@
 #include <utility>
 #include <vector>
 
-#include "base/files.h"
+#include "base/io/files.h"
 #include "config/load.h"
 #include "config/resolve.h"
 #include "tests/testing/golden.h"
 #include "tests/testing/mpi_world.h"
 #include "tests/testing/weights.h"
-#include "trainer/gradient_norm.h"
-#include "trainer/lr_schedule.h"
+#include "trainer/optimizer/gradient_norm.h"
+#include "trainer/optimizer/lr_schedule.h"
 
 namespace lextra {
 namespace {

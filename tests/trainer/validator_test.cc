@@ -3,6 +3,7 @@
 #include "trainer/validator.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -14,7 +15,7 @@
 
 #include "config/resolve.h"
 #include "data/token_file_writer.h"
-#include "model/attention.h"
+#include "model/attention/attention.h"
 #include "tests/testing/mpi_world.h"
 #include "tests/testing/temporary_folder.h"
 

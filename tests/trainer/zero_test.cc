@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "checkpoint/checkpoint_saver.h"
-#include "checkpoint/sharded_checkpoint.h"
-#include "checkpoint/step_folders.h"
+#include "checkpoint/files/step_folders.h"
+#include "checkpoint/load_tensors.h"
 #include "config/resolve.h"
 #include "parallel/agreement.h"
 #include "tests/testing/golden.h"

@@ -1,5 +1,5 @@
 """Times training steps of the same model in PyTorch on one GPU: torch.compile, bf16
-autocast, SDPA and fused AdamW, on random tokens. deploy/gpu_bench.sh runs it in
+autocast, SDPA and fused AdamW, on random tokens. tests/benchmarks/gpu_bench.sh runs it in
 turns with lextra. Prints `step_ms <median> <min> <max>` and `peak_bytes <n>`.
 
     python gpu_train.py --layers 12 --width 768 --heads 12 --length 1024 --batch 16 \\

@@ -1,0 +1,19 @@
+// The 95 % interval of a share.
+#ifndef LEXTRA_BASE_WILSON_INTERVAL_H_
+#define LEXTRA_BASE_WILSON_INTERVAL_H_
+
+#include <cstdint>
+
+namespace lextra {
+
+// The 95 % interval of a share, from how often it was found in `trials`
+// independent ones, at least 1 (Wilson 1927, "Probable inference", section 2).
+struct Interval {
+  double low = 0;
+  double high = 1;
+};
+Interval WilsonInterval(int64_t correct, int64_t trials);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_BASE_WILSON_INTERVAL_H_

@@ -1,0 +1,241 @@
+#include "evaluator/report/paper_comparison.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "evaluator/report/report_series.h"
+
+namespace lextra {
+namespace {
+
+// How much worse a perplexity is that has "exploded": twice as large.
+const double kExploded = std::log(2.0);
+
+bool IsOfLine(const ReportRow& row, const ReportRow& line) {
+  return row.series == line.series && row.targets == line.targets;
+}
+
+// A difference between two rows, run by run.
+struct Difference {
+  double mean = 0;
+  double standard_error = std::numeric_limits<double>::quiet_NaN();
+  int64_t runs = 0;
+};
+
+Difference MeanOf(const std::vector<double>& differences) {
+  const auto count = static_cast<double>(differences.size());
+  Difference result = {.runs = std::ssize(differences)};
+  for (const double difference : differences) result.mean += difference / count;
+  if (count < 2) return result;
+  double squares = 0;
+  for (const double difference : differences) {
+    squares += std::pow(difference - result.mean, 2);
+  }
+  result.standard_error = std::sqrt(squares / (count - 1) / count);
+  return result;
+}
+
+// What holds for a difference that is `holds` beyond its error.
+using Rule = bool (*)(double margin, double error);
+bool IsFlatOrFalls(double margin, double error) { return margin <= 2 * error; }
+bool Rises(double margin, double error) { return margin > 2 * error; }
+bool Explodes(double margin, double error) {
+  return margin - 2 * error > kExploded;
+}
+
+class Comparison {
+ public:
+  explicit Comparison(const ReportData& data) : data_(data) {}
+
+  // NLL of (method, mask) at some multiple of the training length less that at
+  // it.
+  void Growth(const std::string& statement, const std::string& method,
+              const std::string& mask, double multiple, Rule rule) {
+    Add(statement, {{method, mask, multiple, 1}, {method, mask, 1, -1}}, rule);
+  }
+
+  // The sum of signed NLLs of one method, or of two that are alike otherwise.
+
+  struct Term {
+    std::string method;
+    std::string mask;
+    double multiple;
+    double sign;
+  };
+
+  void Add(const std::string& statement, const std::vector<Term>& terms,
+           Rule rule) {
+    const std::string& one = terms.front().method;
+    const std::string& other = terms.back().method;
+    for (const ReportRow* line : LinesOf(data_, one)) {
+      if (other == one) {
+        AddFor(absl::StrCat(statement, Differences({line})), {{one, line}},
+               terms, rule);
+        continue;
+      }
+      for (const ReportRow* beside : LinesOf(data_, other)) {
+        if (line->targets != beside->targets ||
+            !AgreeWhereBothApply(data_.series[line->series].settings,
+                                 data_.series[beside->series].settings)) {
+          continue;
+        }
+        AddFor(absl::StrCat(statement, Differences({line, beside})),
+               {{one, line}, {other, beside}}, terms, rule);
+      }
+    }
+  }
+
+  std::vector<ComparedOrder> Take() { return std::move(orders_); }
+
+ private:
+  // " (xPos, width 64)" where a method alone does not name the lines.
+  static std::string Differences(const std::vector<const ReportRow*>& lines) {
+    bool is_method = true;
+    std::vector<std::string> labels;
+    for (const ReportRow* line : lines) {
+      labels.push_back(line->label);
+      is_method = is_method && line->label == line->method;
+    }
+    return is_method ? ""
+                     : absl::StrCat(" (", absl::StrJoin(labels, "; "), ")");
+  }
+
+  // Of each run that has all of the terms.
+  void AddFor(const std::string& statement,
+              const std::map<std::string, const ReportRow*>& line_of_method,
+              const std::vector<Term>& terms, Rule rule) {
+    std::vector<const ReportRow*> rows;
+    for (const Term& term : terms) {
+      rows.push_back(FindRow(data_, *line_of_method.at(term.method), term.mask,
+                             term.multiple));
+      if (rows.back() == nullptr) return;
+    }
+    std::vector<double> differences;
+    for (const auto& [seeds, unused] : rows[0]->nll_of_run) {
+      double sum = 0;
+      bool complete = true;
+      for (size_t i = 0; i < terms.size(); ++i) {
+        const auto it = rows[i]->nll_of_run.find(seeds);
+        complete = complete && it != rows[i]->nll_of_run.end();
+        if (complete) sum += terms[i].sign * it->second;
+      }
+      if (complete) differences.push_back(sum);
+    }
+    if (differences.empty()) return;
+    const Difference difference = MeanOf(differences);
+    const double error =
+        std::isnan(difference.standard_error) ? 0 : difference.standard_error;
+    orders_.push_back({.statement = statement,
+                       .margin = difference.mean,
+                       .standard_error = difference.standard_error,
+                       .runs = difference.runs,
+                       .holds = rule(difference.mean, error)});
+  }
+
+  const ReportData& data_;
+  std::vector<ComparedOrder> orders_;
+};
+
+}  // namespace
+
+std::string VerdictOf(const ComparedOrder& order) {
+  if (!order.holds) return "not found";
+  return order.runs > 1 ? "confirmed" : "holds, one seed";
+}
+
+std::vector<ComparedOrder> CompareOrders(const ReportData& data) {
+  Comparison comparison(data);
+  comparison.Growth("xPos with BCA is flat or falls from l to 4l", "xPos",
+                    "BCA", 4, IsFlatOrFalls);
+  comparison.Growth("RoPE with BCA is flat or falls from l to 4l", "RoPE",
+                    "BCA", 4, IsFlatOrFalls);
+  comparison.Growth("xPos plain rises from l to 4l", "xPos", "plain", 4, Rises);
+  for (const char* method : {"RoPE", "sinusoidal"}) {
+    // Small models take longer to break: the second is further than the paper.
+    for (const int multiple : {4, 16}) {
+      comparison.Growth(
+          absl::StrCat(method, " plain explodes from l to ", multiple,
+                       "l (perplexity more than doubles)"),
+          method, "plain", multiple, Explodes);
+    }
+  }
+  comparison.Add("xPos plain rises less than RoPE plain does, from l to 4l",
+                 {{"RoPE", "plain", 4, 1},
+                  {"RoPE", "plain", 1, -1},
+                  {"xPos", "plain", 4, -1},
+                  {"xPos", "plain", 1, 1}},
+                 Rises);
+  comparison.Add("xPos is better with BCA than plain, at 4l",
+                 {{"xPos", "plain", 4, 1}, {"xPos", "BCA", 4, -1}}, Rises);
+  comparison.Add("RoPE is better with BCA than plain, at 4l",
+                 {{"RoPE", "plain", 4, 1}, {"RoPE", "BCA", 4, -1}}, Rises);
+  comparison.Add("ALiBi is better plain than with BCA, at 4l",
+                 {{"ALiBi", "BCA", 4, 1}, {"ALiBi", "plain", 4, -1}}, Rises);
+  comparison.Add("xPos with BCA is better than RoPE with BCA, at 4l",
+                 {{"RoPE", "BCA", 4, 1}, {"xPos", "BCA", 4, -1}}, Rises);
+  comparison.Add("xPos with BCA is better than ALiBi plain, at 4l",
+                 {{"ALiBi", "plain", 4, 1}, {"xPos", "BCA", 4, -1}}, Rises);
+  return comparison.Take();
+}
+
+const std::vector<PaperRow>& PaperRows() {
+  static const auto* rows = new std::vector<PaperRow>{
+      {"sinusoidal",
+       "plain",
+       "plain",
+       {.25, .5, 1, 2, 4},
+       {46.34, 36.39, 29.94, 132.63, 1283.79}},
+      {"ALiBi",
+       "plain",
+       "plain",
+       {.25, .5, 1, 2, 4},
+       {37.66, 29.92, 24.99, 23.14, 24.26}},
+      {"RoPE",
+       "plain",
+       "plain",
+       {.25, .5, 1, 2, 4},
+       {38.09, 30.38, 25.52, 73.6, 294.45}},
+      {"xPos",
+       "plain",
+       "BCA",
+       {.25, .5, 1, 2, 4},
+       {34.3, 27.55, 23.31, 21.6, 20.73}},
+      {"RoPE", "BCA", "BCA", {2, 4}, {25.57, 25.65}},
+      {"ALiBi", "BCA", "BCA", {2, 4}, {24.6, 25.37}},
+      {"xPos", "plain", "plain", {2, 4}, {22.56, 28.43}}};
+  return *rows;
+}
+
+std::vector<const ReportRow*> LinesOf(const ReportData& data,
+                                      const std::string& method) {
+  std::vector<const ReportRow*> lines;
+  for (const ReportRow& row : data.rows) {
+    if (row.protocol != "non_overlapping" || row.method != method) continue;
+    if (std::ranges::none_of(lines, [&](const ReportRow* line) {
+          return IsOfLine(row, *line);
+        })) {
+      lines.push_back(&row);
+    }
+  }
+  return lines;
+}
+
+const ReportRow* FindRow(const ReportData& data, const ReportRow& line,
+                         const std::string& mask, double multiple) {
+  for (const ReportRow& row : data.rows) {
+    if (row.protocol == "non_overlapping" && IsOfLine(row, line) &&
+        row.mask == mask &&
+        static_cast<double>(row.length) ==
+            multiple * static_cast<double>(data.training_length)) {
+      return &row;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace lextra

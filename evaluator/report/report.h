@@ -1,0 +1,44 @@
+// `lextra report`: evaluations as one page, one table, one CSV, or in the shape
+// of lm-evaluation-harness.
+#ifndef LEXTRA_EVALUATOR_REPORT_REPORT_H_
+#define LEXTRA_EVALUATOR_REPORT_REPORT_H_
+
+#include <string>
+
+#include "base/number_text.h"
+#include "base/status.h"
+#include "evaluator/report/report_data.h"
+
+namespace lextra {
+
+// A self-contained XHTML page: style and figures inline, nothing is fetched.
+std::string ReportHtml(const ReportData& data, const std::string& title);
+// The orders of the paper and all rows, as Markdown tables.
+std::string ReportMarkdown(const ReportData& data, const std::string& title);
+std::string ReportCsv(const ReportData& data);
+// results -> task -> "bits_per_byte,none", ...; one task a row.
+std::string LmEvalJson(const ReportData& data);
+
+// report.html, report.md and report.csv in `folder`, which is made, each
+// atomically.
+absl::Status WriteReport(const std::string& folder, const ReportData& data,
+                         const std::string& title);
+
+// The seeds of a row: "3", or "2 of 3" where the series has more.
+std::string SeedsText(const ReportData& data, const ReportRow& row);
+// Bits per byte, with "~" where the bytes are an average, and what that means.
+std::string BitsText(const ReportRow& row);
+inline constexpr char kAverageBytesNote[] =
+    "~: the tokenizer is not known here, so every token but the end of text "
+    "counts as the average of the data set, its bytes over these tokens.";
+// For a cell of a Markdown table: values of settings, paths among them, may be
+// any text.
+std::string MarkdownCell(const std::string& text);
+// "same_targets, stride 64".
+std::string ProtocolText(const ReportRow& row);
+// "non_overlapping": what the protocol scores, in a sentence.
+std::string ProtocolMeaning(const std::string& protocol);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_EVALUATOR_REPORT_REPORT_H_

@@ -1,0 +1,26 @@
+// What a report calls methods and masks, and the order that it shows them in.
+#ifndef LEXTRA_EVALUATOR_REPORT_REPORT_NAMES_H_
+#define LEXTRA_EVALUATOR_REPORT_REPORT_NAMES_H_
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <utility>
+
+#include "config/run.pb.h"
+
+namespace lextra {
+
+// "xPos".
+std::string MethodName(PositionMethod method);
+int64_t PlaceOfMethod(const std::string& name);
+
+// "plain", "BCA", "window 96", "plain + YaRN": of a row of results.json. Blocks
+// of BCA are named where they are not half the training length.
+std::string MaskNameOf(const nlohmann::json& row, int64_t training_length);
+// Plain first, then other masks, then those with extensions.
+std::pair<int64_t, std::string> OrderOfMask(const std::string& name);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_EVALUATOR_REPORT_REPORT_NAMES_H_

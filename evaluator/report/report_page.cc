@@ -1,0 +1,448 @@
+// The page of `lextra report`.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
+#include <span>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "evaluator/html/html_page.h"
+#include "evaluator/html/svg_chart.h"
+#include "evaluator/report/paper_comparison.h"
+#include "evaluator/report/report.h"
+#include "evaluator/report/report_tasks.h"
+
+namespace lextra {
+namespace {
+
+using Rows = std::vector<const ReportRow*>;
+
+class Page {
+ public:
+  Page(const ReportData& data, const std::string& title)
+      : data_(data), page_(title) {
+    for (const ReportRow& row : data.rows) StyleOf(row.label);
+    for (const ReportResolution& row : data.resolution) StyleOf(row.label);
+  }
+
+  std::string Html() {
+    Head();
+    LengthFigures();
+    Orders();
+    GainFigures();
+    PlaceFigures();
+    Resolution();
+    AppendSyntheticTasks(data_, &page_);
+    Paper();
+    AllRows();
+    Runs();
+    return page_.Text();
+  }
+
+ private:
+  // --- Parts of the page, in order ------------------------------------------
+
+  void Head() {
+    std::set<std::string> data_sets;
+    std::set<std::string> tokenizers;
+    for (const ReportRun& run : data_.runs) {
+      data_sets.insert(absl::StrFormat("%s (%d documents, %d tokens)", run.data,
+                                       run.data_documents, run.data_tokens));
+      tokenizers.insert(run.tokenizer);
+    }
+    page_.Paragraph(absl::StrFormat(
+        "%d evaluation(s) on %s; tokenizer %s; trained on samples of %s "
+        "tokens, which is l below.",
+        data_.runs.size(), absl::StrJoin(data_sets, ", "),
+        absl::StrJoin(tokenizers, ", "), absl::StrCat(data_.training_length)));
+  }
+
+  void LengthFigures() {
+    std::map<std::string, Rows> by_protocol;
+    for (const ReportRow& row : data_.rows) {
+      if (row.protocol != "streaming" && row.protocol != "same_targets") {
+        by_protocol[ProtocolText(row)].push_back(&row);
+      }
+    }
+    for (const auto& [protocol, rows] : by_protocol) {
+      page_.Heading("Perplexity by length: " + protocol);
+      Figure(
+          rows, "evaluated length, tokens", "perplexity", /*log_y=*/true,
+          [](const ReportRow& row) {
+            const double error = Error(row);
+            ChartPoint point = {.x = static_cast<double>(row.length),
+                                .y = std::exp(row.nll),
+                                .error = std::exp(row.nll) * error,
+                                .note = Note(row)};
+            return std::vector<ChartPoint>{point};
+          },
+          absl::StrCat(protocol, ": ", ProtocolMeaning(rows[0]->protocol), ". ",
+                       Counts(rows), " ", kBandNote));
+    }
+  }
+
+  void Orders() {
+    const std::vector<ComparedOrder> orders = CompareOrders(data_);
+    if (orders.empty()) return;
+    page_.Heading("What the paper found, and what was found here");
+    page_.Paragraph(
+        "Orders are compared, not values: another model, corpus and scale. "
+        "Margins are differences of NLL in nats a token (non_overlapping), "
+        "means over seeds with the standard error between them; a statement is "
+        "confirmed where its margin is beyond two of these, and only said to "
+        "hold where there is one seed.");
+    std::vector<std::vector<std::string>> lines = {
+        {"statement", "margin", "std. error", "seeds", "here"}};
+    for (const ComparedOrder& order : orders) {
+      lines.push_back({order.statement, FixedPoint(4, order.margin),
+                       FixedPoint(4, order.standard_error),
+                       absl::StrCat(order.runs), VerdictOf(order)});
+    }
+    page_.Table(lines, /*num_texts=*/1);
+  }
+
+  void GainFigures() {
+    std::map<std::string, Rows> by_protocol;
+    for (const ReportRow& row : data_.rows) {
+      if (row.protocol == "same_targets") {
+        by_protocol[ProtocolText(row)].push_back(&row);
+      }
+    }
+    for (const auto& [protocol, rows] : by_protocol) GainFigure(protocol, rows);
+  }
+
+  // Rows of one stride.
+  void GainFigure(const std::string& protocol, const Rows& rows) {
+    std::map<std::pair<std::string, std::string>, const ReportRow*> shortest;
+    for (const ReportRow* row : rows) {
+      const ReportRow*& first = shortest[{row->label, row->mask}];
+      if (first == nullptr || row->length < first->length) first = row;
+    }
+    page_.Heading("What more context is worth: " + protocol);
+    Figure(
+        rows, "context, tokens", "NLL less that at the shortest, nats",
+        /*log_y=*/false,
+        [&](const ReportRow& row) {
+          const ReportRow gain =
+              DifferenceOf(row, *shortest.at({row.label, row.mask}));
+          return std::vector<ChartPoint>{{.x = static_cast<double>(row.length),
+                                          .y = gain.nll,
+                                          .error = gain.SeedDeviation(),
+                                          .note = Note(row)}};
+        },
+        absl::StrCat(protocol, ": ", ProtocolMeaning("same_targets"), ". ",
+                     Counts(rows),
+                     " Below 0 the model makes use of the longer context. "
+                     "Differences are taken seed by seed; bands: their "
+                     "standard deviation between seeds."));
+  }
+
+  void PlaceFigures() {
+    std::map<std::string, int64_t> longest;
+    for (const ReportRow& row : data_.rows) {
+      if (row.by_place.empty()) continue;
+      int64_t& length = longest[row.protocol];
+      length = std::max(length, row.length);
+    }
+    for (const auto& [protocol, length] : longest) {
+      Rows rows;
+      for (const ReportRow& row : data_.rows) {
+        if (row.protocol == protocol && !row.by_place.empty() &&
+            (row.length == length || protocol == "streaming")) {
+          rows.push_back(&row);
+        }
+      }
+      page_.Heading(
+          absl::StrCat("NLL by place in a piece: ", protocol, " at ", length));
+      Figure(
+          rows, "place in the piece, tokens", "NLL, nats a token",
+          /*log_y=*/false,
+          [](const ReportRow& row) {
+            std::vector<ChartPoint> points;
+            for (const ReportPlace& place : row.by_place) {
+              if (place.first < 4) continue;  // the cold start hides the rest
+              points.push_back(
+                  {.x = std::sqrt(static_cast<double>(place.first) *
+                                  static_cast<double>(place.last + 1)),
+                   .y = place.nll,
+                   .error = std::numeric_limits<double>::quiet_NaN(),
+                   .note = absl::StrFormat(
+                       "places %d to %d: %.4f nats, %d seed(s)", place.first,
+                       place.last, place.nll, place.runs)});
+            }
+            return points;
+          },
+          absl::StrCat("Means over targets whose inputs stand at places 2^k to "
+                       "2^(k+1) - 1, from 4 on. ",
+                       Counts(rows)));
+    }
+  }
+
+  void Resolution() {
+    if (data_.resolution.empty()) return;
+    page_.Heading("Attention resolution");
+    page_.Paragraph(
+        "R of the mean score s[n] at distance n: s averaged over documents "
+        "first, R taken for each head and layer, then means over heads and "
+        "layers (equations 3 and 11 of the paper; at most 1). Spread: the "
+        "standard deviation of s beyond l.");
+    std::vector<std::vector<std::string>> lines = {
+        {"method", "mask", "length", "resolution", "by layer", "spread",
+         "documents", "runs"}};
+    for (const ReportResolution& row : data_.resolution) {
+      std::vector<std::string> layers;
+      for (const double value : row.by_layer) {
+        layers.push_back(FixedPoint(3, value));
+      }
+      lines.push_back({row.label, row.mask, absl::StrCat(row.length),
+                       FixedPoint(4, row.resolution),
+                       absl::StrJoin(layers, " "),
+                       row.spread ? FixedPoint(3, *row.spread) : "-",
+                       absl::StrCat(row.documents), absl::StrCat(row.runs)});
+    }
+    page_.Table(lines, /*num_texts=*/2);
+    std::map<std::pair<int64_t, std::string>, Chart> charts;
+    for (const ReportResolution& row : data_.resolution) {
+      Chart& chart = charts[{row.length, row.mask}];
+      ChartSeries series = {.name = row.label, .style = StyleOf(row.label)};
+      for (size_t i = 0; i < row.distances.size(); ++i) {
+        series.points.push_back(
+            {.x = static_cast<double>(row.distances[i]),
+             .y = row.mean_scores[i],
+             .error = std::numeric_limits<double>::quiet_NaN(),
+             .note = absl::StrFormat("s[%d] = %.3f", row.distances[i],
+                                     row.mean_scores[i])});
+      }
+      chart.series.push_back(std::move(series));
+    }
+    page_.BeginFigure();
+    for (auto& [key, chart] : charts) {
+      chart.title = absl::StrCat(key.second, ", ", key.first, " tokens");
+      chart.x_label = "distance n, tokens";
+      chart.y_label = "s[n]";
+      Mark(&chart);
+      page_.Panel(chart);
+    }
+    page_.EndFigure(
+        "Mean pre-softmax score by distance, mean over heads and layers.");
+  }
+
+  void Paper() {
+    std::vector<std::vector<std::string>> lines = {
+        {"method", "mask up to l", "mask beyond", "whose", "l/4", "l/2", "l",
+         "2l", "4l"}};
+    bool any = false;
+    for (const PaperRow& paper : PaperRows()) {
+      lines.push_back({paper.method, paper.mask, paper.mask_beyond, "paper"});
+      for (const double multiple : kMultiples) {
+        const auto at =
+            std::find(paper.multiples.begin(), paper.multiples.end(), multiple);
+        lines.back().push_back(
+            at == paper.multiples.end()
+                ? ""
+                : FixedPoint(2,
+                             paper.perplexities[at - paper.multiples.begin()]));
+      }
+      for (const ReportRow* line : LinesOf(data_, paper.method)) {
+        lines.push_back(OursBeside(paper, *line));
+        any = any || std::ranges::any_of(
+                         std::span(lines.back()).subspan(4),
+                         [](const std::string& cell) { return !cell.empty(); });
+      }
+    }
+    if (!any) return;
+    page_.Heading("The paper's tables beside ours");
+    page_.Paragraph(
+        "Perplexities of \"A Length-Extrapolatable Transformer\" (Sun et al. "
+        "2022, arXiv 2212.10554; 24 layers, l = 1024, arXiv articles) and "
+        "those "
+        "here, non_overlapping. Orders can be compared, values cannot: "
+        "tokenizer, corpus and model differ.");
+    page_.Table(lines, /*num_texts=*/4);
+  }
+
+  std::vector<std::string> OursBeside(const PaperRow& paper,
+                                      const ReportRow& line) const {
+    std::vector<std::string> cells = {
+        "", "", "",
+        line.label == line.method
+            ? "here"
+            : absl::StrCat("here: ",
+                           line.label.substr(line.method.size() + 2))};
+    for (const double multiple : kMultiples) {
+      const ReportRow* row = FindRow(
+          data_, line, multiple > 1 ? paper.mask_beyond : paper.mask, multiple);
+      cells.push_back(row == nullptr ? "" : FixedPoint(3, std::exp(row->nll)));
+    }
+    return cells;
+  }
+
+  void AllRows() {
+    page_.Heading("All rows");
+    std::vector<std::vector<std::string>> lines = {
+        {"protocol", "method", "mask", "length", "NLL", "perplexity",
+         "bits/byte", "std. error", "sd of seeds", "seeds", "tokens",
+         "documents", "keys/token", "tokens/s"}};
+    for (const ReportRow& row : data_.rows) {
+      lines.push_back(
+          {ProtocolText(row), row.label, row.mask, absl::StrCat(row.length),
+           FixedPoint(4, row.nll), FixedPoint(3, std::exp(row.nll)),
+           BitsText(row), FixedPoint(4, row.standard_error),
+           FixedPoint(4, row.SeedDeviation()), SeedsText(data_, row),
+           absl::StrCat(row.tokens), absl::StrCat(row.documents),
+           FixedPoint(1, row.keys_per_token),
+           FixedPoint(0, row.tokens_per_second)});
+    }
+    page_.Table(lines, /*num_texts=*/3);
+    page_.Paragraph(
+        "NLL in nats a token, mean over seeds; std. error: of one run, over "
+        "documents; keys/token: keys that a counted token sees on average; "
+        "tokens/s: \"-\" where ranks or threads differed between runs. "
+        "Runs that differ in more than their seeds are lines of their own, "
+        "named by what they differ in.");
+    if (std::ranges::any_of(data_.rows, &ReportRow::bytes_are_average)) {
+      page_.Paragraph(kAverageBytesNote);
+    }
+  }
+
+  void Runs() {
+    page_.Heading("How these numbers were made");
+    for (const ReportRun& run : data_.runs) {
+      page_.Paragraph(
+          absl::StrCat(
+              LabelText(run.method, data_.series[run.series].differences),
+              ", seeds ", run.init_seed, " and ", run.shuffle_seed, ", step ",
+              run.step, " of ", run.checkpoint, "; ", run.date),
+          run.command);
+    }
+    std::set<std::string> versions;
+    for (const ReportRun& run : data_.runs) versions.insert(run.versions);
+    page_.Paragraph(absl::StrJoin(versions, "; "));
+  }
+
+  // --- Pieces ----------------------------------------------------------------
+
+  static constexpr double kMultiples[] = {.25, .5, 1., 2., 4.};
+  static constexpr char kWithExtensions[] = " with extensions";
+  static constexpr char kBandNote[] =
+      "Bands: two standard deviations between seeds, or for one seed two "
+      "standard errors over documents.";
+
+  // Half of a band, in nats.
+  static double Error(const ReportRow& row) {
+    const double deviation = row.SeedDeviation();
+    return 2 * (std::isnan(deviation) ? row.standard_error : deviation);
+  }
+
+  static std::string Note(const ReportRow& row) {
+    return absl::StrFormat(
+        "%d tokens: NLL %s (std. error %s), perplexity %s, %s bits/byte, %s "
+        "keys a token, %d seed(s)",
+        row.length, FixedPoint(4, row.nll), FixedPoint(4, row.standard_error),
+        FixedPoint(3, std::exp(row.nll)), BitsText(row),
+        FixedPoint(1, row.keys_per_token), row.nll_of_run.size());
+  }
+
+  static std::string Counts(const Rows& rows) {
+    std::set<int64_t> tokens;
+    std::set<int64_t> documents;
+    std::set<size_t> seeds;
+    for (const ReportRow* row : rows) {
+      tokens.insert(row->tokens);
+      documents.insert(row->documents);
+      seeds.insert(row->nll_of_run.size());
+    }
+    const auto range = [](const auto& numbers) {
+      return numbers.size() == 1
+                 ? absl::StrCat(*numbers.begin())
+                 : absl::StrCat(*numbers.begin(), " to ", *numbers.rbegin());
+    };
+    return absl::StrCat(range(tokens), " tokens of ", range(documents),
+                        " documents a row; ", range(seeds), " seed(s).");
+  }
+
+  // A panel for each mask; a line for each label. Masks that bound what is seen
+  // have one y axis. Masks with extensions share a panel, where labels and
+  // extensions are lines.
+  template <typename PointsOf>
+  void Figure(const Rows& rows, const std::string& x_label,
+              const std::string& y_label, bool log_y, PointsOf points_of,
+              const std::string& caption) {
+    std::map<std::string, std::vector<std::pair<std::string, ChartSeries>>>
+        panels;
+    std::vector<std::string> order;
+    for (const ReportRow* row : rows) {
+      const size_t plus = row->mask.find(" + ");
+      const bool is_extended = plus != std::string::npos;
+      const std::string panel =
+          is_extended ? row->mask.substr(0, plus) + kWithExtensions : row->mask;
+      const std::string name =
+          is_extended ? row->label + row->mask.substr(plus) : row->label;
+      auto& lines = panels[panel];
+      if (lines.empty()) order.push_back(panel);
+      auto line =
+          std::find_if(lines.begin(), lines.end(),
+                       [&](const auto& one) { return one.first == name; });
+      if (line == lines.end()) {
+        const int64_t style =
+            is_extended ? std::ssize(lines) : StyleOf(row->label);
+        lines.push_back({name, {.name = name, .style = style}});
+        line = lines.end() - 1;
+      }
+      for (const ChartPoint& point : points_of(*row)) {
+        line->second.points.push_back(point);
+      }
+    }
+    // Plain attention may go far beyond the rest: it has an axis of its own.
+    std::vector<ChartSeries> all;
+    for (const auto& [panel, lines] : panels) {
+      if (HasOwnAxis(panel)) continue;
+      for (const auto& [name, series] : lines) all.push_back(series);
+    }
+    const Extent extent = ExtentOfY(all);
+    page_.BeginFigure();
+    for (const std::string& panel : order) {
+      Chart chart = {.title = panel,
+                     .x_label = x_label,
+                     .y_label = y_label,
+                     .log_y = log_y,
+                     .y_min = HasOwnAxis(panel) ? 0 : extent.min,
+                     .y_max = HasOwnAxis(panel) ? 0 : extent.max};
+      Mark(&chart);
+      for (const auto& [name, series] : panels[panel]) {
+        chart.series.push_back(series);
+      }
+      page_.Panel(chart);
+    }
+    page_.EndFigure(caption);
+  }
+
+  static bool HasOwnAxis(const std::string& panel) {
+    return panel.starts_with("plain");
+  }
+
+  void Mark(Chart* chart) const {
+    chart->marked_x = static_cast<double>(data_.training_length);
+    chart->mark_label = absl::StrCat("l = ", data_.training_length);
+  }
+
+  // Labels get styles in their order.
+  int64_t StyleOf(const std::string& label) {
+    return styles_.emplace(label, std::ssize(styles_)).first->second;
+  }
+
+  const ReportData& data_;
+  std::map<std::string, int64_t> styles_;
+  HtmlPage page_;
+};
+
+}  // namespace
+
+std::string ReportHtml(const ReportData& data, const std::string& title) {
+  return Page(data, title).Html();
+}
+
+}  // namespace lextra

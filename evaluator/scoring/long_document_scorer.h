@@ -1,0 +1,133 @@
+// NLL of every token of documents of any length, through the ranks.
+//
+//   nll[t] = -log p(token t + 1 | tokens .. t as the mask lets them be seen)
+//
+// BCA, WINDOW, SINKS: a document is cut into segments of whole blocks, which
+// are dealt to the P ranks of the sequence axis in rounds: rank r scores
+// segment s = round * P + r, with the blocks that it looks back at as halo
+// (parallel/context_parallel/halo_exchange.h). A rank holds one segment at a
+// time, so memory does not grow with the document, which may be longer than
+// memory. The last block is padded at its end; causality makes that harmless. A
+// block of BCA is given; one of a window is the window itself, or an equal part
+// of it where a segment is shorter.
+//
+// CAUSAL, the comparison: a document is cut into 2 P chunks, two a rank, held
+// at once while keys and values go round the ring
+// (model/attention/attention.h).
+//
+// The model's parts are split over the tensor axis. No gradients.
+#ifndef LEXTRA_EVALUATOR_SCORING_LONG_DOCUMENT_SCORER_H_
+#define LEXTRA_EVALUATOR_SCORING_LONG_DOCUMENT_SCORER_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "config/run.pb.h"
+#include "model/attention/attention.h"
+#include "model/attention/block_mask.h"
+#include "model/position/position_encoding.h"
+#include "model/transformer.h"
+#include "parallel/context_parallel/halo_exchange.h"
+#include "parallel/context_parallel/sink_relay.h"
+#include "parallel/device_mesh.h"
+
+namespace lextra {
+
+class LongDocumentScorer {
+ public:
+  struct Options {
+    Mask mask = BCA;
+    int64_t block_size = 0;      // of BCA
+    int64_t window_size = 0;     // of WINDOW and SINKS
+    int64_t num_sinks = 0;       // of SINKS
+    int64_t segment_tokens = 0;  // that a rank holds at once, at the least one
+                                 // block of each document scored together
+    AngleExtension extension = {};
+    // What is handed out in place of NLL: 1 for a target that no id has a
+    // larger logit than, otherwise 0; NaN where logits are not finite.
+    bool hits = false;
+  };
+
+  // Fills tokens [B, n] (each row contiguous) with ids begin .. begin + n - 1
+  // of the B documents. A rank asks only for what it scores.
+  using ReadTokens =
+      std::function<void(int64_t begin, const at::Tensor& tokens_BT)>;
+  // Takes nll fp64 [B, n] of targets first + 1 .. first + n: called in order,
+  // and every target comes once.
+  using TakeNll = std::function<void(int64_t first, const at::Tensor& nll_BT)>;
+
+  // Sees raw queries and keys of a layer, and the places that they stand at,
+  // int64 [B, T]; those beyond the document's end are padding.
+  using ObserveHeads =
+      std::function<void(int64_t layer, const at::Tensor& qkv_BTED,
+                         const at::Tensor& positions_BT)>;
+
+  // `model` and `mesh` outlive this.
+  LongDocumentScorer(Transformer& model, DeviceMesh& mesh, Options options);
+
+  // Scores `num_documents` documents of `num_tokens` tokens each, side by side.
+  // All ranks of one data coordinate call this alike, and all take the same
+  // NLL. Fewer than two tokens have no target.
+  void Score(int64_t num_documents, int64_t num_tokens, const ReadTokens& read,
+             const TakeNll& take);
+
+  // The same for tokens int64 [B, T] at hand: nll fp64 [B, max(T - 1, 0)].
+  at::Tensor Score(const at::Tensor& tokens_BT);
+
+  // From now on every layer's heads are shown to `observe`, on the rank that
+  // has them.
+  void Observe(ObserveHeads observe) { observe_ = std::move(observe); }
+
+  // How many documents of that size fill a rank's segment_tokens; at least 1.
+  int64_t DocumentsAtOnce(int64_t num_tokens) const;
+
+  // Keys that the queries at the first `num_places` places of a document see,
+  // summed: place t sees t + 1 (CAUSAL), its block's up to itself and all of
+  // the block before (BCA), at most the window's (WINDOW) and the sinks that
+  // this has left (SINKS).
+  double NumVisibleKeys(int64_t num_places) const;
+
+  const Options& options() const { return options_; }
+
+ private:
+  struct Places;
+  // What one Score() call is about.
+  struct Job {
+    int64_t num_documents;
+    int64_t num_tokens;
+    const ReadTokens& read;
+    const TakeNll& take;
+  };
+
+  void ScoreBlockwise(const Job& job);
+  void ScoreCausal(const Job& job);
+  at::Tensor SegmentNll(const Job& job,
+                        const SegmentAttention::Segment& segment,
+                        int64_t num_blocks);
+  Places ReadPlaces(const Job& job, int64_t begin, int64_t count);
+  at::Tensor GatherOverSequence(const at::Tensor& nll);
+  at::Tensor Nll(const Job& job, const Places& places, Attention& attention);
+  at::Tensor Hits(const at::Tensor& hidden_NC, const at::Tensor& targets_N);
+  // For documents of so many targets.
+  BlockMask MaskFor(int64_t num_targets) const;
+  // Blocks of h places that a rank takes at once, and places of a chunk.
+  int64_t BlocksPerSegment(int64_t num_documents, int64_t num_blocks,
+                           int64_t h) const;
+  int64_t ChunkPlaces(int64_t num_tokens) const;
+
+  Transformer& model_;
+  DeviceMesh& mesh_;
+  Options options_;
+  std::unique_ptr<PositionEncoding> positions_;
+  HaloExchange halo_;
+  SinkRelay sinks_;
+  ObserveHeads observe_;
+};
+
+}  // namespace lextra
+
+#endif  // LEXTRA_EVALUATOR_SCORING_LONG_DOCUMENT_SCORER_H_

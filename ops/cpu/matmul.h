@@ -1,0 +1,94 @@
+// Matrix products on CPUs by our own tiles (matrix_tiles.h). BLAS copies both
+// operands at every call, which narrow products of small models feel
+// (docs/results/cpu.md). Here only the right operand is copied, and only if its
+// rows are not contiguous.
+//
+// The order of additions depends on nothing but the sizes: results are the same
+// for any number of threads.
+#ifndef LEXTRA_OPS_CPU_MATMUL_H_
+#define LEXTRA_OPS_CPU_MATMUL_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "ops/cpu/matmul_tiles.h"
+
+namespace lextra {
+
+// Element (i, j) stands at data[i * row_step + j * column_step].
+template <typename Scalar>
+struct MatrixView {
+  const Scalar* data;
+  int64_t row_step;
+  int64_t column_step;
+
+  MatrixView Transposed() const { return {data, column_step, row_step}; }
+  MatrixView From(int64_t row, int64_t column) const {
+    return {data + row * row_step + column * column_step, row_step,
+            column_step};
+  }
+};
+
+// What a product is written to; rows are contiguous.
+template <typename Scalar>
+struct ProductResult {
+  Scalar* data;
+  int64_t row_step;
+  const Scalar* bias = nullptr;  // [columns], what each row starts from
+  bool accumulate = false;       // without bias: adds to what is there
+};
+
+// The right operand [inner, columns] in panels as wide as a tile.
+template <typename Scalar>
+class RightOperand {
+ public:
+  explicit RightOperand(
+      const MatrixTiles<Scalar>& tiles = ChosenMatrixTiles<Scalar>())
+      : tiles_(&tiles) {}
+
+  // Copies factor * b. A second call reuses the memory of the first.
+  void Pack(MatrixView<Scalar> b, int64_t inner, int64_t columns,
+            Scalar factor = 1);
+  // Refers to b where its rows allow it, or else copies it.
+  void Take(MatrixView<Scalar> b, int64_t inner, int64_t columns);
+
+  // c = a b on the calling thread, for the first `columns` and `inner` of b at
+  // most. a is [rows, inner].
+  void Multiply(MatrixView<Scalar> a, int64_t rows, int64_t columns,
+                int64_t inner, ProductResult<Scalar> c) const;
+
+ private:
+  int64_t panel_columns() const {
+    return tiles_->num_vectors * tiles_->vector_size;
+  }
+  void PackPanel(MatrixView<Scalar> b, int64_t inner, int64_t columns,
+                 Scalar factor, Scalar* to) const;
+  void MultiplyPanel(MatrixView<Scalar> a, int64_t rows, int64_t first_column,
+                     int64_t columns, int64_t first_inner, int64_t inner,
+                     ProductResult<Scalar> c) const;
+
+  const MatrixTiles<Scalar>* tiles_;
+  int64_t inner_ = 0;
+  int64_t columns_ = 0;
+  // Where it is not copied; no data otherwise.
+  MatrixView<Scalar> borrowed_ = {nullptr, 0, 0};
+  std::unique_ptr<Scalar[]> packed_;
+  int64_t capacity_ = 0;
+};
+
+// What follows a product for its rows begin .. end - 1, called for each row
+// once by the thread that made them, while they are in its cache.
+using FinishRows = std::function<void(int64_t begin, int64_t end)>;
+
+// c = a b on LibTorch's threads; a [rows, inner], b [inner, columns].
+template <typename Scalar>
+void MultiplyOnCpu(
+    MatrixView<Scalar> a, MatrixView<Scalar> b, int64_t rows, int64_t columns,
+    int64_t inner, const ProductResult<Scalar>& c,
+    const FinishRows& finish_rows = nullptr,
+    const MatrixTiles<Scalar>& tiles = ChosenMatrixTiles<Scalar>());
+
+}  // namespace lextra
+
+#endif  // LEXTRA_OPS_CPU_MATMUL_H_

@@ -1,0 +1,31 @@
+// The gradient of GELU in the erf form on a GPU, and its sums by column: the
+// gradient of the bias before it.
+#ifndef LEXTRA_OPS_CUDA_GELU_H_
+#define LEXTRA_OPS_CUDA_GELU_H_
+
+#include <cstdint>
+
+#include "ops/cuda/element_type.h"
+
+namespace lextra {
+
+// So many rows are summed by one thread, in their order.
+constexpr int64_t kGeluRowsPerBlock = 32;
+
+// Device pointers to [rows, columns] elements.
+struct GeluGradientCuda {
+  ElementType type;
+  const void* h;   // gelu's argument
+  const void* dy;  // of gelu(h)
+  void* dh;        // may be dy
+  // [rows / kGeluRowsPerBlock, columns], rounded up; double for double
+  // elements, else float: sums of dh before it is rounded. May be null.
+  void* sums;
+  int64_t rows;
+  int64_t columns;
+};
+inline constexpr char kGeluGradientCuda[] = "LextraGeluGradient";
+
+}  // namespace lextra
+
+#endif  // LEXTRA_OPS_CUDA_GELU_H_

@@ -1,0 +1,29 @@
+// RotatePairs (ops/cpu/rotary.h) on a GPU.
+#ifndef LEXTRA_OPS_CUDA_ROTARY_H_
+#define LEXTRA_OPS_CUDA_ROTARY_H_
+
+#include <cstdint>
+
+#include "ops/cuda/element_type.h"
+#include "ops/head_view.h"
+
+namespace lextra {
+
+// Device pointers. Tables are double for double elements, else float.
+struct RotatePairsCuda {
+  ElementType type;
+  HeadVectors<const void> in;
+  HeadVectors<void> out;  // may be `in`
+  const void* cos;        // [places, head_size / 2]
+  const void* sin;
+  int64_t batch;
+  int64_t places;
+  int64_t heads;
+  int64_t head_size;
+  bool transposed;
+};
+inline constexpr char kRotatePairsCuda[] = "LextraRotatePairs";
+
+}  // namespace lextra
+
+#endif  // LEXTRA_OPS_CUDA_ROTARY_H_

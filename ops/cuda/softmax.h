@@ -1,0 +1,49 @@
+// The softmax of rows of scores, and the gradient of its cross entropy, on a
+// GPU. A rank may hold some of a row's columns only: between the two kernels
+// the statistics are combined over the ranks.
+#ifndef LEXTRA_OPS_CUDA_SOFTMAX_H_
+#define LEXTRA_OPS_CUDA_SOFTMAX_H_
+
+#include <cstdint>
+
+#include "ops/cuda/element_type.h"
+
+namespace lextra {
+
+// Device pointers; rows of `columns` scores begin `row_stride` scores apart.
+// Column 0 is that of id `first_id`.
+struct ScoreRows {
+  ElementType type;  // kFloat or kDouble; all statistics have it too
+  void* scores;
+  int64_t row_stride;
+  int64_t rows;
+  int64_t columns;
+  const int64_t* targets;  // [rows], ids
+  int64_t first_id;
+};
+
+// Of each row: the largest score (finite also without columns), the sum of
+// exp(score - it), and the target's score, or 0 where it is not here.
+struct ScoreStatisticsCuda {
+  ScoreRows rows;
+  void* maximum;
+  void* sum;
+  void* target_score;
+};
+inline constexpr char kScoreStatisticsCuda[] = "LextraScoreStatistics";
+
+// scale (exp(score - maximum) share - (1 at the target)), rounded to
+// `gradient_type`, takes the place of the scores: a row of gradients begins
+// where the row of scores did. bf16 gradients of fp32 scores, or of one type.
+struct ScoreGradientCuda {
+  ScoreRows rows;
+  ElementType gradient_type;
+  const void* maximum;
+  const void* share;
+  double scale;
+};
+inline constexpr char kScoreGradientCuda[] = "LextraScoreGradient";
+
+}  // namespace lextra
+
+#endif  // LEXTRA_OPS_CUDA_SOFTMAX_H_

@@ -1,0 +1,64 @@
+// What attention over blocks needs from segments before a rank's own: the keys
+// and values of their last blocks (docs/method.md, section 2).
+//
+// A document's segments are dealt to the P ranks of the sequence axis in
+// rounds: segment s is rank s % P's in round s / P. A segment needs the tails
+// of up to `reach` segments before it: one, where a tail has all the blocks
+// that queries look back at, more where a window is longer than a segment. In
+// every layer of every round tails go from rank to rank + 1: first each rank's
+// own, then what came, min(reach, P - 1) times in all. What arrives of later
+// segments than its own (from ranks that lie behind the ring's end) a rank
+// keeps for its next round, per layer. For reach 1 that is one message a layer
+// and round, whatever the document's length and P.
+#ifndef LEXTRA_PARALLEL_CONTEXT_PARALLEL_HALO_EXCHANGE_H_
+#define LEXTRA_PARALLEL_CONTEXT_PARALLEL_HALO_EXCHANGE_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "parallel/communicator.h"
+
+namespace lextra {
+
+class HaloExchange {
+ public:
+  HaloExchange(Communicator& sequence_axis, int64_t num_layers);
+
+  // A new document: forgets what is kept.
+  void BeginDocument(int64_t num_segments, int64_t reach);
+  // The next round; `round` counts from 0.
+  void BeginRound(int64_t round);
+
+  // Segment this rank holds in this round; may be beyond the last one, then the
+  // rank takes no part in the round.
+  int64_t segment() const { return segment_; }
+
+  // Starts the exchange of `layer`: `tail`, contiguous and of the same shape on
+  // all ranks, of this rank's segment. (The last segment's is not sent.)
+  void Start(int64_t layer, const at::Tensor& tail);
+  // The tails of the segments before this one, the nearest last: `reach` of
+  // them, fewer at the document's start. Waits for messages.
+  std::vector<at::Tensor> Finish(int64_t layer);
+
+ private:
+  bool IsNeeded(int64_t tail_segment, int64_t receiver_segment) const;
+  int64_t SegmentFromLeft(int64_t hop) const;
+  PendingCollective Hop(int64_t hop);
+
+  Communicator& sequence_axis_;
+  // Per layer, by segment: tails that this rank or round still needs.
+  std::vector<std::map<int64_t, at::Tensor>> kept_;
+  int64_t num_segments_ = 0;
+  int64_t reach_ = 1;
+  int64_t segment_ = 0;
+  at::Tensor travelling_;  // what the next hop sends
+  at::Tensor received_;    // what this hop brings; undefined for nothing
+  PendingCollective pending_;
+};
+
+}  // namespace lextra
+
+#endif  // LEXTRA_PARALLEL_CONTEXT_PARALLEL_HALO_EXCHANGE_H_

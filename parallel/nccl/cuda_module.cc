@@ -1,0 +1,102 @@
+// What the module lextra_cuda.so does for cuda_backend.cc and cuda_kernel.cc.
+#include <ATen/ATen.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAStream.h>
+#include <cuda_runtime_api.h>
+
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "ops/cuda_kernel.h"
+#include "parallel/nccl/cuda_backend.h"
+#include "parallel/nccl/cuda_streams.h"
+#include "parallel/nccl/nccl_communicator.h"
+#include "parallel/nccl/nccl_linked.h"
+
+namespace lextra {
+namespace {
+
+constexpr auto kAll =
+    static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+
+// Asks CUDA, not c10, which says 0 for any trouble.
+GpuHost Describe() {
+  GpuHost host;
+  host.cuda_built = CUDART_VERSION;
+  host.nccl_built = NcclVersionBuilt();
+  host.nccl_loaded = NcclVersionLoaded();
+  static_cast<void>(cudaDriverGetVersion(&host.cuda_of_driver));
+  int count = 0;
+  cudaError_t error = cudaGetDeviceCount(&count);
+  for (int device = 0; error == cudaSuccess && device < count; ++device) {
+    cudaDeviceProp properties;
+    error = cudaGetDeviceProperties(&properties, device);
+    host.gpus.push_back(absl::BytesToHexString(
+        absl::string_view(properties.uuid.bytes, sizeof(properties.uuid))));
+  }
+  if (error != cudaSuccess) {
+    host.gpus.clear();
+    host.error = cudaGetErrorString(error);
+    static_cast<void>(cudaGetLastError());
+  }
+  return host;
+}
+
+std::unique_ptr<Communicator> Make(Communicator& world, int device_index) {
+  const at::Device device(at::kCUDA,
+                          static_cast<c10::DeviceIndex>(device_index));
+  c10::cuda::set_device(device.index());
+  std::unique_ptr<Communicator> host =
+      world.Split(0, world.rank(), "world (host)");
+  return MakeNcclCommunicator(
+      std::move(host),
+      {.device = device,
+       .nccl = LinkedNccl(device_index),
+       .make_streams =
+           [device_index] { return MakeCudaStreams(device_index); }},
+      "world", world.NextChild(0));
+}
+
+}  // namespace
+}  // namespace lextra
+
+extern "C" void LextraDescribeGpuHost(lextra::GpuHost& result) {
+  result = lextra::Describe();
+}
+
+extern "C" void LextraMakeCudaCommunicator(
+    lextra::Communicator& world, int device_index,
+    std::unique_ptr<lextra::Communicator>& result) {
+  result = lextra::Make(world, device_index);
+}
+
+extern "C" void* LextraCurrentCudaStream(int device_index) {
+  return c10::cuda::getCurrentCUDAStream(
+             static_cast<c10::DeviceIndex>(device_index))
+      .stream();
+}
+
+extern "C" void LextraPeakGpuMemory(lextra::GpuMemory& result) {
+  const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(
+      c10::cuda::current_device());
+  result = {.tensor_bytes = stats.allocated_bytes[lextra::kAll].peak,
+            .held_bytes = stats.reserved_bytes[lextra::kAll].peak};
+}
+
+extern "C" int64_t LextraGpuBytesLeft() {
+  const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(
+      c10::cuda::current_device());
+  size_t free = 0;
+  size_t total = 0;
+  if (cudaMemGetInfo(&free, &total) != cudaSuccess) return 0;
+  return static_cast<int64_t>(free) +
+         stats.reserved_bytes[lextra::kAll].current -
+         stats.allocated_bytes[lextra::kAll].current;
+}
+
+extern "C" void LextraSetHostSyncsAreErrors(bool errors) {
+  c10::cuda::warning_state().set_sync_debug_mode(
+      errors ? c10::cuda::SyncDebugMode::L_ERROR
+             : c10::cuda::SyncDebugMode::L_DISABLED);
+}

@@ -1,0 +1,25 @@
+#include <ATen/Context.h>
+
+#include "ops/cuda_library.h"
+#include "tests/ops/cuda/kernel_device.h"
+
+namespace lextra::testing {
+
+std::string WhyNoKernels() {
+  // Before the first question: the module brings LibTorch's CUDA part.
+  const absl::StatusOr<void*> module =
+      CudaLibraryFunction("LextraCurrentCudaStream");
+  if (!module.ok()) return std::string(module.status().message());
+  return at::hasCUDA() ? "" : "no usable GPU";
+}
+
+at::Device KernelDevice() { return {at::kCUDA, 0}; }
+
+void* FindKernel(const char* name) {
+  const absl::StatusOr<void*> found = CudaLibraryFunction(name);
+  return found.ok() ? *found : nullptr;
+}
+
+void* KernelStream() { return CurrentCudaStream(KernelDevice()); }
+
+}  // namespace lextra::testing

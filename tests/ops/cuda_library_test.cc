@@ -1,0 +1,36 @@
+// What a module that does not load is said to lack.
+#include "ops/cuda_library.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace lextra {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+std::string Refusal(const absl::Status& status) {
+  EXPECT_EQ(ExitCodeOf(status), ExitCode::kUsage);
+  EXPECT_THAT(std::string(status.message()), Not(HasSubstr("\n")));
+  return std::string(status.message());
+}
+
+TEST(LoadError, NamesTheLibraryThatIsMissing) {
+  EXPECT_THAT(Refusal(LoadError(
+                  "/x/lextra_cuda.so",
+                  "libcudnn.so.9: cannot open shared object file: No such "
+                  "file or directory")),
+              AllOf(HasSubstr("libcudnn.so.9 is missing"),
+                    HasSubstr("parallel.device=CPU")));
+}
+
+TEST(LoadError, TellsAModuleOfAnotherBuild) {
+  EXPECT_THAT(Refusal(LoadError("/x/lextra_cuda.so",
+                                "/x/lextra_cuda.so: undefined symbol: f")),
+              AllOf(HasSubstr("not of one build"), HasSubstr("f")));
+}
+
+}  // namespace
+}  // namespace lextra
