@@ -57,6 +57,8 @@ std::vector<pid_t> DescendantsOf(pid_t ancestor) {
 // In the new process; only calls that are safe after a fork.
 [[noreturn]] void Execute(char* const* arguments, int output) {
   setpgid(0, 0);
+  // A shell's background jobs ignore it, and so would all that they start.
+  signal(SIGINT, SIG_DFL);
   const int nothing = open("/dev/null", O_RDONLY);
   dup2(nothing, STDIN_FILENO);
   dup2(output, STDOUT_FILENO);
