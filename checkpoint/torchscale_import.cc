@@ -17,6 +17,7 @@
 #include "checkpoint/files/safetensors.h"
 #include "checkpoint/load_tensors.h"
 #include "config/load.h"
+#include "config/model_facts.h"
 #include "config/resolve.h"
 
 namespace lextra {

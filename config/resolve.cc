@@ -15,6 +15,8 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "config/fields.h"
+#include "config/model_facts.h"
+#include "config/position_methods.h"
 
 namespace lextra {
 namespace {
@@ -244,12 +246,12 @@ void Resolution::ResolveModel() {
   }
   RequireMultiple("model.num_heads", "model.num_kv_heads",
                   "each key/value head serves as many query heads");
-  Require(!IsRotary(model.position()) || model.head_size() % 2 == 0,
-          "model.head_size",
+  const PositionMethodFacts& method = FactsOf(model.position());
+  Require(!method.rotates || model.head_size() % 2 == 0, "model.head_size",
           absl::StrCat("even, because ", PositionMethod_Name(model.position()),
                        " rotates pairs"),
           {"model.width", "model.num_heads"});
-  Require(model.position() != XPOS ||
+  Require(!method.has_exponent ||
               model.xpos_scale_base() >= LeastScaleBase(model.xpos_gamma()),
           "model.xpos_scale_base",
           absl::StrFormat(
@@ -258,8 +260,9 @@ void Resolution::ResolveModel() {
               LeastScaleBase(model.xpos_gamma()), model.xpos_gamma(),
               kFastestFading),
           {"model.xpos_gamma"});
-  Require(model.position() != SINUSOIDAL || model.width() % 2 == 0,
-          "model.width", "even, because SINUSOIDAL has pairs of columns");
+  Require(!method.embeds_pairs || model.width() % 2 == 0, "model.width",
+          absl::StrCat("even, because ", PositionMethod_Name(model.position()),
+                       " has pairs of columns"));
   const std::string hint = "choose another tensor degree or size";
   RequireMultiple("model.num_heads", "parallel.tensor", hint);
   RequireMultiple("model.num_kv_heads", "parallel.tensor", hint);
@@ -333,9 +336,11 @@ void Resolution::ResolveEvaluation() {
   if (purpose_ == Purpose::kTrain) {
     if (evaluation.validation_tokens() == 0) return;
     CheckBlockwiseEvaluation();
-    Require(config_.model().position() != LEARNED,
+    Require(!FactsOf(config_.model().position()).is_learned,
             "evaluation.validation_tokens",
-            "0, because LEARNED has no places beyond the training length");
+            absl::StrCat("0, because ",
+                         PositionMethod_Name(config_.model().position()),
+                         " has no places beyond the training length"));
     return;
   }
   // Not stored with a checkpoint: an evaluation may choose other lengths.
@@ -360,7 +365,8 @@ void Resolution::ResolveEvaluation() {
   const auto changed = std::ranges::find_if(
       evaluation.extensions(), [](int value) { return value != UNCHANGED; });
   if (changed != evaluation.extensions().end()) {
-    Require(IsRotary(config_.model().position()), "evaluation.extensions",
+    Require(FactsOf(config_.model().position()).rotates,
+            "evaluation.extensions",
             absl::StrCat("[UNCHANGED], because ",
                          PositionMethod_Name(config_.model().position()),
                          " has no angles to change (XPOS and ROPE have)"));
@@ -432,21 +438,6 @@ absl::Status Resolve(RunConfig* config, Purpose purpose, int world_size) {
   LEXTRA_RETURN_IF_ERROR(Resolution(&resolved, purpose, world_size).Run());
   *config = std::move(resolved);
   return absl::OkStatus();
-}
-
-bool IsRotary(PositionMethod method) {
-  return method == XPOS || method == ROPE;
-}
-
-int64_t PaddedVocab(const ModelConfig& model) {
-  const int64_t multiple = model.vocab_multiple();
-  return (model.vocab_size() + multiple - 1) / multiple * multiple;
-}
-
-int MaxTensorDegree(const ModelConfig& model) {
-  const int64_t heads = std::gcd(model.num_heads(), model.num_kv_heads());
-  return static_cast<int>(std::gcd(std::gcd(heads, int64_t{model.ffn_width()}),
-                                   PaddedVocab(model)));
 }
 
 }  // namespace lextra

@@ -26,16 +26,6 @@ enum class Purpose { kTrain, kEvaluate };
 // field, value, what is allowed; then `config` is left as it was.
 absl::Status Resolve(RunConfig* config, Purpose purpose, int world_size);
 
-// XPOS and ROPE, which rotate queries and keys.
-bool IsRotary(PositionMethod method);
-
-// The vocabulary after padding to vocab_multiple.
-int64_t PaddedVocab(const ModelConfig& model);
-
-// The largest tensor degree that a resolved model can have; all others divide
-// it.
-int MaxTensorDegree(const ModelConfig& model);
-
 }  // namespace lextra
 
 #endif  // LEXTRA_CONFIG_RESOLVE_H_

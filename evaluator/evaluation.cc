@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/log.h"
+#include "config/position_methods.h"
 #include "evaluator/memory_need.h"
 #include "evaluator/scoring/evaluated_mask.h"
 #include "evaluator/scoring/long_document_scorer.h"
@@ -49,15 +50,9 @@ int64_t LongestOfAll(const std::vector<PieceRow>& rows,
 absl::Status CheckPlaces(const ModelConfig& model,
                          const EvaluationConfig& config,
                          const std::vector<PieceRow>& rows) {
-  if (model.position() != LEARNED) return absl::OkStatus();
-  const int64_t places = LongestOfAll(rows, config);
-  if (places <= model.training_length()) return absl::OkStatus();
-  return UsageError(absl::StrFormat(
-      "model.position = LEARNED has no row for a place beyond "
-      "model.training_length = %d, and a document would be read to place %d: "
-      "leave longer lengths of evaluation out, or train "
-      "another model.position",
-      model.training_length(), places));
+  return CheckHasPlaces(model, LongestOfAll(rows, config),
+                        "leave longer lengths of evaluation out, or train "
+                        "another model.position");
 }
 
 // An extension alone may leave no row: it changes only masks that show more

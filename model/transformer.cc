@@ -6,7 +6,8 @@
 #include <string>
 
 #include "base/io/system_calls.h"
-#include "config/resolve.h"
+#include "config/model_facts.h"
+#include "config/position_methods.h"
 #include "model/feed_forward.h"
 #include "model/initialization.h"
 #include "model/norm.h"
@@ -218,7 +219,7 @@ int64_t NumParameters(const ModelConfig& model) {
   if (model.sub_ln()) layer += norm(heads_width) + norm(inner);
   int64_t embeddings =
       (model.tied_output() ? 1 : 2) * PaddedVocab(model) * width;
-  if (model.position() == LEARNED) {
+  if (FactsOf(model.position()).is_learned) {
     embeddings += model.training_length() * width;
   }
   return embeddings + model.num_layers() * layer + norm(width);

@@ -3,15 +3,14 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "config/position_methods.h"
 
 namespace lextra {
 namespace {
 
-// Names in the order in which a person looks for them.
-constexpr std::pair<const char*, const char*> kMethods[] = {
-    {"XPOS", "xPos"},       {"ROPE", "RoPE"},
-    {"ALIBI", "ALiBi"},     {"SINUSOIDAL", "sinusoidal"},
-    {"LEARNED", "learned"}, {"NONE", "NoPE"}};
+// In the order in which a person looks for them; others come last.
+constexpr PositionMethod kOrder[] = {XPOS,       ROPE,    ALIBI,
+                                     SINUSOIDAL, LEARNED, NONE};
 constexpr std::pair<const char*, const char*> kExtensions[] = {
     {"interpolation", "interpolation"}, {"ntk", "NTK"}, {"yarn", "YaRN"}};
 
@@ -26,13 +25,13 @@ std::string NameIn(const List& list, const std::string& key) {
 }  // namespace
 
 std::string MethodName(PositionMethod method) {
-  return NameIn(kMethods, PositionMethod_Name(method));
+  return FactsOf(method).report_name;
 }
 
 int64_t PlaceOfMethod(const std::string& name) {
   int64_t place = 0;
-  for (const auto& [key, method] : kMethods) {
-    if (name == method) return place;
+  for (const PositionMethod method : kOrder) {
+    if (name == MethodName(method)) return place;
     ++place;
   }
   return place;

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "config/fields.h"
+#include "config/position_methods.h"
 
 namespace lextra {
 namespace {
@@ -26,8 +27,8 @@ bool IsSetting(const std::string& name) {
 }
 
 bool Applies(const std::string& name, PositionMethod method) {
-  if (name.starts_with("model.xpos_")) return method == XPOS;
-  if (name == "model.rotary_base") return method == XPOS || method == ROPE;
+  if (name.starts_with("model.xpos_")) return FactsOf(method).has_exponent;
+  if (name == "model.rotary_base") return FactsOf(method).rotates;
   return true;
 }
 

@@ -4,6 +4,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "config/position_methods.h"
 
 namespace lextra {
 
@@ -39,7 +40,7 @@ EvaluatedMask MakeMask(Mask kind, Extension extension,
     mask.extension_factor = static_cast<double>(visible) /
                             static_cast<double>(model.training_length());
     mask.exponent_extended =
-        model.position() == XPOS && config.extend_xpos_exponent();
+        FactsOf(model.position()).has_exponent && config.extend_xpos_exponent();
   }
   return mask;
 }

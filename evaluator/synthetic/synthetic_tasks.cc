@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "base/log.h"
 #include "base/seeds.h"
+#include "config/position_methods.h"
 #include "data/byte_tokenizer.h"
 #include "evaluator/scoring/long_document_scorer.h"
 #include "evaluator/synthetic/synthetic_trials.h"
@@ -59,12 +60,8 @@ absl::Status CheckTasks(const Documents& documents,
   }
   int64_t longest = 0;
   for (const Task& task : tasks) longest = std::max(longest, task.length);
-  if (model.position() == LEARNED && longest > model.training_length()) {
-    return UsageError(absl::StrFormat(
-        "model.position = LEARNED has no row for a place beyond "
-        "model.training_length = %d, and a synthetic task has %d",
-        model.training_length(), longest));
-  }
+  LEXTRA_RETURN_IF_ERROR(CheckHasPlaces(
+      model, longest, "choose shorter synthetic tasks (evaluation.*_lengths)"));
   if (DocumentsLongerThan(documents, longest, 1).empty()) {
     return InputError(absl::StrFormat(
         "no document has more than %d tokens, to fill the longest of "

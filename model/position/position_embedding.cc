@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "config/position_methods.h"
 #include "ops/matmul.h"
 
 namespace lextra {
@@ -63,7 +64,7 @@ at::Tensor PositionEmbedding::AddTo(const at::Tensor& x,
                                     at::IntArrayRef tokens_shape,
                                     const at::Tensor& positions_BT,
                                     Tokens tokens) const {
-  if (method_ != SINUSOIDAL && method_ != LEARNED) return x;
+  if (!FactsOf(method_).adds_to_embedding) return x;
   const at::Tensor all =
       positions_BT.defined()
           ? positions_BT

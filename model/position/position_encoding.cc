@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "config/resolve.h"
+#include "config/position_methods.h"
 #include "model/precision.h"
 #include "ops/cpu/rotary.h"
 #include "ops/cuda/rotary.h"
@@ -266,7 +266,7 @@ std::vector<double> LogFactors(const ModelConfig& model,
                                const AngleExtension& extension) {
   const int64_t pairs = model.head_size() / 2;
   std::vector<double> log_factors(pairs, 0.0);
-  if (model.position() != XPOS) return log_factors;
+  if (!FactsOf(model.position()).has_exponent) return log_factors;
   const double gamma = model.xpos_gamma();
   for (int64_t i = 0; i < pairs; ++i) {
     const double fraction = static_cast<double>(i) / static_cast<double>(pairs);
@@ -302,7 +302,7 @@ std::unique_ptr<PositionEncoding> MakePositionEncoding(
     const ModelConfig& model, int64_t centre, const Communicator* tensor_axis,
     const AngleExtension& extension) {
   if (model.position() == ALIBI) return MakeAlibi(model, tensor_axis);
-  if (!IsRotary(model.position())) return std::make_unique<NoEncoding>();
+  if (!FactsOf(model.position()).rotates) return std::make_unique<NoEncoding>();
   const AngleExtension used =
       extension.factor > 1 ? extension : AngleExtension();
   // YaRN's temperature: both sides of a score are made larger.

@@ -5,6 +5,7 @@
 //   lextra_gemm_ceiling model.width=384 parallel.num_threads=2 [--forward]
 #include <ATen/ATen.h>
 
+#include "config/model_facts.h"
 #include "tests/benchmarks/benchmark_program.h"
 
 namespace lextra {

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "config/load.h"
+#include "config/model_facts.h"
 
 namespace lextra {
 namespace {

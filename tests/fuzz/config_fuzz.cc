@@ -6,6 +6,7 @@
 #include "absl/strings/str_split.h"
 #include "config/difference.h"
 #include "config/load.h"
+#include "config/model_facts.h"
 #include "config/resolve.h"
 #include "tests/fuzz/fuzz_input.h"
 

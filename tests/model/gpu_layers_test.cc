@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/seeds.h"
+#include "config/model_facts.h"
 #include "model/feed_forward.h"
 #include "model/norm.h"
 #include "ops/cuda_kernel.h"

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "config/model_facts.h"
 #include "model/normalise.h"
 #include "parallel/tensor_parallel/chunked_softmax.h"
 #include "tests/model/reference.h"

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "config/position_methods.h"
 #include "config/resolve.h"
 
 namespace lextra::testing {
@@ -57,7 +58,7 @@ at::Tensor RotaryScores(const ModelConfig& model, const at::Tensor& q,
 at::Tensor Scores(const ModelConfig& model, const at::Tensor& q,
                   const at::Tensor& k, const at::Tensor& distance_TT) {
   const double scale = std::sqrt(model.head_size());
-  if (IsRotary(model.position())) {
+  if (FactsOf(model.position()).rotates) {
     return RotaryScores(model, q, k, distance_TT) / scale;
   }
   const at::Tensor scores = at::matmul(q, k.transpose(2, 3)) / scale;

@@ -4,9 +4,11 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
+#include "config/model_facts.h"
 #include "parallel/tensor_parallel/sharded_layers.h"
 #include "tests/parallel/tensor_parallel/layer_fixture.h"
 

@@ -1,0 +1,33 @@
+// What the rest of the program must know of a position method: one table, read
+// wherever a method would otherwise be named. What a method does to queries,
+// keys and embeddings is in model/position/.
+#ifndef LEXTRA_CONFIG_POSITION_METHODS_H_
+#define LEXTRA_CONFIG_POSITION_METHODS_H_
+
+#include <cstdint>
+
+#include "base/status.h"
+#include "config/run.pb.h"
+
+namespace lextra {
+
+struct PositionMethodFacts {
+  const char* report_name;         // "xPos"
+  bool rotates = false;            // pairs of columns of queries and keys
+  bool has_exponent = false;       // factors that model.xpos_* set
+  bool adds_to_embedding = false;  // a row for each place
+  bool embeds_pairs = false;       // these rows are pairs of columns
+  // The rows are parameters, of places below the training length alone.
+  bool is_learned = false;
+};
+
+const PositionMethodFacts& FactsOf(PositionMethod method);
+
+// UsageError where `model` has no position for a place of a document of
+// `num_places`; `remedy` ends the line.
+absl::Status CheckHasPlaces(const ModelConfig& model, int64_t num_places,
+                            const char* remedy);
+
+}  // namespace lextra
+
+#endif  // LEXTRA_CONFIG_POSITION_METHODS_H_
