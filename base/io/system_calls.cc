@@ -5,153 +5,22 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <cmath>
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
-#include <limits>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <string_view>
 #include <thread>
-#include <utility>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
+#include "base/io/fault_rules.h"
 #include "base/log.h"
-#include "base/status.h"
 
 namespace lextra::sys {
 namespace {
-
-constexpr const char* kOperations[] = {
-    "*",      "open",   "read",  "write", "truncate", "fsync",   "close",
-    "rename", "unlink", "rmdir", "mkdir", "list",     "statvfs", "thread"};
-
-// What a rule does to a call; kNothing for a call that no rule hits.
-enum class Effect { kNothing, kFail, kShort, kFlip, kDelay, kKill };
-
-struct NamedEffect {
-  const char* name;
-  Effect effect;
-  int error;
-  double seconds = 0;
-};
-constexpr NamedEffect kEffects[] = {
-    {"EIO", Effect::kFail, EIO},       {"ENOSPC", Effect::kFail, ENOSPC},
-    {"EDQUOT", Effect::kFail, EDQUOT}, {"ESTALE", Effect::kFail, ESTALE},
-    {"EINTR", Effect::kFail, EINTR},   {"EROFS", Effect::kFail, EROFS},
-    {"EAGAIN", Effect::kFail, EAGAIN}, {"short", Effect::kShort, 0},
-    {"flip", Effect::kFlip, 0},        {"kill", Effect::kKill, 0}};
-
-struct Rule {
-  std::string operation;
-  int64_t first = 0;
-  int64_t last = 0;
-  NamedEffect effect = {};
-  std::string path;
-  std::optional<int> rank;
-  int64_t num_matches = 0;
-};
-
-// "3", "3-5" or "3-".
-bool ParseCalls(absl::string_view text, Rule& rule) {
-  const std::pair<std::string, std::string> ends =
-      absl::StrSplit(text, absl::MaxSplits('-', 1));
-  if (!absl::SimpleAtoi(ends.first, &rule.first)) return false;
-  if (!ends.second.empty()) {
-    if (!absl::SimpleAtoi(ends.second, &rule.last)) return false;
-  } else {
-    rule.last = absl::StrContains(text, "-")
-                    ? std::numeric_limits<int64_t>::max()
-                    : rule.first;
-  }
-  return 1 <= rule.first && rule.first <= rule.last;
-}
-
-bool ParseEffect(absl::string_view text, Rule& rule) {
-  if (absl::ConsumePrefix(&text, "delay=")) {
-    rule.effect = {"delay", Effect::kDelay, 0};
-    return absl::SimpleAtod(text, &rule.effect.seconds) &&
-           rule.effect.seconds > 0 && std::isfinite(rule.effect.seconds);
-  }
-  for (const NamedEffect& effect : kEffects) {
-    if (text == effect.name) rule.effect = effect;
-  }
-  return rule.effect.effect != Effect::kNothing;
-}
-
-bool ParseFilter(absl::string_view text, Rule& rule) {
-  if (absl::ConsumePrefix(&text, "path=")) {
-    rule.path = std::string(text);
-    return !text.empty();
-  }
-  int rank = 0;
-  if (!absl::ConsumePrefix(&text, "rank=") || !absl::SimpleAtoi(text, &rank)) {
-    return false;
-  }
-  rule.rank = rank;
-  return rank >= 0;
-}
-
-absl::StatusOr<Rule> ParseRule(absl::string_view text) {
-  const auto refuse = [&](absl::string_view what, absl::string_view expected) {
-    return UsageError(absl::StrFormat("fault rule '%s': %s, expected %s", text,
-                                      what, expected));
-  };
-  const std::vector<absl::string_view> parts = absl::StrSplit(text, ':');
-  if (parts.size() < 3) {
-    return refuse("too few parts", "OPERATION:FIRST[-LAST]:EFFECT");
-  }
-  Rule rule;
-  rule.operation = std::string(parts[0]);
-  const bool is_kill_point = rule.operation.size() > 1 && parts[0][0] == '@';
-  if (!is_kill_point && std::count(std::begin(kOperations),
-                                   std::end(kOperations), parts[0]) == 0) {
-    return refuse("unknown operation",
-                  absl::StrJoin(kOperations, " ") + " or @NAME");
-  }
-  if (!ParseCalls(parts[1], rule)) {
-    return refuse("bad call numbers", "N, N-M or N-, from 1 on");
-  }
-  if (!ParseEffect(parts[2], rule)) {
-    return refuse("unknown effect",
-                  "EIO ENOSPC EDQUOT ESTALE EINTR EROFS EAGAIN short flip "
-                  "delay=SECONDS or kill");
-  }
-  for (size_t i = 3; i < parts.size(); ++i) {
-    if (!ParseFilter(parts[i], rule)) {
-      return refuse("bad filter", "path=TEXT or rank=R");
-    }
-  }
-  const bool is_of_points = rule.effect.effect == Effect::kKill ||
-                            rule.effect.effect == Effect::kDelay;
-  if (is_kill_point && (!is_of_points || !rule.path.empty())) {
-    return refuse("a kill point can only kill or delay and has no path",
-                  "@NAME:N:kill[:rank=R] or @NAME:N:delay=S[:rank=R]");
-  }
-  return rule;
-}
-
-std::vector<Rule> ParseRulesOrDie(absl::string_view text) {
-  std::vector<Rule> rules;
-  for (absl::string_view part : absl::StrSplit(text, ';', absl::SkipEmpty())) {
-    absl::StatusOr<Rule> rule = ParseRule(part);
-    if (!rule.ok()) {
-      LogError(std::string(rule.status().message()));
-      std::_Exit(static_cast<int>(ExitCode::kUsage));
-    }
-    rules.push_back(*std::move(rule));
-  }
-  return rules;
-}
 
 // Alone, so that a call without rules costs its load and a branch. Changed
 // under the injector's mutex.
@@ -161,8 +30,8 @@ constinit std::atomic<Mode> mode = Mode::kUnread;
 // All of it is guarded by the mutex.
 struct Injector {
   std::mutex mutex;
-  std::vector<Rule> from_environment;
-  std::optional<std::vector<Rule>> from_test;
+  std::vector<FaultRule> from_environment;
+  std::optional<std::vector<FaultRule>> from_test;
   int64_t num_hits = 0;
   // Of descriptors opened while there were rules.
   std::map<int, std::string> opened_paths;
@@ -177,7 +46,10 @@ Injector& TheInjector() {
 void ReadEnvironmentOnce(Injector& injector) {
   if (mode != Mode::kUnread) return;
   const char* text = std::getenv("LEXTRA_FAULTS");
-  injector.from_environment = ParseRulesOrDie(text == nullptr ? "" : text);
+  injector.from_environment = ParseFaultRulesOrDie(text == nullptr ? "" : text);
+  if (!injector.from_environment.empty()) {
+    LogWarning("LEXTRA_FAULTS is set: system calls fail on purpose (%s)", text);
+  }
   mode = injector.from_environment.empty() ? Mode::kNoRules : Mode::kRules;
 }
 
@@ -191,17 +63,6 @@ bool HasRules() {
   return mode == Mode::kRules;
 }
 
-bool Matches(const Rule& rule, std::string_view operation,
-             std::string_view path, std::string_view other_path) {
-  if (rule.operation != operation &&
-      (rule.operation != "*" || operation[0] == '@')) {
-    return false;
-  }
-  if (rule.rank.has_value() && *rule.rank != LogRank()) return false;
-  return path.find(rule.path) != std::string_view::npos ||
-         other_path.find(rule.path) != std::string_view::npos;
-}
-
 [[noreturn]] void Die() {
   kill(getpid(), SIGKILL);
   while (true) pause();
@@ -210,12 +71,12 @@ bool Matches(const Rule& rule, std::string_view operation,
 // Counts the call in every rule that matches; the first that hits decides.
 NamedEffect Decide(Injector& injector, std::string_view operation,
                    std::string_view path, std::string_view other_path) {
-  std::vector<Rule>& rules = injector.from_test.has_value()
-                                 ? *injector.from_test
-                                 : injector.from_environment;
+  std::vector<FaultRule>& rules = injector.from_test.has_value()
+                                      ? *injector.from_test
+                                      : injector.from_environment;
   NamedEffect decision = {};
-  for (Rule& rule : rules) {
-    if (!Matches(rule, operation, path, other_path)) continue;
+  for (FaultRule& rule : rules) {
+    if (!rule.Matches(operation, path, other_path)) continue;
     const int64_t call = ++rule.num_matches;
     if (call < rule.first || call > rule.last) continue;
     if (decision.effect == Effect::kNothing) decision = rule.effect;
@@ -389,7 +250,7 @@ ScopedFaults::ScopedFaults(const std::string& rules) {
     LogError("ScopedFaults: only one may live at a time");
     std::abort();
   }
-  injector.from_test = ParseRulesOrDie(rules);
+  injector.from_test = ParseFaultRulesOrDie(rules);
   injector.num_hits = 0;
   mode = Mode::kRules;
 }
