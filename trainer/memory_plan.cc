@@ -3,9 +3,12 @@
 #include <algorithm>
 
 #include "absl/strings/str_format.h"
+#include "base/log.h"
 #include "base/memory.h"
-#include "config/resolve.h"
+#include "config/model_facts.h"
 #include "model/precision.h"
+#include "ops/cuda_kernel.h"
+#include "trainer/optimizer/optimizer.h"
 
 namespace lextra {
 namespace {
@@ -135,12 +138,20 @@ MemoryPlan PlanMemory(const RunConfig& config, const FlatParameters& parameters,
       .parameters = static_cast<int64_t>(values.nbytes()) +
                     (parameters.has_masters() ? owned * state_size : 0),
       .gradients = static_cast<int64_t>(parameters.gradients().nbytes()),
-      .optimizer = 2 * owned * state_size,
+      .optimizer = NumOptimizerStates(config.optimizer()) * owned * state_size,
       .activations = static_cast<int64_t>(of_token.kept * num_tokens * element +
                                           in_backward),
       .loss_head = static_cast<int64_t>(std::max(0.0, in_loss - in_backward)),
       .checkpoint_copy = checkpoint_bytes,
       .on_gpu = config.parallel().device() == CUDA};
+}
+
+void ReportGpuMemory(const MemoryPlan& plan) {
+  const GpuMemory peak = PeakGpuMemory();
+  LogInfo(
+      "tensors took at most %.3f GiB of the GPU, of %.3f planned; %.3f were "
+      "held for them",
+      InGib(peak.tensor_bytes), InGib(plan.total()), InGib(peak.held_bytes));
 }
 
 }  // namespace lextra

@@ -17,7 +17,7 @@ namespace lextra {
 struct MemoryPlan {
   int64_t parameters;  // values, and fp32 masters of bf16 ones
   int64_t gradients;
-  int64_t optimizer;    // both moments
+  int64_t optimizer;    // its state
   int64_t activations;  // at most at once, of one micro batch
   // What the loss takes on top of that: a chunk of logits and the gradients of
   // the output matrix and of the hidden states. 0 where the layers' backward
@@ -38,6 +38,9 @@ struct MemoryPlan {
 // `config` is resolved; `checkpoint_bytes`: of this rank's share of one.
 MemoryPlan PlanMemory(const RunConfig& config, const FlatParameters& parameters,
                       int64_t checkpoint_bytes);
+
+// Logs the most that this rank has taken of its GPU, and what was planned.
+void ReportGpuMemory(const MemoryPlan& plan);
 
 }  // namespace lextra
 

@@ -118,17 +118,16 @@ uint32_t ChecksumOfUnsplit(const FlatParameters& parameters,
 // This rank's checksums: parameters and optimizer state, then the same of what
 // the tensor axis does not split.
 at::Tensor ChecksumsOf(const FlatParameters& parameters,
-                       const AdamW& optimizer) {
+                       const Optimizer& optimizer) {
   const int64_t updates = optimizer.num_updates();
   const uint32_t count = Crc32c(std::as_bytes(std::span(&updates, 1)));
   uint32_t state = count;
   uint32_t unsplit_state = count;
   // Of several owners each has its own part.
   if (parameters.num_owners() == 1) {
-    for (const at::Tensor& moment :
-         {optimizer.exp_avg(), optimizer.exp_avg_sq()}) {
-      state = Checksum(moment, state);
-      unsplit_state = ChecksumOfUnsplit(parameters, moment, unsplit_state);
+    for (const Optimizer::State& part : optimizer.state()) {
+      state = Checksum(part.flat, state);
+      unsplit_state = ChecksumOfUnsplit(parameters, part.flat, unsplit_state);
     }
   }
   return at::tensor(
@@ -141,7 +140,7 @@ at::Tensor ChecksumsOf(const FlatParameters& parameters,
 }  // namespace
 
 absl::Status CheckReplicas(const FlatParameters& parameters,
-                           const AdamW& optimizer, DeviceMesh& mesh,
+                           const Optimizer& optimizer, DeviceMesh& mesh,
                            int64_t step) {
   // Every rank gets the checksums of the whole world, so that all come to the
   // same verdict without another word.

@@ -13,7 +13,7 @@
 #include "base/status.h"
 #include "parallel/data_parallel/flat_parameters.h"
 #include "parallel/device_mesh.h"
-#include "trainer/optimizer/adamw.h"
+#include "trainer/optimizer/optimizer.h"
 
 namespace lextra {
 
@@ -26,7 +26,7 @@ namespace lextra {
 // right. Collective over the world; reads the state once, the part that is not
 // split twice, and sends 32 bytes a rank.
 absl::Status CheckReplicas(const FlatParameters& parameters,
-                           const AdamW& optimizer, DeviceMesh& mesh,
+                           const Optimizer& optimizer, DeviceMesh& mesh,
                            int64_t step);
 
 }  // namespace lextra

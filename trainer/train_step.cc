@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 
+#include "absl/strings/str_cat.h"
 #include "base/hash/crc32c.h"
 #include "base/io/system_calls.h"
 #include "base/number_text.h"
@@ -54,7 +55,7 @@ TrainStep::TrainStep(const RunConfig& config, DeviceMesh& mesh,
       parameters_(model.parameters(), OptionsFor(config, mesh.data())),
       reducer_(parameters_, mesh.data(), config.parallel().overlap_gradients()),
       gatherer_(parameters_, mesh.data()),
-      optimizer_(parameters_, config.optimizer()),
+      optimizer_(MakeOptimizer(parameters_, config.optimizer())),
       spikes_(config.optimizer().skip_z_score()) {
   model.set_before_use([this](const std::vector<Parameter*>& parameters) {
     gatherer_.WaitFor(parameters);
@@ -170,14 +171,14 @@ StepResult TrainStep::Run(const at::Tensor& tokens_BT1, double learning_rate) {
   const at::Tensor divisor =
       bound > 0 ? (norm / bound).clamp_min_(1).to(full).view({1})
                 : at::ones_like(not_finite, full);
-  optimizer_.Step(learning_rate, divisor, skip);
+  optimizer_->Step(learning_rate, divisor, skip);
   gatherer_.Start();
   if (!host_decides) wait_for_result();
   return result;
 }
 
 void TrainStep::FinishLoading(int64_t num_updates) {
-  optimizer_.set_num_updates(num_updates);
+  optimizer_->set_num_updates(num_updates);
   parameters_.RoundMasters();
   gatherer_.Start();
 }
@@ -234,10 +235,10 @@ std::vector<ShardedTensor> TrainStep::State() {
       if (parameters_.has_masters()) {
         append(slot, parameters_.Masters(piece), begin, end, offset, "");
       }
-      append(slot, optimizer_.exp_avg(), begin, end, piece.place + offset,
-             "optimizer.exp_avg.");
-      append(slot, optimizer_.exp_avg_sq(), begin, end, piece.place + offset,
-             "optimizer.exp_avg_sq.");
+      for (const Optimizer::State& of_optimizer : optimizer_->state()) {
+        append(slot, of_optimizer.flat, begin, end, piece.place + offset,
+               absl::StrCat("optimizer.", of_optimizer.name, "."));
+      }
     }
   }
   return state;

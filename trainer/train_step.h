@@ -22,7 +22,7 @@
 #include "parallel/data_parallel/gradient_reducer.h"
 #include "parallel/data_parallel/parameter_gatherer.h"
 #include "parallel/device_mesh.h"
-#include "trainer/optimizer/adamw.h"
+#include "trainer/optimizer/optimizer.h"
 #include "trainer/spike_detector.h"
 
 namespace lextra {
@@ -61,7 +61,7 @@ class TrainStep {
   void FinishLoading(int64_t num_updates);
   // With the values of the last step.
   const FlatParameters& parameters();
-  const AdamW& optimizer() const { return optimizer_; }
+  const Optimizer& optimizer() const { return *optimizer_; }
   SpikeDetector& spikes() { return spikes_; }
 
  private:
@@ -80,7 +80,7 @@ class TrainStep {
   FlatParameters parameters_;
   GradientReducer reducer_;
   ParameterGatherer gatherer_;
-  AdamW optimizer_;
+  std::unique_ptr<Optimizer> optimizer_;
   SpikeDetector spikes_;
 };
 

@@ -8,12 +8,16 @@
 #include <numeric>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/log.h"
+#include "base/number_text.h"
 #include "evaluator/evaluation.h"
 #include "evaluator/scoring/documents.h"
 #include "evaluator/scoring/protocol.h"
 #include "parallel/agreement.h"
 #include "parallel/device_copy.h"
+#include "trainer/metrics.h"
 #include "trainer/sample_batch.h"
 
 namespace lextra {
@@ -148,6 +152,32 @@ absl::StatusOr<std::vector<double>> Validator::SampleNll(int64_t steps_done) {
   AllReduceOnHost(nll_W, ReduceOp::kSum, mesh_.data());
   const double* nll = nll_W.const_data_ptr<double>();
   return std::vector<double>(nll, nll + nll_W.numel());
+}
+
+absl::Status Validator::Run(int64_t steps_done, Metrics* metrics) {
+  verdict_ = absl::OkStatus();
+  LEXTRA_ASSIGN_OR_RETURN(const ValidationLoss validation, Loss(steps_done));
+  if (metrics != nullptr) metrics->RecordValidation(steps_done, validation);
+  if (!std::isfinite(validation.loss)) {
+    verdict_ = NumericError(absl::StrFormat(
+        "the validation loss at step %d is %f: lower schedule.learning_rate "
+        "(%g), or resume from an earlier step",
+        steps_done, WithoutNanSign(validation.loss),
+        config_.schedule().learning_rate()));
+    return absl::OkStatus();
+  }
+  const auto nll_at = NllAtLengths();
+  if (ExitCodeOf(nll_at.status()) == ExitCode::kNumeric) {
+    verdict_ = WithContext(nll_at.status(),
+                           absl::StrCat("validation at step ", steps_done));
+    LogWarning("%s", verdict_.message());
+    return absl::OkStatus();
+  }
+  LEXTRA_RETURN_IF_ERROR(nll_at.status());
+  if (metrics != nullptr && !nll_at->empty()) {
+    metrics->RecordExtrapolation(steps_done, *nll_at);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<ValidationLoss> Validator::Loss(int64_t steps_done) {

@@ -26,6 +26,8 @@
 
 namespace lextra {
 
+class Metrics;
+
 struct ValidationLoss {
   double loss = 0;  // mean over the scored samples, nats a token
   // StandardErrorOverDocuments.
@@ -63,6 +65,14 @@ class Validator {
 
   const TokenDataset& data() const { return data_; }
 
+  // The losses below after `steps_done` steps, recorded in `metrics` (null: on
+  // ranks that keep none). A loss that is no number is no error here but a
+  // verdict. Collective; the status is the same on all ranks.
+  absl::Status Run(int64_t steps_done, Metrics* metrics);
+
+  // NumericError where the last Run met a loss that is not finite.
+  const absl::Status& verdict() const { return verdict_; }
+
   // After `steps_done` steps. data.micro_batch samples of a rank are scored at
   // once. Collective; the result is the same on all ranks.
   absl::StatusOr<ValidationLoss> Loss(int64_t steps_done);
@@ -87,6 +97,7 @@ class Validator {
   TokenDataset data_;
   std::optional<PackedSamples> stream_;
   std::vector<int64_t> samples_;  // of stream_, ascending
+  absl::Status verdict_;
 };
 
 }  // namespace lextra

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/testing/mpi_world.h"
+#include "trainer/optimizer/adamw.h"
 
 namespace lextra {
 namespace {
@@ -105,7 +106,7 @@ TEST_F(ReplicaCheck, WhatTheTensorAxisDoesNotSplitIsComparedAlongIt) {
   }
   flip(parameters_->values());
   EXPECT_EQ(Check(), absl::OkStatus());
-  flip(optimizer_->exp_avg_sq());
+  flip(optimizer_->state()[1].flat);
   EXPECT_THAT(MessageOfAll(Check()),
               HasSubstr("differ in optimizer state that the tensor axis does "
                         "not split of rank "));
@@ -133,7 +134,7 @@ TEST_F(ReplicaCheck, AnyBitOfOneRankIsFoundAndItsKindNamed) {
         if (rank() == size() - 1) FlipBit(flat, element, bit);
       };
       for (const at::Tensor& moment :
-           {optimizer_->exp_avg(), optimizer_->exp_avg_sq()}) {
+           {optimizer_->state()[0].flat, optimizer_->state()[1].flat}) {
         flip(moment);
         EXPECT_THAT(MessageOfAll(Check()), AllOf(HasSubstr("optimizer state"),
                                                  Not(HasSubstr("parameters"))));
@@ -180,7 +181,7 @@ TEST_F(ReplicaCheck, MostReplicasJudgeTheOthers) {
                                                "3 (can't tell which is "
                                                "right): "));
   // And a moment elsewhere.
-  if (rank() == 3) FlipBit(optimizer_->exp_avg(), 0, 30);
+  if (rank() == 3) FlipBit(optimizer_->state()[0].flat, 0, 30);
   EXPECT_THAT(MessageOfAll(Check()),
               HasSubstr(", and in optimizer state of rank 3 against ranks 0, "
                         "1, 2: "));

@@ -13,6 +13,7 @@
 
 #include "base/io/files.h"
 #include "config/load.h"
+#include "config/position_methods.h"
 #include "config/resolve.h"
 #include "tests/testing/golden.h"
 #include "tests/testing/mpi_world.h"
@@ -195,7 +196,7 @@ void ExpectTenStepsEqualOneRank(const Variant& variant, Precision precision,
   config.mutable_model()->set_position(variant.position);
   // Where keys are not rotated a bias of theirs changes no softmax: its
   // gradient is rounding alone, which AdamW makes as large as any other.
-  config.mutable_model()->set_bias(IsRotary(variant.position));
+  config.mutable_model()->set_bias(FactsOf(variant.position).rotates);
   config.mutable_parallel()->set_bucket_bytes(4096);
   const std::unique_ptr<DeviceMesh> alone = MeshOfThisRankAlone();
   Transformer reference(config.model(), alone->tensor());

@@ -21,6 +21,10 @@ int64_t AdamW::num_updates() const {
   return static_cast<int64_t>(num_updates_.item<float>());
 }
 
+std::vector<Optimizer::State> AdamW::state() const {
+  return {{"exp_avg", exp_avg_}, {"exp_avg_sq", exp_avg_sq_}};
+}
+
 void AdamW::set_num_updates(int64_t updates) {
   num_updates_.fill_(static_cast<double>(updates));
 }

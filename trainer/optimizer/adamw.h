@@ -11,31 +11,30 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "config/run.pb.h"
 #include "parallel/data_parallel/flat_parameters.h"
+#include "trainer/optimizer/optimizer.h"
 
 namespace lextra {
 
-class AdamW {
+class AdamW : public Optimizer {
  public:
+  static constexpr int64_t kNumStates = 2;
+
   // `parameters` outlives this.
   AdamW(FlatParameters& parameters, const OptimizerConfig& config);
 
-  // One update with gradients divided by `divisor` (the clip; [1], of the
-  // gradients' dtype), or none at all where `skip` (fp32 [1]) is 1. Both are on
-  // the parameters' device, so that no host waits for the decision.
   void Step(double learning_rate, const at::Tensor& divisor,
-            const at::Tensor& skip);
+            const at::Tensor& skip) override;
 
-  // Updates made so far: t of the formula. Set when a run resumes. Reading it
-  // waits for the device.
-  int64_t num_updates() const;
-  void set_num_updates(int64_t updates);
+  // t of the formula.
+  int64_t num_updates() const override;
+  void set_num_updates(int64_t updates) override;
 
-  // m and v, [num_owned]: where the pieces of FlatParameters say.
-  const at::Tensor& exp_avg() const { return exp_avg_; }
-  const at::Tensor& exp_avg_sq() const { return exp_avg_sq_; }
+  // m and v.
+  std::vector<State> state() const override;
 
  private:
   void Update(bool weight_decay, double learning_rate,

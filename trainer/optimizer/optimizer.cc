@@ -1,0 +1,14 @@
+#include "trainer/optimizer/optimizer.h"
+
+#include "trainer/optimizer/adamw.h"
+
+namespace lextra {
+
+std::unique_ptr<Optimizer> MakeOptimizer(FlatParameters& parameters,
+                                         const OptimizerConfig& config) {
+  return std::make_unique<AdamW>(parameters, config);
+}
+
+int64_t NumOptimizerStates(const OptimizerConfig&) { return AdamW::kNumStates; }
+
+}  // namespace lextra
