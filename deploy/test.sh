@@ -19,9 +19,9 @@ deploy/build.sh
 echo "== test"
 log=build/test.log
 status=0
-# One more than there are cores: beside ranks that keep them busy one test that
-# mostly waits.
-ctest --test-dir build -j$(($(nproc) + 1)) --no-tests=error "$@" -V >"$log" 2>&1 || status=$?
+# Twice as many as there are cores: ranks and what starts them wait for each other
+# half of the time, and some tests mostly wait.
+ctest --test-dir build -j$((2 * $(nproc))) --no-tests=error "$@" -V >"$log" 2>&1 || status=$?
 # ctest's own lines only; what the tests print is in the log.
 grep -E '^ *[0-9]+/[0-9]+ Test|^Total Test time|tests passed' "$log" || true
 if ((status)); then
