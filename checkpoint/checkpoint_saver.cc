@@ -193,6 +193,7 @@ absl::Status CheckpointSaver::KeepVerified() {
   if (options_.loaded_step) {
     MarkVerified(
         StepSave{options_.run_folder, *options_.loaded_step, ""}.step_folder());
+    options_.loaded_step.reset();  // once is enough
   }
   verified_.insert(save_.step);
   Retention retention = options_.retention;

@@ -54,6 +54,12 @@ std::string MegabytesText(int64_t bytes) {
 absl::Status List(const std::string& run_folder) {
   LEXTRA_ASSIGN_OR_RETURN(const std::vector<std::string> folders,
                           ListCheckpoints(run_folder));
+  if (const auto found = FindCheckpoint(run_folder);
+      found.ok() && *found == run_folder) {
+    return UsageError(absl::StrFormat(
+        "%s is a checkpoint, not a run folder: lextra checkpoint show %s",
+        run_folder, run_folder));
+  }
   std::string table =
       absl::StrFormat("%10s %14s %8s %14s %15s  %s\n", "step", "data x tensor",
                       "tensors", "size", "tokens seen", "state");

@@ -367,6 +367,10 @@ TEST_F(EvaluateTest, CheckpointListAndShowSayWhatIsThere) {
   RunWell(LextraOn(2, Train(run, {"--stop_at_step=4", "parallel.tensor=2",
                                   "checkpoint.every_steps=2"})));
   const std::string list = RunWell(Lextra({"checkpoint", "list", run})).output;
+  const ProcessResult refused = RunProcess(
+      Lextra({"checkpoint", "list", run + "/step-00000004"}), kLimitSeconds);
+  EXPECT_EQ(refused.exit_code, 2) << refused.output;
+  EXPECT_THAT(refused.output, HasSubstr("is a checkpoint, not a run folder"));
   EXPECT_THAT(list, ::testing::ContainsRegex(" 2 +1 x 2 .*MB +512  whole\n"));
   EXPECT_THAT(list, ::testing::ContainsRegex(" 4 +1 x 2 .*MB +1024  whole\n"));
   const std::string show = RunWell(Lextra({"checkpoint", "show", run})).output;
