@@ -12,7 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/hash/digest.h"
-#include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "base/log.h"
 #include "checkpoint/files/step_folders.h"
 #include "parallel/agreement.h"

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/io/files.h"
+#include "base/io/open_files.h"
 
 namespace lextra {
 namespace {

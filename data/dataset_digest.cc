@@ -14,6 +14,7 @@
 #include "absl/strings/str_format.h"
 #include "base/hash/digest.h"
 #include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "base/log.h"
 #include "data/token_file_format.h"
 #include "nlohmann/json.hpp"

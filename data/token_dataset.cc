@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/hash/crc32c.h"
+#include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "base/io/system_calls.h"
 #include "base/work_counter.h"
 #include "data/token_ids.h"

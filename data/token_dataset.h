@@ -7,7 +7,7 @@
 #include <span>
 #include <string>
 
-#include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "base/status.h"
 #include "data/token_file_format.h"
 

@@ -10,6 +10,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "base/log.h"
 #include "data/dataset_digest.h"
 #include "data/token_file_format.h"

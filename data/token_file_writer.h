@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/hash/digest.h"
-#include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "base/status.h"
 #include "data/output_claim.h"
 #include "data/token_dataset.h"

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "checkpoint/files/manifest.h"
 #include "checkpoint/files/step_folders.h"
 

@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/hash/digest.h"
-#include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "launch/instruction_set.h"
 #include "launch/version.h"
 #include "parallel/agreement.h"

@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "base/log.h"
 
 namespace lextra {

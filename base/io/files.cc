@@ -1,113 +1,25 @@
 #include "base/io/files.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <limits>
 #include <random>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/io/checked_calls.h"
+#include "base/io/open_files.h"
 #include "base/io/system_calls.h"
-#include "base/work_counter.h"
 
 namespace lextra {
 namespace {
 
-// One call moves at most this much: each is a piece of work that counts
-// (base/work_counter.h), also where a disk takes seconds for a few megabytes.
-constexpr size_t kMaxTransferBytes = size_t{8} << 20;
-
-// A file being written is handed to the device in parts of this size, so that
-// the device is at work before the last byte is there.
-constexpr int64_t kWriteBackBytes = int64_t{8} << 20;
-// What is durable when this much more is written: bounds the time of a single
-// fsync, in which nobody can tell a slow disk from one that hangs.
-constexpr int64_t kSyncBytes = int64_t{256} << 20;
-
 constexpr std::string_view kTemporaryMark = ".tmp-";
 constexpr size_t kTemporaryDigits = 16;
-
-// Calls again while a signal interrupts. Not for fsync and close: after a
-// failure the kernel has forgotten the data and the descriptor.
-template <typename Call>
-auto WithoutInterruptions(Call call) {
-  auto result = call();
-  while (result < 0 && errno == EINTR) result = call();
-  CountWork();
-  return result;
-}
-
-absl::Status ReadSystemError(const std::string& path, int error) {
-  const std::string message = absl::StrCat(path, ": ", std::strerror(error));
-  // Of the device or the machine, these say nothing about what is stored.
-  for (const int elsewhere :
-       {EIO, ESTALE, ETIMEDOUT, EMFILE, ENFILE, ENOMEM, EACCES, EPERM}) {
-    if (error == elsewhere) return StorageError(message);
-  }
-  return InputError(message);
-}
-
-absl::Status StorageSystemError(std::string_view action,
-                                const std::string& path, int error) {
-  return StorageError(
-      absl::StrFormat("can't %s %s: %s", action, path, std::strerror(error)));
-}
-
-class Descriptor {
- public:
-  explicit Descriptor(int descriptor) : descriptor_(descriptor) {}
-  Descriptor(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (descriptor_ >= 0) sys::Close(descriptor_);
-  }
-  int get() const { return descriptor_; }
-  int Release() { return std::exchange(descriptor_, -1); }
-
- private:
-  int descriptor_;
-};
-
-// Opens a regular file for reading; `size` receives its length.
-absl::StatusOr<int> OpenRegular(const std::string& path, int64_t* size) {
-  // O_NONBLOCK: the open of a FIFO would wait for its writer.
-  const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
-  Descriptor file(
-      WithoutInterruptions([&] { return sys::Open(path.c_str(), flags); }));
-  if (file.get() < 0) return ReadSystemError(path, errno);
-  struct stat status;
-  if (fstat(file.get(), &status) != 0) return ReadSystemError(path, errno);
-  if (!S_ISREG(status.st_mode)) {
-    return InputError(absl::StrCat(path, ": not a regular file"));
-  }
-  *size = status.st_size;
-  return file.Release();
-}
-
-// Fills `bytes` from `offset` on.
-absl::Status ReadAll(const std::string& path, int descriptor, int64_t offset,
-                     std::span<std::byte> bytes) {
-  size_t done = 0;
-  while (done < bytes.size()) {
-    const size_t size = std::min(bytes.size() - done, kMaxTransferBytes);
-    const ssize_t got = WithoutInterruptions([&] {
-      return sys::Pread(descriptor, bytes.data() + done, size,
-                        offset + static_cast<int64_t>(done));
-    });
-    if (got < 0) return ReadSystemError(path, errno);
-    if (got == 0) {
-      return InputError(absl::StrFormat("%s: ended after %d of %d bytes", path,
-                                        offset + done, offset + bytes.size()));
-    }
-    done += got;
-  }
-  return absl::OkStatus();
-}
 
 // Whether a file's last line has no end. A log or journal that is not a regular
 // file (/dev/null, say) has no size and no last line.
@@ -128,20 +40,6 @@ std::string ParentFolder(const std::string& path) {
 
 int Unlink(const std::string& path) {
   return WithoutInterruptions([&] { return sys::Unlink(path.c_str()); });
-}
-
-absl::Status SyncAndClose(const std::string& path, int descriptor) {
-  // A failed fsync is final: the kernel marks the pages clean, so a second try
-  // would report success for data that is lost.
-  const bool synced = sys::Fsync(descriptor) == 0;
-  const int sync_error = errno;
-  // An interrupted close has closed, and what it closed is durable.
-  const bool closed = sys::Close(descriptor) == 0 || errno == EINTR;
-  const int close_error = errno;
-  CountWork();
-  if (!synced) return StorageSystemError("sync", path, sync_error);
-  if (!closed) return StorageSystemError("close", path, close_error);
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -348,127 +246,6 @@ absl::Status TruncateFile(const std::string& path, int64_t size) {
     return StorageSystemError("cut", path, errno);
   }
   return SyncAndClose(path, file.Release());
-}
-
-absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
-  int64_t size = 0;
-  LEXTRA_ASSIGN_OR_RETURN(const int raw, OpenRegular(path, &size));
-  Descriptor file(raw);
-  MappedFile mapped;
-  mapped.path_ = path;
-  mapped.size_ = size;
-  if (size == 0) return mapped;
-  void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
-  if (data == MAP_FAILED) {
-    mapped.size_ = 0;
-    return ReadSystemError(path, errno);
-  }
-  mapped.data_ = static_cast<const std::byte*>(data);
-  mapped.range_ = std::make_unique<const MappedRange>(mapped.data_, size, path,
-                                                      file.Release());
-  return mapped;
-}
-
-absl::Status MappedFile::CheckSize() const {
-  const std::string problem = range_ == nullptr ? "" : range_->Problem();
-  return problem.empty() ? absl::OkStatus() : InputError(problem);
-}
-
-MappedFile::MappedFile(MappedFile&& other) noexcept {
-  *this = std::move(other);
-}
-
-MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
-  std::swap(path_, other.path_);
-  std::swap(data_, other.data_);
-  std::swap(size_, other.size_);
-  std::swap(range_, other.range_);
-  return *this;
-}
-
-MappedFile::~MappedFile() {
-  range_.reset();
-  if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
-}
-
-absl::StatusOr<InputFile> InputFile::Open(const std::string& path) {
-  int64_t size = 0;
-  LEXTRA_ASSIGN_OR_RETURN(const int descriptor, OpenRegular(path, &size));
-  return InputFile(path, descriptor, size);
-}
-
-InputFile::InputFile(InputFile&& other) noexcept { *this = std::move(other); }
-
-InputFile& InputFile::operator=(InputFile&& other) noexcept {
-  std::swap(path_, other.path_);
-  std::swap(descriptor_, other.descriptor_);
-  std::swap(size_, other.size_);
-  return *this;
-}
-
-InputFile::~InputFile() {
-  if (descriptor_ >= 0) sys::Close(descriptor_);
-}
-
-absl::Status InputFile::Read(int64_t offset, std::span<std::byte> bytes) const {
-  return ReadAll(path_, descriptor_, offset, bytes);
-}
-
-void InputFile::DropCache() const {
-  posix_fadvise(descriptor_, 0, 0, POSIX_FADV_DONTNEED);
-}
-
-absl::StatusOr<FileWriter> FileWriter::Create(const std::string& path) {
-  const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-  const int descriptor = WithoutInterruptions(
-      [&] { return sys::Open(path.c_str(), flags, 0666); });
-  if (descriptor < 0) return StorageSystemError("create", path, errno);
-  return FileWriter(path, descriptor);
-}
-
-FileWriter::FileWriter(FileWriter&& other) noexcept
-    : path_(std::move(other.path_)),
-      descriptor_(std::exchange(other.descriptor_, -1)),
-      bytes_written_(other.bytes_written_),
-      bytes_handed_over_(other.bytes_handed_over_),
-      bytes_durable_(other.bytes_durable_) {}
-
-FileWriter::~FileWriter() {
-  if (descriptor_ >= 0) sys::Close(descriptor_);
-}
-
-absl::Status FileWriter::Write(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const size_t size = std::min(bytes.size(), kMaxTransferBytes);
-    const ssize_t put = WithoutInterruptions(
-        [&] { return sys::Write(descriptor_, bytes.data(), size); });
-    if (put < 0) return StorageSystemError("write", path_, errno);
-    bytes = bytes.subspan(put);
-    bytes_written_ += put;
-    if (bytes_written_ - bytes_handed_over_ >= kWriteBackBytes) {
-      // A hint: what fails in it is reported by the fsync in Close().
-      sync_file_range(descriptor_, bytes_handed_over_,
-                      bytes_written_ - bytes_handed_over_,
-                      SYNC_FILE_RANGE_WRITE);
-      bytes_handed_over_ = bytes_written_;
-    }
-    if (bytes_written_ - bytes_durable_ >= kSyncBytes) {
-      if (sys::Fsync(descriptor_) != 0) {
-        return StorageSystemError("sync", path_, errno);
-      }
-      CountWork();
-      bytes_durable_ = bytes_written_;
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status FileWriter::Write(std::string_view bytes) {
-  return Write(std::as_bytes(std::span(bytes.data(), bytes.size())));
-}
-
-absl::Status FileWriter::Close() {
-  return SyncAndClose(path_, std::exchange(descriptor_, -1));
 }
 
 }  // namespace lextra

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "base/log.h"
 #include "checkpoint/files/run_lock.h"
 #include "checkpoint/files/shard_file.h"

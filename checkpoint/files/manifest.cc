@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "base/hash/sha256.h"
 #include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "base/io/system_calls.h"
 #include "checkpoint/files/safetensors.h"
 

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "base/status.h"
 
 namespace lextra {

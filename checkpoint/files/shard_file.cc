@@ -13,7 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/hash/crc32c.h"
-#include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "base/io/system_calls.h"
 #include "base/work_counter.h"
 #include "checkpoint/files/shard_reader.h"

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/hash/crc32c.h"
+#include "base/io/open_files.h"
 #include "checkpoint/files/safetensors.h"
 
 namespace lextra {

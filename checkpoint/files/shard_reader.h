@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/box.h"
-#include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "base/status.h"
 #include "checkpoint/files/manifest.h"
 

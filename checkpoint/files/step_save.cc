@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "base/io/random_id.h"
 #include "base/io/system_calls.h"
 #include "base/log.h"

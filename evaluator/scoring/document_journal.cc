@@ -14,6 +14,7 @@
 #include "absl/strings/strip.h"
 #include "base/hash/sha256.h"
 #include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "base/log.h"
 #include "base/work_counter.h"
 #include "parallel/agreement.h"

@@ -9,6 +9,7 @@
 #include "base/hash/crc32c.h"
 #include "base/hash/sha256.h"
 #include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "base/io/system_calls.h"
 #include "tests/testing/temporary_folder.h"
 

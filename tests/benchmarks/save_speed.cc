@@ -28,6 +28,7 @@
 
 #include "base/hash/crc32c.h"
 #include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "base/log.h"
 #include "checkpoint/checkpoint_saver.h"
 #include "tests/benchmarks/benchmark_program.h"

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "base/io/system_calls.h"
 #include "tests/base/io/folder_contents.h"
 #include "tests/testing/temporary_folder.h"

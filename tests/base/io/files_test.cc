@@ -13,6 +13,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/io/open_files.h"
 #include "tests/base/io/folder_contents.h"
 #include "tests/testing/temporary_folder.h"
 

@@ -11,6 +11,7 @@
 
 #include "base/failure.h"
 #include "base/io/files.h"
+#include "base/io/open_files.h"
 #include "base/log.h"
 #include "tests/testing/temporary_folder.h"
 
