@@ -54,8 +54,7 @@ std::string MegabytesText(int64_t bytes) {
 absl::Status List(const std::string& run_folder) {
   LEXTRA_ASSIGN_OR_RETURN(const std::vector<std::string> folders,
                           ListCheckpoints(run_folder));
-  if (const auto found = FindCheckpoint(run_folder);
-      found.ok() && *found == run_folder) {
+  if (folders.empty() && FindCheckpoint(run_folder).ok()) {
     return UsageError(absl::StrFormat(
         "%s is a checkpoint, not a run folder: lextra checkpoint show %s",
         run_folder, run_folder));

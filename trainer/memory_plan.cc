@@ -8,7 +8,6 @@
 #include "config/model_facts.h"
 #include "model/precision.h"
 #include "ops/cuda_kernel.h"
-#include "trainer/optimizer/optimizer.h"
 
 namespace lextra {
 namespace {
@@ -123,11 +122,15 @@ std::string MemoryPlan::Text() const {
 }
 
 MemoryPlan PlanMemory(const RunConfig& config, const FlatParameters& parameters,
-                      int64_t checkpoint_bytes) {
+                      const Optimizer& optimizer, int64_t checkpoint_bytes) {
   const at::Tensor& values = parameters.values();
   const int64_t state_size =
       static_cast<int64_t>(parameters.gradients().element_size());
   const int64_t owned = parameters.num_owned();
+  int64_t optimizer_bytes = 0;
+  for (const Optimizer::State& state : optimizer.state()) {
+    optimizer_bytes += static_cast<int64_t>(state.flat.nbytes());
+  }
   const auto num_tokens = static_cast<double>(TokensAtOnce(config));
   const auto element = static_cast<double>(values.element_size());
   const Activations of_token = ActivationsOfToken(config);
@@ -138,7 +141,7 @@ MemoryPlan PlanMemory(const RunConfig& config, const FlatParameters& parameters,
       .parameters = static_cast<int64_t>(values.nbytes()) +
                     (parameters.has_masters() ? owned * state_size : 0),
       .gradients = static_cast<int64_t>(parameters.gradients().nbytes()),
-      .optimizer = NumOptimizerStates(config.optimizer()) * owned * state_size,
+      .optimizer = optimizer_bytes,
       .activations = static_cast<int64_t>(of_token.kept * num_tokens * element +
                                           in_backward),
       .loss_head = static_cast<int64_t>(std::max(0.0, in_loss - in_backward)),

@@ -9,6 +9,7 @@
 
 #include "config/run.pb.h"
 #include "parallel/data_parallel/flat_parameters.h"
+#include "trainer/optimizer/optimizer.h"
 
 namespace lextra {
 
@@ -37,7 +38,7 @@ struct MemoryPlan {
 
 // `config` is resolved; `checkpoint_bytes`: of this rank's share of one.
 MemoryPlan PlanMemory(const RunConfig& config, const FlatParameters& parameters,
-                      int64_t checkpoint_bytes);
+                      const Optimizer& optimizer, int64_t checkpoint_bytes);
 
 // Logs the most that this rank has taken of its GPU, and what was planned.
 void ReportGpuMemory(const MemoryPlan& plan);

@@ -217,6 +217,7 @@ std::vector<ShardedTensor> TrainStep::State() {
       state.push_back(std::move(shard));
     }
   };
+  const std::vector<Optimizer::State> of_optimizer = optimizer_->state();
   for (const FlatParameters::Slot& slot : parameters_.slots()) {
     if (!parameters_.has_masters()) {
       for (ShardedTensor& shard :
@@ -235,9 +236,9 @@ std::vector<ShardedTensor> TrainStep::State() {
       if (parameters_.has_masters()) {
         append(slot, parameters_.Masters(piece), begin, end, offset, "");
       }
-      for (const Optimizer::State& of_optimizer : optimizer_->state()) {
-        append(slot, of_optimizer.flat, begin, end, piece.place + offset,
-               absl::StrCat("optimizer.", of_optimizer.name, "."));
+      for (const auto& [name, moments] : of_optimizer) {
+        append(slot, moments, begin, end, piece.place + offset,
+               absl::StrCat("optimizer.", name, "."));
       }
     }
   }

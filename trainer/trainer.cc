@@ -97,7 +97,8 @@ absl::Status Trainer::Finish(int64_t last_step) {
 }
 
 MemoryPlan Trainer::Plan() {
-  return PlanMemory(config_, step_.parameters(), checkpoints_.num_bytes());
+  return PlanMemory(config_, step_.parameters(), step_.optimizer(),
+                    checkpoints_.num_bytes());
 }
 
 Trainer::Trainer(const RunConfig& config, std::string run_folder,

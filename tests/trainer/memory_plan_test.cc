@@ -62,8 +62,8 @@ TEST(MemoryPlan, IsWhatAStepTakes) {
         Transformer model(config.model(), mesh->tensor());
         TrainStep step(config, *mesh, model);
         const auto peak = static_cast<double>(PeakBytesOf(step, 256));
-        const MemoryPlan plan =
-            PlanMemory(config, step.parameters(), kCheckpointBytes);
+        const MemoryPlan plan = PlanMemory(config, step.parameters(),
+                                           step.optimizer(), kCheckpointBytes);
         const auto planned =
             static_cast<double>(plan.activations + plan.loss_head);
         EXPECT_NEAR(peak, planned, 0.1 * planned);
@@ -88,8 +88,8 @@ TEST(MemoryPlan, CountsTheLossOverALargeVocabulary) {
     Transformer model(config.model(), mesh->tensor());
     TrainStep step(config, *mesh, model);
     const auto peak = static_cast<double>(PeakBytesOf(step, kVocabulary));
-    const MemoryPlan plan =
-        PlanMemory(config, step.parameters(), kCheckpointBytes);
+    const MemoryPlan plan = PlanMemory(config, step.parameters(),
+                                       step.optimizer(), kCheckpointBytes);
     const auto planned = static_cast<double>(plan.activations + plan.loss_head);
     EXPECT_NEAR(peak, planned, 0.1 * planned);
     EXPECT_GT(plan.loss_head, 2 * plan.activations);
@@ -109,7 +109,9 @@ TEST(MemoryPlan, HoldsTheCopyOfACheckpointWhereTheHostTrains) {
   // Parameters and both moments.
   EXPECT_EQ(saver.num_bytes(), 3 * 4 * step.parameters().values().numel());
   const auto total = [&](int64_t checkpoint_bytes) {
-    return PlanMemory(config, step.parameters(), checkpoint_bytes).total();
+    return PlanMemory(config, step.parameters(), step.optimizer(),
+                      checkpoint_bytes)
+        .total();
   };
   EXPECT_EQ(total(saver.num_bytes()) - total(0), saver.num_bytes());
   config.mutable_parallel()->set_device(CUDA);

@@ -21,8 +21,6 @@ namespace lextra {
 
 class AdamW : public Optimizer {
  public:
-  static constexpr int64_t kNumStates = 2;
-
   // `parameters` outlives this.
   AdamW(FlatParameters& parameters, const OptimizerConfig& config);
 

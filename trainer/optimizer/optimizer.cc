@@ -9,6 +9,4 @@ std::unique_ptr<Optimizer> MakeOptimizer(FlatParameters& parameters,
   return std::make_unique<AdamW>(parameters, config);
 }
 
-int64_t NumOptimizerStates(const OptimizerConfig&) { return AdamW::kNumStates; }
-
 }  // namespace lextra

@@ -45,9 +45,6 @@ class Optimizer {
 std::unique_ptr<Optimizer> MakeOptimizer(FlatParameters& parameters,
                                          const OptimizerConfig& config);
 
-// How many tensors its state has: what a memory plan needs beforehand.
-int64_t NumOptimizerStates(const OptimizerConfig& config);
-
 }  // namespace lextra
 
 #endif  // LEXTRA_TRAINER_OPTIMIZER_OPTIMIZER_H_

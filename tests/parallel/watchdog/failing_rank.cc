@@ -8,7 +8,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -16,9 +15,7 @@
 
 #include "base/failure.h"
 #include "base/work_counter.h"
-#include "parallel/mpi/mpi_session.h"
-#include "parallel/watchdog/hang_diagnosis.h"
-#include "parallel/watchdog/watchdog.h"
+#include "launch/session_setup.h"
 
 namespace lextra {
 namespace {
@@ -173,17 +170,12 @@ void Fail(const std::string& failure, MpiSession& session,
 int main(int argc, char** argv) {
   const std::string failure = argv[1];
   const double timeout_seconds = argc > 2 ? std::atof(argv[2]) : 0;
-  auto session = lextra::MpiSession::Start(&argc, &argv).value();
-  std::unique_ptr<lextra::Watchdog> watchdog;
-  if (timeout_seconds > 0 && session->size() > 1) {
-    watchdog = std::make_unique<lextra::Watchdog>(
-        session->shared_activity(), session->host(), timeout_seconds,
-        lextra::WatchLimits().patience_seconds);
-  }
-  const auto world = session->World();
-  lextra::Fail(failure, *session, *world);
-  session->activity().SetPhase(lextra::Phase::kShutdown);
-  if (watchdog != nullptr) watchdog->Stop();
-  session->Finalize();
+  lextra::Session session = {
+      .mpi = lextra::MpiSession::Start(&argc, &argv).value(),
+      .watchdog = nullptr};
+  lextra::StartWatchdog(session, timeout_seconds);
+  const auto world = session.mpi->World();
+  lextra::Fail(failure, *session.mpi, *world);
+  lextra::EndSession(session);
   return 0;
 }
