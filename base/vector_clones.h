@@ -2,7 +2,7 @@
 // LEXTRA_VECTOR_CLONES is compiled for AVX-512, for AVX2 with FMA and for plain
 // x86-64, and the loader takes the best that the machine has. What it calls is
 // cloned with it only if inlined: mark such helpers LEXTRA_ALWAYS_INLINE. Loops
-// that shall be vectorised say so by `#pragma omp simd`.
+// that shall be vectorized say so by `#pragma omp simd`.
 #ifndef LEXTRA_BASE_VECTOR_CLONES_H_
 #define LEXTRA_BASE_VECTOR_CLONES_H_
 

@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/io/system_calls.h"
 #include "base/log.h"
 #include "base/work_counter.h"
@@ -25,10 +26,6 @@ constexpr int kBackgroundNice = 12;
 
 // How often a thread that waits for it looks whether it gets on.
 constexpr auto kLook = std::chrono::milliseconds(100);
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 std::vector<Manifest> GatherManifests(Communicator& world,
                                       const Manifest& mine) {

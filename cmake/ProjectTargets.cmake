@@ -1,16 +1,16 @@
 # project_library(NAME SOURCES a.cc ... PROTOS a.proto ... DEPENDS lib ... [TORCH]
 #                 [AUTOGRAD])
 #   a static library lextra_NAME (alias lextra::NAME), with a shared precompiled
-#   header. TORCH: uses LibTorch; left out where LEXTRA_TORCH is OFF. AUTOGRAD: has
+#   header. TORCH: uses LibTorch; left out where LEXTRA_WITH_TORCH is OFF. AUTOGRAD: has
 #   autograd functions of its own.
 # project_test(NAME SOURCES a.cc ... DEPENDS lib ... [RANKS 1 2 4] [LABELS x] [CORES n]
 #              [SHARDS n] [COST n] [TORCH])
 #   one GoogleTest program; with RANKS it runs once under a real mpirun for each
-#   number of ranks, and is labelled mpi; otherwise it is labelled unit. CORES is
+#   number of ranks, and is labeled mpi; otherwise it is labeled unit. CORES is
 #   how many it keeps busy, two for several ranks, otherwise one: ctest -jN runs
 #   no more beside each other than fit into N. With SHARDS its tests are dealt to
 #   that many runs, which may be beside each other. Tests of the highest COST, in
-#   seconds, start first. TORCH and RANKS need LEXTRA_TORCH.
+#   seconds, start first. TORCH and RANKS need LEXTRA_WITH_TORCH.
 
 add_library(lextra_flags INTERFACE)
 target_compile_options(lextra_flags INTERFACE
@@ -20,7 +20,7 @@ target_compile_definitions(lextra_flags INTERFACE OMPI_SKIP_MPICXX=1)
 target_include_directories(lextra_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
 target_link_libraries(lextra_flags INTERFACE Threads::Threads)
 
-if(LEXTRA_TORCH)
+if(LEXTRA_WITH_TORCH)
   # at::parallel_for is silently serial in a file compiled without -fopenmp.
   target_link_libraries(lextra_flags INTERFACE OpenMP::OpenMP_CXX)
 endif()
@@ -48,7 +48,7 @@ set(_test_headers <gmock/gmock.h> <gtest/gtest.h>)
 _precompile(lextra_precompiled HEADERS ${_absl_headers} <nlohmann/json.hpp>)
 _precompile(lextra_test_precompiled
   LINK GTest::gmock HEADERS ${_absl_headers} ${_test_headers} OPTIONS ${_test_options})
-if(LEXTRA_TORCH)
+if(LEXTRA_WITH_TORCH)
   _precompile(lextra_torch_precompiled
     LINK LibTorch::cpu HEADERS ${_torch_headers})
   _precompile(lextra_autograd_precompiled
@@ -60,7 +60,7 @@ endif()
 
 function(project_library name)
   cmake_parse_arguments(ARG "TORCH;AUTOGRAD" "" "SOURCES;PROTOS;DEPENDS" ${ARGN})
-  if(ARG_TORCH AND NOT LEXTRA_TORCH)
+  if(ARG_TORCH AND NOT LEXTRA_WITH_TORCH)
     return()
   endif()
   add_library(lextra_${name} STATIC ${ARG_SOURCES})
@@ -104,7 +104,7 @@ set(project_test_environment
 
 function(project_test name)
   cmake_parse_arguments(ARG "TORCH" "CORES;SHARDS;COST" "SOURCES;DEPENDS;RANKS;LABELS" ${ARGN})
-  if((ARG_TORCH OR ARG_RANKS) AND NOT LEXTRA_TORCH)
+  if((ARG_TORCH OR ARG_RANKS) AND NOT LEXTRA_WITH_TORCH)
     return()
   endif()
   add_executable(${name} ${ARG_SOURCES})

@@ -217,7 +217,7 @@ std::string NearFields(const std::string& name, const Descriptor& message) {
                         [&name](const std::string& a, const std::string& b) {
                           return EditDistance(name, a) < EditDistance(name, b);
                         });
-  // Two neighbours swapped are two edits; farther than a third of a long name
+  // Two neighbors swapped are two edits; farther than a third of a long name
   // is another word, not a slip.
   const bool is_near =
       EditDistance(name, nearest) <= std::max<size_t>(2, nearest.size() / 3);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
@@ -18,6 +19,7 @@
 #include "base/io/files.h"
 #include "config/fields.h"
 #include "config/presets.h"
+#include "config/renamed_fields.h"
 
 namespace lextra {
 namespace {
@@ -55,6 +57,29 @@ std::string Place(const std::string& source, int line, int column) {
   return absl::StrCat(source, ":", line + 1, ":", column + 1, ": ");
 }
 
+// The section whose fields are those of message `type`.
+std::string SectionOfType(const Descriptor& type) {
+  for (const ConfigField& field : ConfigFields()) {
+    if (field.section->message_type() == &type) return field.section->name();
+  }
+  return "";
+}
+
+// "; renamed to model.hidden_size", or nothing.
+std::string RenamedTo(const std::string& section, const std::string& field) {
+  const std::optional<std::string> renamed = NewFieldName(section, field);
+  return renamed ? absl::StrCat("; renamed to ", section, ".", *renamed) : "";
+}
+
+// "; renamed to WINDOW_AND_SINKS", or nothing.
+std::string ValueRenamedTo(const FieldDescriptor& field,
+                           const std::string& value) {
+  if (field.type() != FieldDescriptor::TYPE_ENUM) return "";
+  const std::optional<std::string> renamed =
+      NewValueName(*field.enum_type(), value);
+  return renamed ? absl::StrCat("; renamed to ", *renamed) : "";
+}
+
 // What is allowed where protobuf only says that something is not. Its messages
 // quote a message type and a field, or a value and a field.
 std::string WhatIsAllowed(const std::string& message) {
@@ -63,11 +88,15 @@ std::string WhatIsAllowed(const std::string& message) {
     const Descriptor* type =
         RunConfig::descriptor()->file()->FindMessageTypeByName(
             std::string(absl::StripPrefix(parts[1], "lextra.")));
-    if (type != nullptr) return ". " + NearFields(parts[3], *type);
+    if (type == nullptr) return "";
+    const std::string renamed = RenamedTo(SectionOfType(*type), parts[3]);
+    return renamed.empty() ? ". " + NearFields(parts[3], *type) : renamed;
   }
   if (parts.size() >= 5 && absl::StrContains(message, "enumeration value")) {
     for (const ConfigField& field : ConfigFields()) {
       if (field.field->name() != parts[3]) continue;
+      const std::string renamed = ValueRenamedTo(*field.field, parts[1]);
+      if (!renamed.empty()) return renamed;
       return "; expected " + AllowedValues(*field.field);
     }
   }
@@ -98,7 +127,8 @@ absl::Status SetText(const std::string& text, const FieldDescriptor* field,
   if (parser.ParseFieldValueFromString(text, field, section)) {
     return absl::OkStatus();
   }
-  return UsageError(absl::StrCat("expected ", AllowedValues(*field)));
+  return UsageError(absl::StrCat("expected ", AllowedValues(*field),
+                                 ValueRenamedTo(*field, text)));
 }
 
 absl::Status SetList(const std::string& text, const FieldDescriptor* field,
@@ -112,10 +142,11 @@ absl::Status SetList(const std::string& text, const FieldDescriptor* field,
       absl::string_view(text).substr(1, text.size() - 2));
   if (inside.empty()) return absl::OkStatus();
   for (const absl::string_view value : absl::StrSplit(inside, ',')) {
-    if (!SetText(std::string(absl::StripAsciiWhitespace(value)), field, section)
-             .ok()) {
+    const std::string element(absl::StripAsciiWhitespace(value));
+    if (!SetText(element, field, section).ok()) {
       return UsageError(absl::StrCat("expected a list like [a, b], each ",
-                                     AllowedValues(*field)));
+                                     AllowedValues(*field),
+                                     ValueRenamedTo(*field, element)));
     }
   }
   return absl::OkStatus();
@@ -138,6 +169,11 @@ absl::StatusOr<ConfigField> FindField(const std::string& path) {
   }
   const FieldDescriptor* field = type.FindFieldByName(names[1]);
   if (field == nullptr) {
+    const std::string renamed = RenamedTo(names[0], names[1]);
+    if (!renamed.empty()) {
+      return UsageError(
+          absl::StrCat(names[0], " has no field \"", names[1], "\"", renamed));
+    }
     return UsageError(absl::StrCat(names[0], " has no field \"", names[1],
                                    "\". ", NearFields(names[1], type)));
   }
@@ -223,6 +259,11 @@ absl::StatusOr<RunConfig> ParseRunConfig(const std::string& text,
         ValueText(config, field), ": expected ", AllowedValues(*field.field)));
   }
   return config;
+}
+
+absl::StatusOr<RunConfig> ParseStoredRunConfig(const std::string& text,
+                                               const std::string& source) {
+  return ParseRunConfig(TextWithNewNames(text), source);
 }
 
 absl::Status ApplyOverrides(const std::vector<std::string>& overrides,

@@ -16,6 +16,11 @@ namespace lextra {
 absl::StatusOr<RunConfig> ParseRunConfig(const std::string& text,
                                          const std::string& source);
 
+// The same for text that a checkpoint or a result has stored, perhaps with
+// fields by names that they have had (config/renamed_fields.h).
+absl::StatusOr<RunConfig> ParseStoredRunConfig(const std::string& text,
+                                               const std::string& source);
+
 // Applies "section.field=value" by reflection; lists as [a, b]. An override
 // given twice for one field is refused. An error leaves `config` as it was.
 absl::Status ApplyOverrides(const std::vector<std::string>& overrides,

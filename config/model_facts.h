@@ -8,7 +8,7 @@
 
 namespace lextra {
 
-// The vocabulary after padding to vocab_multiple.
+// The vocabulary after padding to pad_vocab_to_multiple_of.
 int64_t PaddedVocab(const ModelConfig& model);
 
 // The largest tensor degree that a resolved model can have; all others divide

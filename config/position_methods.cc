@@ -5,18 +5,25 @@
 namespace lextra {
 
 const PositionMethodFacts& FactsOf(PositionMethod method) {
-  static constexpr PositionMethodFacts kXPos = {
-      .report_name = "xPos", .rotates = true, .has_exponent = true};
-  static constexpr PositionMethodFacts kRope = {.report_name = "RoPE",
-                                                .rotates = true};
-  static constexpr PositionMethodFacts kNone = {.report_name = "NoPE"};
-  static constexpr PositionMethodFacts kAlibi = {.report_name = "ALiBi"};
+  static constexpr PositionMethodFacts kXPos = {.report_name = "xPos",
+                                                .report_order = 0,
+                                                .rotates = true,
+                                                .has_exponent = true};
+  static constexpr PositionMethodFacts kRope = {
+      .report_name = "RoPE", .report_order = 1, .rotates = true};
+  static constexpr PositionMethodFacts kNone = {.report_name = "NoPE",
+                                                .report_order = 5};
+  static constexpr PositionMethodFacts kAlibi = {.report_name = "ALiBi",
+                                                 .report_order = 2};
   static constexpr PositionMethodFacts kSinusoidal = {
       .report_name = "sinusoidal",
+      .report_order = 3,
       .adds_to_embedding = true,
       .embeds_pairs = true};
-  static constexpr PositionMethodFacts kLearned = {
-      .report_name = "learned", .adds_to_embedding = true, .is_learned = true};
+  static constexpr PositionMethodFacts kLearned = {.report_name = "learned",
+                                                   .report_order = 4,
+                                                   .adds_to_embedding = true,
+                                                   .is_learned = true};
   // Without a default: the compiler names a method that is missing here.
   switch (method) {
     case XPOS:
@@ -37,14 +44,14 @@ const PositionMethodFacts& FactsOf(PositionMethod method) {
 
 absl::Status CheckHasPlaces(const ModelConfig& model, int64_t num_places,
                             const char* remedy) {
-  if (!FactsOf(model.position()).is_learned ||
+  if (!FactsOf(model.position_encoding()).is_learned ||
       num_places <= model.training_length()) {
     return absl::OkStatus();
   }
   return UsageError(absl::StrFormat(
-      "model.position = %s has no row for a place beyond "
+      "model.position_encoding = %s has no row for a place beyond "
       "model.training_length = %d, and %d places are asked for: %s",
-      PositionMethod_Name(model.position()), model.training_length(),
+      PositionMethod_Name(model.position_encoding()), model.training_length(),
       num_places, remedy));
 }
 

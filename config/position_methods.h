@@ -13,6 +13,7 @@ namespace lextra {
 
 struct PositionMethodFacts {
   const char* report_name;         // "xPos"
+  int report_order;                // among the methods of a report, from 0
   bool rotates = false;            // pairs of columns of queries and keys
   bool has_exponent = false;       // factors that model.xpos_* set
   bool adds_to_embedding = false;  // a row for each place

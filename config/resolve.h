@@ -19,7 +19,7 @@ inline constexpr int64_t kShortestTask = 100;
 enum class Purpose { kTrain, kEvaluate };
 
 // Fills every field of `config` (defaults made explicit), replaces derived
-// zeros (num_kv_heads, head_size, ffn_width, parallel.data, block_size,
+// zeros (num_kv_heads, head_dim, ffn_hidden_size, parallel.data, block_size,
 // lengths, ..) and checks ranges, divisibility by the tensor degree and the
 // mesh against `world_size`. vocab_size stays 0 if not yet known: the data set
 // fills it, and a second call checks it. UsageError with one line per problem:

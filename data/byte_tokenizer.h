@@ -4,19 +4,23 @@
 #define LEXTRA_DATA_BYTE_TOKENIZER_H_
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
+#include "data/tokenizer.h"
+
 namespace lextra {
 
-class ByteTokenizer {
+class ByteTokenizer : public Tokenizer {
  public:
-  static constexpr std::string_view kName = "byte";
-  static constexpr int64_t kEosId = 256;
-  static constexpr int64_t kVocabSize = 257;
-
-  // Replaces `ids` by those of `text`, without eos.
-  void Encode(std::string_view text, std::vector<int32_t>* ids) const;
+  std::string name() const override { return "byte"; }
+  std::string sha256() const override { return ""; }
+  int64_t vocab_size() const override { return 257; }
+  int64_t eos_id() const override { return 256; }
+  std::vector<int32_t> bytes_per_token() const override;
+  bool ids_are_bytes() const override { return true; }
+  absl::Status Encode(std::string_view document, IdSink sink) const override;
 };
 
 }  // namespace lextra

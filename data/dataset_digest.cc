@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/clock.h"
 #include "base/hash/digest.h"
 #include "base/io/files.h"
 #include "base/io/open_files.h"
@@ -30,10 +31,6 @@ constexpr int64_t kMaxRecordBytes = 4096;
 constexpr int64_t kReadBytes = int64_t{1} << 20;
 constexpr double kSecondsBetweenLines = 10;
 constexpr double kWorthALineSeconds = 2;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 std::string RecordPath(const TokenDataset& dataset) {
   return dataset.prefix() + kDigestSuffix;

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "base/host.h"
 #include "base/io/file_lock.h"
 #include "base/io/files.h"
 #include "base/io/random_id.h"
@@ -42,10 +43,8 @@ std::string Begin(const std::string& prefix) {
 }
 
 std::string Record() {
-  char host[256] = "";
-  gethostname(host, sizeof(host) - 1);
   return absl::StrFormat("%s: process %d on host %s\n", kRecordBegin, getpid(),
-                         host);
+                         HostName());
 }
 
 void RemoveTemporaryFiles(const std::string& stem) {
@@ -134,7 +133,7 @@ absl::Status RemoveAbandoned(const std::string& prefix,
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<OutputClaim>> OutputClaim::Take(
+absl::StatusOr<std::unique_ptr<OutputClaim>> OutputClaim::Acquire(
     const std::string& prefix) {
   LEXTRA_RETURN_IF_ERROR(MakeFolders(FolderOf(prefix)));
   std::unique_ptr<OutputClaim> claim;

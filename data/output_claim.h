@@ -25,7 +25,7 @@ class OutputClaim {
   // Makes the folder of `prefix`. RunFolderHeldError names the process that has
   // the prefix already; of two that come at once, both may be refused.
   // StorageError where nothing can be written.
-  static absl::StatusOr<std::unique_ptr<OutputClaim>> Take(
+  static absl::StatusOr<std::unique_ptr<OutputClaim>> Acquire(
       const std::string& prefix);
 
   OutputClaim(const OutputClaim&) = delete;

@@ -10,9 +10,9 @@
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/seeds.h"
-#include "data/byte_tokenizer.h"
 #include "data/text/utf8.h"
 #include "data/token_file_writer.h"
 
@@ -20,10 +20,6 @@ namespace lextra {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // One line that is drawn over itself on a terminal; elsewhere a plain line now
 // and then.
@@ -65,13 +61,15 @@ class SplitWriter {
  public:
   // A side that is not written takes no documents.
   static absl::StatusOr<SplitWriter> Create(const std::string& prefix,
+                                            const Tokenizer& tokenizer,
                                             bool is_written) {
-    SplitWriter split;
+    SplitWriter split(tokenizer);
     if (!is_written) return split;
     DatasetMeta meta;
-    meta.tokenizer = ByteTokenizer::kName;
-    meta.vocab_size = ByteTokenizer::kVocabSize;
-    meta.eos_id = ByteTokenizer::kEosId;
+    meta.tokenizer = tokenizer.name();
+    meta.tokenizer_sha256 = tokenizer.sha256();
+    meta.vocab_size = tokenizer.vocab_size();
+    meta.eos_id = tokenizer.eos_id();
     LEXTRA_ASSIGN_OR_RETURN(split.writer_,
                             TokenFileWriter::Create(prefix, meta));
     split.summary_.prefix = prefix;
@@ -82,16 +80,12 @@ class SplitWriter {
   absl::Status Append(std::string_view text,
                       absl::FunctionRef<absl::Status()> check) {
     const int64_t tokens_before = writer_->meta().tokens;
-    const int64_t bytes = std::ssize(text);
-    // In pieces that stay in the cache.
-    while (!text.empty()) {
-      LEXTRA_RETURN_IF_ERROR(check());
-      const std::string_view piece = text.substr(0, kPieceBytes);
-      tokenizer_.Encode(piece, &tokens_);
-      LEXTRA_RETURN_IF_ERROR(writer_->Append(tokens_));
-      text.remove_prefix(piece.size());
-    }
-    LEXTRA_RETURN_IF_ERROR(writer_->EndDocument(bytes));
+    LEXTRA_RETURN_IF_ERROR(tokenizer_->Encode(
+        text, [&](std::span<const int32_t> ids) -> absl::Status {
+          LEXTRA_RETURN_IF_ERROR(check());
+          return writer_->Append(ids);
+        }));
+    LEXTRA_RETURN_IF_ERROR(writer_->EndDocument(std::ssize(text)));
     const uint64_t tokens = writer_->meta().tokens - tokens_before;
     ++summary_.documents_of_size[std::bit_width(tokens) - 1];
     return absl::OkStatus();
@@ -111,11 +105,10 @@ class SplitWriter {
   }
 
  private:
-  static constexpr size_t kPieceBytes = size_t{1} << 15;
+  explicit SplitWriter(const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
 
   std::unique_ptr<TokenFileWriter> writer_;
-  ByteTokenizer tokenizer_;
-  std::vector<int32_t> tokens_;  // of a piece
+  const Tokenizer* tokenizer_;
   SplitSummary summary_;
 };
 
@@ -244,12 +237,13 @@ absl::StatusOr<PrepareSummary> Prepare(const PrepareOptions& options) {
   corpus.check = [&options] { return CheckStop(options); };
   LEXTRA_ASSIGN_OR_RETURN(const CorpusFiles files,
                           ListCorpus(options.inputs, corpus));
-  LEXTRA_ASSIGN_OR_RETURN(
-      SplitWriter train,
-      SplitWriter::Create(train_prefix, options.validation_fraction < 1));
+  LEXTRA_ASSIGN_OR_RETURN(SplitWriter train,
+                          SplitWriter::Create(train_prefix, *options.tokenizer,
+                                              options.validation_fraction < 1));
   LEXTRA_ASSIGN_OR_RETURN(
       SplitWriter validation,
-      SplitWriter::Create(validation_prefix, options.validation_fraction > 0));
+      SplitWriter::Create(validation_prefix, *options.tokenizer,
+                          options.validation_fraction > 0));
   Preparation preparation(options, std::move(train), std::move(validation));
   LEXTRA_RETURN_IF_ERROR(preparation.ReadAll(files));
   LEXTRA_RETURN_IF_ERROR(preparation.Commit());

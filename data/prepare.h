@@ -5,13 +5,16 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/status.h"
+#include "data/byte_tokenizer.h"
 #include "data/prepare_summary.h"
 #include "data/text/document_reader.h"
+#include "data/tokenizer.h"
 
 namespace lextra {
 
@@ -19,6 +22,8 @@ struct PrepareOptions {
   std::vector<std::string> inputs;      // files and folders
   std::vector<std::string> extensions;  // CorpusOptions
   ReadOptions read;
+  std::shared_ptr<const Tokenizer> tokenizer =
+      std::make_shared<ByteTokenizer>();
   std::string output;  // prefix of OUTPUT-train.* and OUTPUT-validation.*
   // Of the documents, about. At 0 and 1 the other side's files are not touched.
   double validation_fraction = 0.1;

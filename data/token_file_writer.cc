@@ -84,7 +84,7 @@ class IndexFile {
 absl::StatusOr<std::unique_ptr<TokenFileWriter>> TokenFileWriter::Create(
     const std::string& prefix, const DatasetMeta& meta) {
   LEXTRA_ASSIGN_OR_RETURN(std::unique_ptr<OutputClaim> claim,
-                          OutputClaim::Take(prefix));
+                          OutputClaim::Acquire(prefix));
   LEXTRA_ASSIGN_OR_RETURN(FileWriter bin,
                           FileWriter::Create(claim->TemporaryName(".bin")));
   DatasetMeta counted = meta;

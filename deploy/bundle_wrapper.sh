@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the program of the bundle that this is called as, with the bundle's
 # libraries and LibTorch found. LibTorch is, in this order: of
-# --torch=FOLDER (first argument; holds torch/), $LEXTRA_TORCH, the bundle's
+# --torch=FOLDER (first argument; holds torch/), $LEXTRA_TORCH_DIR, the bundle's
 # site/, the active python3's PyTorch. A PyTorch without CUDA serves CPU runs.
 set -euo pipefail
 
@@ -14,33 +14,33 @@ export PMIX_PKGLIBDIR=$bundle/lib/pmix PMIX_PKGDATADIR=$bundle/share/pmix
 fail() { echo "$name: $1" >&2; exit 3; }
 
 find_torch() {
-  if [[ ! ${LEXTRA_TORCH:-} ]]; then
+  if [[ ! ${LEXTRA_TORCH_DIR:-} ]]; then
     if [[ -d $bundle/site/torch ]]; then
-      LEXTRA_TORCH=$bundle/site
+      LEXTRA_TORCH_DIR=$bundle/site
     else
       # find_spec does not import it.
-      LEXTRA_TORCH=$(python3 -c '
+      LEXTRA_TORCH_DIR=$(python3 -c '
 import importlib.util, os
 spec = importlib.util.find_spec("torch")
 print(os.path.dirname(os.path.dirname(spec.origin)) if spec and spec.origin else "")' 2>/dev/null || true)
     fi
   fi
-  [[ $LEXTRA_TORCH ]] || fail "the active python3 has no PyTorch: activate an environment with PyTorch 2.11, or give its site-packages folder as --torch=FOLDER or LEXTRA_TORCH"
-  local version=$LEXTRA_TORCH/torch/version.py
-  [[ -r $version ]] || fail "$LEXTRA_TORCH has no torch/version.py: give the folder that holds torch/"
+  [[ $LEXTRA_TORCH_DIR ]] || fail "the active python3 has no PyTorch: activate an environment with PyTorch 2.11, or give its site-packages folder as --torch=FOLDER or LEXTRA_TORCH_DIR"
+  local version=$LEXTRA_TORCH_DIR/torch/version.py
+  [[ -r $version ]] || fail "$LEXTRA_TORCH_DIR has no torch/version.py: give the folder that holds torch/"
   version=$(sed -n "s/^__version__ = ['\"]\(.*\)['\"]/\1/p" "$version")
-  [[ $version == 2.11.* ]] || fail "$LEXTRA_TORCH holds PyTorch $version: this program was built for 2.11"
-  export LEXTRA_TORCH
+  [[ $version == 2.11.* ]] || fail "$LEXTRA_TORCH_DIR holds PyTorch $version: this program was built for 2.11"
+  export LEXTRA_TORCH_DIR
 }
 
 library_path=$bundle/lib
-if [[ ${1:-} == --torch=* ]]; then LEXTRA_TORCH=${1#*=}; shift; fi
+if [[ ${1:-} == --torch=* ]]; then LEXTRA_TORCH_DIR=${1#*=}; shift; fi
 case $name in
   mpirun | orterun | orted) ;;
   *) find_torch
     # The CUDA module needs the runtime and NCCL of the same environment.
-    nvidia=$LEXTRA_TORCH/nvidia
-    library_path=$LEXTRA_TORCH/torch/lib:$nvidia/cu13/lib:$nvidia/nccl/lib:$library_path ;;
+    nvidia=$LEXTRA_TORCH_DIR/nvidia
+    library_path=$LEXTRA_TORCH_DIR/torch/lib:$nvidia/cu13/lib:$nvidia/nccl/lib:$library_path ;;
 esac
 export LD_LIBRARY_PATH=$library_path${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 exec -a "$0" "$bundle/libexec/$name" "$@"

@@ -32,7 +32,7 @@ echo "== 2. train: two data-parallel ranks, samples of 128 tokens"
 echo
 echo "== 3. evaluate: documents spread over two ranks, 1 to 64 times as long"
 "${mpirun[@]}" "$lextra" evaluate --checkpoint="$run" \
-  parallel.data=1 parallel.sequence=2
+  parallel.data=1 parallel.context=2
 
 echo
 echo "checkpoints, metrics and results are in $run"

@@ -23,16 +23,16 @@
 namespace lextra {
 namespace {
 
-int64_t LongestPiece(const std::vector<PieceRow>& rows) {
+int64_t LongestPiece(const std::vector<PlannedRow>& rows) {
   int64_t longest = 0;
-  for (const PieceRow& row : rows) {
+  for (const PlannedRow& row : rows) {
     longest = std::max(longest, row.num_places());
   }
   return longest;
 }
 
 // Places of whatever is scored, other measurements included.
-int64_t LongestOfAll(const std::vector<PieceRow>& rows,
+int64_t LongestOfAll(const std::vector<PlannedRow>& rows,
                      const EvaluationConfig& config) {
   int64_t longest = LongestPiece(rows);
   const auto include = [&](const auto& lengths) {
@@ -49,32 +49,28 @@ int64_t LongestOfAll(const std::vector<PieceRow>& rows,
 // A learned table ends where training did.
 absl::Status CheckPlaces(const ModelConfig& model,
                          const EvaluationConfig& config,
-                         const std::vector<PieceRow>& rows) {
+                         const std::vector<PlannedRow>& rows) {
   return CheckHasPlaces(model, LongestOfAll(rows, config),
                         "leave longer lengths of evaluation out, or train "
-                        "another model.position");
+                        "another model.position_encoding");
 }
 
-// An extension alone may leave no row: it changes only masks that show more
+// RoPE scaling alone may leave no row: it changes only masks that show more
 // positions than the training length.
 absl::Status CheckHasRows(const ModelConfig& model,
                           const EvaluationConfig& config,
-                          const std::vector<PieceRow>& rows) {
-  for (const int kind : config.masks()) {
-    for (const int extension : config.extensions()) {
-      for (const PieceRow& row : rows) {
-        if (MakeMask(static_cast<Mask>(kind), static_cast<Extension>(extension),
-                     config, model, row.num_places())
-                .is_distinct()) {
-          return absl::OkStatus();
-        }
+                          const std::vector<PlannedRow>& rows) {
+  for (const EvaluatedMask& mask : MasksOf(config, model)) {
+    for (const PlannedRow& row : rows) {
+      if (mask.ForPlaces(row.num_places(), model).is_distinct()) {
+        return absl::OkStatus();
       }
     }
   }
   return UsageError(absl::StrFormat(
-      "evaluation.extensions change nothing under evaluation.masks at these "
+      "evaluation.rope_scaling changes nothing under evaluation.masks at these "
       "lengths, which show no more positions than model.training_length = %d: "
-      "there is no row to score; add UNCHANGED",
+      "there is no row to score; add NONE",
       model.training_length()));
 }
 
@@ -87,19 +83,19 @@ int64_t PeakMemoryBytes(Communicator& world) {
   return bytes.item<int64_t>();
 }
 
-double KeysPerToken(const PieceRow& row, const LongDocumentScorer& scorer) {
+double KeysPerToken(const PlannedRow& row, const DocumentMask& mask) {
   if (row.pieces.empty()) return std::numeric_limits<double>::quiet_NaN();
   double keys = 0;
   int64_t tokens = 0;
   for (const Piece& piece : row.pieces) {
-    keys += scorer.NumVisibleKeys(piece.num_targets) -
-            scorer.NumVisibleKeys(piece.num_context);
+    keys += mask.VisibleKeys(piece.num_targets) -
+            mask.VisibleKeys(piece.num_context);
     tokens += piece.num_counted();
   }
   return keys / static_cast<double>(tokens);
 }
 
-ResultRow Heading(const PieceRow& row, const EvaluatedMask& mask,
+ResultRow Heading(const PlannedRow& row, const EvaluatedMask& mask,
                   const EvaluationConfig& config) {
   ResultRow heading = {
       .protocol = row.protocol, .mask = mask, .length = row.length};
@@ -110,7 +106,7 @@ ResultRow Heading(const PieceRow& row, const EvaluatedMask& mask,
 }
 
 // A NaN is no result.
-absl::Status CheckFinite(const RowScores& scores, const std::string& row) {
+absl::Status CheckFinite(const ScoredRow& scores, const std::string& row) {
   const std::optional<NonFiniteTarget>& target = scores.non_finite;
   if (!target) return absl::OkStatus();
   return NumericError(absl::StrFormat(
@@ -120,9 +116,9 @@ absl::Status CheckFinite(const RowScores& scores, const std::string& row) {
       row, target->document, target->place));
 }
 
-ResultRow Filled(ResultRow result, const PieceRow& row, const RowScores& scores,
-                 double num_bytes, bool bytes_are_average,
-                 const LongDocumentScorer& scorer, DeviceMesh& mesh) {
+ResultRow Filled(ResultRow result, const PlannedRow& row,
+                 const ScoredRow& scores, double num_bytes,
+                 bool bytes_are_average, DeviceMesh& mesh) {
   const NllStatistics whole = scores.sums.Whole();
   result.nll = whole.nll;
   result.perplexity = std::exp(whole.nll);
@@ -133,7 +129,7 @@ ResultRow Filled(ResultRow result, const PieceRow& row, const RowScores& scores,
   result.bytes_are_average = bytes_are_average;
   result.documents = whole.documents;
   result.standard_error = whole.standard_error;
-  result.keys_per_token = KeysPerToken(row, scorer);
+  result.keys_per_token = KeysPerToken(row, result.mask.mask);
   if (scores.targets_scored > 0) {
     result.tokens_per_second = scores.targets_scored / scores.seconds;
   }
@@ -148,7 +144,7 @@ ResultRow Filled(ResultRow result, const PieceRow& row, const RowScores& scores,
 absl::Status CheckEvaluation(const Documents& documents,
                              const ModelConfig& model,
                              const EvaluationConfig& config) {
-  LEXTRA_ASSIGN_OR_RETURN(const std::vector<PieceRow> rows,
+  LEXTRA_ASSIGN_OR_RETURN(const std::vector<PlannedRow> rows,
                           PlanRows(documents, config));
   LEXTRA_RETURN_IF_ERROR(CheckPlaces(model, config, rows));
   return CheckHasRows(model, config, rows);
@@ -159,7 +155,7 @@ absl::StatusOr<std::vector<ResultRow>> Evaluate(Transformer& model,
                                                 const Documents& documents,
                                                 const EvaluationConfig& config,
                                                 const EvaluationHooks& hooks) {
-  const absl::StatusOr<std::vector<PieceRow>> rows =
+  const absl::StatusOr<std::vector<PlannedRow>> rows =
       PlanRows(documents, config);
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh.world(), rows.status()));
   LEXTRA_RETURN_IF_ERROR(CheckPlaces(model.config(), config, *rows));
@@ -170,24 +166,21 @@ absl::StatusOr<std::vector<ResultRow>> Evaluate(Transformer& model,
       CountTextBytes(documents, *rows, hooks.averages_bytes, mesh.world()));
 
   std::vector<ResultRow> results;
-  for (const int kind : config.masks()) {
-    for (const int extension : config.extensions()) {
-      for (size_t i = 0; i < rows->size(); ++i) {
-        const PieceRow& row = (*rows)[i];
-        const EvaluatedMask mask =
-            MakeMask(static_cast<Mask>(kind), static_cast<Extension>(extension),
-                     config, model.config(), row.num_places());
-        if (!mask.is_distinct()) continue;
-        LongDocumentScorer scorer(model, mesh, ScorerOptions(mask, config));
-        const ResultRow heading = Heading(row, mask, config);
-        const RowScores scores =
-            ScoreRow(row, RowName(heading), documents, scorer, mesh,
-                     hooks.journal, hooks.take);
-        LEXTRA_RETURN_IF_ERROR(CheckFinite(scores, RowName(heading)));
-        results.push_back(Filled(heading, row, scores, bytes.of_row[i],
-                                 bytes.are_average, scorer, mesh));
-        if (hooks.logs_rows) LogInfo("%s", ResultLine(results.back()));
-      }
+  for (const EvaluatedMask& any_length : MasksOf(config, model.config())) {
+    for (size_t i = 0; i < rows->size(); ++i) {
+      const PlannedRow& row = (*rows)[i];
+      const EvaluatedMask mask =
+          any_length.ForPlaces(row.num_places(), model.config());
+      if (!mask.is_distinct()) continue;
+      LongDocumentScorer scorer(model, mesh, ScorerOptions(mask, config));
+      const ResultRow heading = Heading(row, mask, config);
+      const ScoredRow scores =
+          ScoreRow(row, RowName(heading), documents, scorer, mesh,
+                   hooks.journal, hooks.nll_sink);
+      LEXTRA_RETURN_IF_ERROR(CheckFinite(scores, RowName(heading)));
+      results.push_back(Filled(heading, row, scores, bytes.of_row[i],
+                               bytes.are_average, mesh));
+      if (hooks.logs_rows) LogInfo("%s", ResultLine(results.back()));
     }
   }
   return results;

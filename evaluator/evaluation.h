@@ -1,5 +1,5 @@
-// The rows of an evaluation: every mask x extension x protocol x length of a
-// configuration. An extension changes the angles of a rotary model where a mask
+// The rows of an evaluation: every mask x RoPE scaling x protocol x length of
+// a configuration. Scaling changes the angles of a rotary model where a mask
 // shows queries more positions than the training length; elsewhere it would be
 // the same row again, and there is none.
 #ifndef LEXTRA_EVALUATOR_EVALUATION_H_
@@ -21,7 +21,7 @@ namespace lextra {
 // What may watch an evaluation.
 struct EvaluationHooks {
   DocumentJournal* journal = nullptr;  // takes what is scored, gives what was
-  TakeDocumentNll take = {};
+  DocumentNllSink nll_sink = {};
   bool logs_rows = true;  // a line for each
   // Bytes of a tokenizer that is not known here are an average, for which all
   // documents are read; without it they are NaN.
@@ -29,8 +29,8 @@ struct EvaluationHooks {
 };
 
 // Whatever documents and configurations alone tell against an evaluation: no
-// document is long enough, a method has no such places, no mask that an
-// extension changes. Reads sizes, no tokens. `config` is resolved.
+// document is long enough, a method has no such places, no mask that
+// the RoPE scaling changes. Reads sizes, no tokens. `config` is resolved.
 absl::Status CheckEvaluation(const Documents& documents,
                              const ModelConfig& model,
                              const EvaluationConfig& config);

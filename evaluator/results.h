@@ -1,5 +1,5 @@
-// What an evaluation hands to people and programs: results.json, results.csv,
-// results.md (docs/formats.md), and the same table on the terminal.
+// What an evaluation found, as results.json (docs/formats.md) has it; the
+// tables for people are made of that file (evaluator/report/report.h).
 #ifndef LEXTRA_EVALUATOR_RESULTS_H_
 #define LEXTRA_EVALUATOR_RESULTS_H_
 
@@ -10,7 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "base/status.h"
 #include "config/run.pb.h"
 #include "evaluator/scoring/evaluated_mask.h"
 #include "evaluator/scoring/position_nll.h"
@@ -93,15 +92,6 @@ struct ResultsContext {
 std::string RowName(const ResultRow& row);
 std::string ResultLine(const ResultRow& row);
 std::string ResultsJson(const Results& results, const ResultsContext& context);
-std::string ResultsCsv(const std::vector<ResultRow>& rows,
-                       const ModelConfig& model);
-// A Markdown table that is aligned for the eye too, and what its rows mean.
-std::string ResultsTable(const Results& results);
-
-// All three files, each atomically; results.json last. `folder` exists.
-absl::Status WriteResults(const std::string& folder, const Results& results,
-                          const ResultsContext& context);
-
 }  // namespace lextra
 
 #endif  // LEXTRA_EVALUATOR_RESULTS_H_

@@ -1,7 +1,5 @@
 #include "evaluator/results_subject.h"
 
-#include <google/protobuf/util/json_util.h>
-
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "base/io/files.h"
 #include "config/difference.h"
+#include "config/json.h"
 
 namespace lextra {
 namespace {
@@ -26,16 +25,14 @@ absl::Status Refuse(const std::string& path, const std::string& what) {
 // "evaluation.lengths: [32] -> [64]", ..; empty where the results are the same.
 absl::StatusOr<std::string> Differences(const Json& stored,
                                         const EvaluationConfig& evaluation) {
-  RunConfig there;
+  LEXTRA_ASSIGN_OR_RETURN(const RunConfig there,
+                          ParseStoredRunConfigJson({{"evaluation", stored}}));
   RunConfig here;
   *here.mutable_evaluation() = evaluation;
-  const auto parsed = google::protobuf::util::JsonStringToMessage(
-      stored.dump(), there.mutable_evaluation());
-  if (!parsed.ok()) return InputError(std::string(parsed.message()));
   return absl::StrJoin(
       DifferingFields(
           there, here,
-          {"evaluation.segment_tokens", "evaluation.every_steps",
+          {"evaluation.segment_tokens", "evaluation.validation_interval_steps",
            "evaluation.validation_samples", "evaluation.validation_tokens"}),
       "; ");
 }

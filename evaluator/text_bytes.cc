@@ -82,7 +82,7 @@ class BytesOfToken {
 };
 
 absl::StatusOr<double> BytesOfTargets(const Documents& documents,
-                                      const PieceRow& row,
+                                      const PlannedRow& row,
                                       const BytesOfToken& bytes_of,
                                       RowProgress& progress) {
   double bytes = 0;
@@ -107,17 +107,17 @@ absl::StatusOr<double> BytesOfTargets(const Documents& documents,
 }  // namespace
 
 absl::StatusOr<TextBytes> CountTextBytes(const Documents& documents,
-                                         const std::vector<PieceRow>& rows,
+                                         const std::vector<PlannedRow>& rows,
                                          bool averages, Communicator& world) {
   LEXTRA_ASSIGN_OR_RETURN(const BytesOfToken bytes_of,
                           BytesOfToken::Of(documents, averages, world));
   int64_t num_targets = 0;
-  for (const PieceRow& row : rows) num_targets += row.num_counted();
+  for (const PlannedRow& row : rows) num_targets += row.num_counted();
   RowProgress progress("reading what is to be scored", num_targets,
                        num_targets);
   TextBytes bytes = {.are_average = bytes_of.is_average()};
   absl::Status status;
-  for (const PieceRow& row : rows) {
+  for (const PlannedRow& row : rows) {
     const absl::StatusOr<double> of_row =
         BytesOfTargets(documents, row, bytes_of, progress);
     status = of_row.status();

@@ -20,7 +20,7 @@ struct TextBytes {
 // average tells bytes, all documents are read for it, dealt to the ranks;
 // otherwise such bytes are NaN. Collective; the same on all ranks, errors too.
 absl::StatusOr<TextBytes> CountTextBytes(const Documents& documents,
-                                         const std::vector<PieceRow>& rows,
+                                         const std::vector<PlannedRow>& rows,
                                          bool averages, Communicator& world);
 
 }  // namespace lextra

@@ -11,11 +11,11 @@
 #include "checkpoint/files/manifest.h"
 #include "checkpoint/files/safetensors.h"
 #include "checkpoint/files/step_folders.h"
-#include "checkpoint/torchscale_import.h"
 #include "config/load.h"
-#include "launch/command_line.h"
+#include "launch/arguments/command_line.h"
+#include "launch/arguments/output_paths.h"
+#include "launch/checkpoint_import.h"
 #include "launch/commands.h"
-#include "launch/output_paths.h"
 
 namespace lextra {
 namespace {
@@ -41,7 +41,7 @@ constexpr char kDescription[] =
 // "data x tensor" of the ranks that saved.
 std::string LayoutText(const Manifest& manifest) {
   const absl::StatusOr<RunConfig> config =
-      ParseRunConfig(manifest.state().config(), kManifestName);
+      ParseStoredRunConfig(manifest.state().config(), kManifestName);
   if (!config.ok()) return "?";
   return absl::StrFormat("%d x %d", config->parallel().data(),
                          config->parallel().tensor());
@@ -168,16 +168,12 @@ absl::Status Copy(const std::string& path, const std::string& run_folder) {
 
 absl::Status Import(const std::string& format, const std::string& config,
                     const std::string& weights, const std::string& to) {
-  if (format != "torchscale") {
-    return UsageError(
-        absl::StrCat("--format=", format, ": only torchscale can be imported"));
-  }
   if (config.empty() || weights.empty() || to.empty()) {
     return UsageError(
         "checkpoint import needs --config=FILE --weights=FILE --to=FOLDER");
   }
   LEXTRA_RETURN_IF_ERROR(CheckOutsideCheckpoints("--to", to));
-  LEXTRA_RETURN_IF_ERROR(ImportTorchscale(config, weights, to));
+  LEXTRA_RETURN_IF_ERROR(ImportCheckpoint(format, config, weights, to));
   PrintResult(absl::StrCat(
       "imported ", weights, " as ",
       (std::filesystem::path(to) / StepFolderName(0)).string(), "\n"));

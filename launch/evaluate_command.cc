@@ -12,24 +12,27 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/hash/digest.h"
+#include "base/io/files.h"
 #include "base/log.h"
 #include "checkpoint/files/step_folders.h"
 #include "checkpoint/load_tensors.h"
 #include "checkpoint/resume.h"
 #include "checkpoint/tensor_file.h"
 #include "config/load.h"
+#include "data/tokenizer.h"
 #include "evaluator/evaluation.h"
 #include "evaluator/report/report.h"
 #include "evaluator/resolution/attention_resolution.h"
 #include "evaluator/results.h"
 #include "evaluator/scoring/document_journal.h"
 #include "evaluator/synthetic/synthetic_tasks.h"
+#include "launch/arguments/output_paths.h"
 #include "launch/commands.h"
 #include "launch/evaluate_options.h"
 #include "launch/evaluation_input.h"
 #include "launch/evaluation_outputs.h"
-#include "launch/output_paths.h"
 #include "launch/session_setup.h"
 #include "launch/version.h"
 #include "model/precision.h"
@@ -54,8 +57,9 @@ absl::Status LoadWeights(const std::string& step_folder,
       read = at::empty_like(leaf, saved);
       conversions.emplace_back(leaf, read);
     }
-    for (ShardedTensor& shard : parameter->Shards(
-             read, "", 0, 1, tensor_axis.rank(), tensor_axis.size())) {
+    for (ShardedTensor& shard :
+         parameter->Shards(read, {.tensor_rank = tensor_axis.rank(),
+                                 .num_tensor = tensor_axis.size()})) {
       shards.push_back(std::move(shard));
     }
   }
@@ -71,6 +75,7 @@ struct Job {
   std::string step_folder;
   Manifest manifest;
   Precision saved_precision = FP32;
+  std::unique_ptr<Tokenizer> tokenizer;  // null: not one of ours
   std::unique_ptr<EvaluationInput> input;
   std::string subject;         // checkpoint, precision and data, in words
   std::string results_folder;  // empty: no results
@@ -91,8 +96,8 @@ absl::Status CheckJob(const Job& job) {
   LEXTRA_RETURN_IF_ERROR(
       CheckEvaluation(documents, job.config.model(), evaluation));
   LEXTRA_RETURN_IF_ERROR(CheckResolutionLengths(documents, evaluation));
-  return CheckSyntheticTasks(documents, job.manifest.state().tokenizer().name(),
-                             job.config.model(), evaluation);
+  return CheckSyntheticTasks(documents, job.tokenizer.get(), job.config.model(),
+                             evaluation);
 }
 
 // Says where the path of a data set that isn't there comes from, if not from
@@ -131,9 +136,10 @@ absl::StatusOr<Job> PrepareJob(const EvaluateOptions& options, int world_size,
   job.manifest = *std::move(manifest);
   LEXTRA_ASSIGN_OR_RETURN(
       const RunConfig saved,
-      ParseRunConfig(job.manifest.state().config(), job.step_folder));
+      ParseStoredRunConfig(job.manifest.state().config(), job.step_folder));
   job.saved_precision = saved.model().precision();
-  const Tokenizer& tokenizer = job.manifest.state().tokenizer();
+  const TokenizerId& tokenizer = job.manifest.state().tokenizer();
+  job.tokenizer = FindTokenizer(tokenizer.name(), tokenizer.sha256());
   const int64_t vocab_size = job.config.model().vocab_size();
   absl::StatusOr<std::unique_ptr<EvaluationInput>> input =
       options.tokens.empty()
@@ -185,8 +191,7 @@ ResultsContext ContextOf(const Job& job,
       .versions = VersionLine(),
       .command =
           absl::StrCat("lextra evaluate ", absl::StrJoin(arguments, " ")),
-      .date = absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(),
-                               absl::UTCTimeZone())};
+      .date = UtcTime()};
   for (int64_t d = 0; d < documents.num_documents(); ++d) {
     context.data_tokens += documents.size(d);
   }
@@ -223,16 +228,16 @@ absl::StatusOr<std::optional<DocumentJournal>> OpenJournal(const Job& job,
 absl::StatusOr<Scores> Score(const Job& job, Transformer& model,
                              DeviceMesh& mesh) {
   Scores scores;
-  TakeDocumentNll take;
+  DocumentNllSink nll_sink;
   // One rank of each data coordinate keeps what that coordinate scores.
-  const bool keeps_nll = !job.nll_out.empty() && mesh.sequence().rank() == 0 &&
+  const bool keeps_nll = !job.nll_out.empty() && mesh.context().rank() == 0 &&
                          mesh.tensor().rank() == 0;
   if (keeps_nll) {
     const at::Tensor& tokens_BT = job.input->tokens_BT;
     scores.nll_BT = at::full(
         {tokens_BT.size(0), std::max<int64_t>(0, tokens_BT.size(1) - 1)},
         kNotScored, at::kDouble);
-    take = [&](int64_t document, int64_t first, const at::Tensor& nll_T) {
+    nll_sink = [&](int64_t document, int64_t first, const at::Tensor& nll_T) {
       scores.nll_BT.select(0, document)
           .narrow(0, first, nll_T.size(0))
           .copy_(nll_T);
@@ -244,7 +249,7 @@ absl::StatusOr<Scores> Score(const Job& job, Transformer& model,
       scores.results.rows,
       Evaluate(model, mesh, *job.input->documents, job.config.evaluation(),
                {.journal = journal ? &*journal : nullptr,
-                .take = take,
+                .nll_sink = nll_sink,
                 .averages_bytes = true}));
   if (journal) LEXTRA_RETURN_IF_ERROR(journal->Finish());
   LEXTRA_ASSIGN_OR_RETURN(scores.results.resolution,
@@ -252,8 +257,7 @@ absl::StatusOr<Scores> Score(const Job& job, Transformer& model,
                                             job.config.evaluation()));
   LEXTRA_ASSIGN_OR_RETURN(
       scores.results.synthetic,
-      RunSyntheticTasks(model, mesh, *job.input->documents,
-                        job.manifest.state().tokenizer().name(),
+      RunSyntheticTasks(model, mesh, *job.input->documents, job.tokenizer.get(),
                         job.config.evaluation()));
   if (keeps_nll) {
     AllReduceOnHost(scores.nll_BT, ReduceOp::kMax, mesh.data());
@@ -263,19 +267,23 @@ absl::StatusOr<Scores> Score(const Job& job, Transformer& model,
   return scores;
 }
 
-absl::Status WriteScores(const Job& job, const Scores& scores,
-                         const std::vector<std::string>& arguments) {
+// One process: prints the tables and writes all files, results.json last.
+absl::Status ReportScores(const Job& job, const Scores& scores,
+                          const std::vector<std::string>& arguments) {
+  const std::string json =
+      ResultsJson(scores.results, ContextOf(job, arguments));
+  const std::string path = job.results_folder + "/results.json";
+  LEXTRA_ASSIGN_OR_RETURN(const ReportData report, ReportDataOf(path, json));
+  PrintResult(ReportTables(report));
   if (!job.nll_out.empty()) {
     LEXTRA_RETURN_IF_ERROR(
         WriteTensorFile(job.nll_out, {{"nll", scores.nll_BT}}));
   }
   if (job.results_folder.empty()) return absl::OkStatus();
-  LEXTRA_RETURN_IF_ERROR(WriteResults(job.results_folder, scores.results,
-                                      ContextOf(job, arguments)));
-  LEXTRA_ASSIGN_OR_RETURN(const ReportData report,
-                          ReadReportData({job.results_folder}));
-  return WriteReport(job.results_folder, report,
-                     "Evaluation of " + AbsolutePath(job.step_folder));
+  LEXTRA_RETURN_IF_ERROR(
+      WriteReport(job.results_folder, report,
+                  "Evaluation of " + AbsolutePath(job.step_folder)));
+  return AtomicWrite(path, json);
 }
 
 }  // namespace
@@ -311,18 +319,17 @@ absl::Status RunEvaluate(Session& session,
       *world, LoadWeights(job.step_folder, job.manifest, job.saved_precision,
                           mesh->tensor(), &model)));
   LogInfo(
-      "%s; %d rank(s): data %d x sequence %d x tensor %d; %d document(s) of %s",
-      job.step_folder, mpi.size(), parallel.data(), parallel.sequence(),
+      "%s; %d rank(s): data %d x context %d x tensor %d; %d document(s) of %s",
+      job.step_folder, mpi.size(), parallel.data(), parallel.context(),
       parallel.tensor(), job.input->documents->num_documents(),
       job.input->path);
 
   mpi.activity().SetPhase(Phase::kEvaluation);
   LEXTRA_ASSIGN_OR_RETURN(const Scores scores, Score(job, model, *mesh));
-  PrintResult(ResultsTable(scores.results));
   mpi.activity().SetPhase(Phase::kSave);
-  absl::Status written;
-  if (world->rank() == 0) written = WriteScores(job, scores, arguments);
-  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(*world, written));
+  absl::Status reported;
+  if (world->rank() == 0) reported = ReportScores(job, scores, arguments);
+  LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(*world, reported));
   LEXTRA_RETURN_IF_ERROR(mesh->Finalize());
   return world->Finalize();
 }

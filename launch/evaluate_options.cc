@@ -64,10 +64,11 @@ absl::Status CheckPurpose(const EvaluateOptions& options,
         "--nll_out is the NLL under one mask: add evaluation.masks=[BCA] or "
         "evaluation.masks=[CAUSAL]");
   }
-  if (!options.nll_out.empty() && config.evaluation().extensions_size() != 1) {
+  if (!options.nll_out.empty() &&
+      config.evaluation().rope_scaling_size() != 1) {
     return UsageError(
-        "--nll_out is the NLL under one extension: leave evaluation.extensions "
-        "out, or name one of them");
+        "--nll_out is the NLL under one RoPE scaling: leave out "
+        "evaluation.rope_scaling, or give it one value");
   }
   if (options.tokens.empty() && config.data().validation().empty()) {
     return UsageError(
@@ -84,9 +85,9 @@ CommandLine EvaluateCommandLine(EvaluateOptions* options) {
   CommandLine line(
       "evaluate --checkpoint=FOLDER [section.field=value ...]",
       "Scores documents of any length with a checkpoint's model and prints one "
-      "row for each\nmask, extension, protocol and length (evaluation.masks, "
-      ".extensions, .protocols,\n.lengths). Start it with `mpirun -np D*S*T`: "
-      "parallel.sequence=S ranks share a document,\nparallel.tensor=T the "
+      "row for each\nmask, RoPE scaling, protocol and length (evaluation.masks, "
+      ".rope_scaling, .protocols,\n.lengths). Start it with `mpirun -np D*S*T`: "
+      "parallel.context=S ranks share a document,\nparallel.tensor=T the "
       "model, and D groups share the documents. The model comes from the\n"
       "checkpoint, and so do evaluation.* and data.validation, the documents, "
       "unless they are\ngiven here. Started again, it goes on where it was "
@@ -94,7 +95,7 @@ CommandLine EvaluateCommandLine(EvaluateOptions* options) {
   line.AddFlag("checkpoint", &options->checkpoint,
                "a step folder, or a run folder for its newest step");
   line.AddFlag("results_dir", &options->results_dir,
-               "where results.json, .csv, .md and report.html go; "
+               "where results.json and report.{html,md,csv} go; "
                "RUN/eval/step-N by default, nowhere with --tokens");
   line.AddFlag("tokens", &options->tokens,
                "safetensors file, `tokens` I64 [T] or [B, T]: each row is a "
@@ -128,7 +129,8 @@ absl::StatusOr<RunConfig> EffectiveEvaluateConfig(
     int world_size) {
   LEXTRA_ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(step_folder));
   LEXTRA_ASSIGN_OR_RETURN(
-      RunConfig saved, ParseRunConfig(manifest.state().config(), step_folder));
+      RunConfig saved,
+      ParseStoredRunConfig(manifest.state().config(), step_folder));
   saved.clear_parallel();
   RunConfig config = saved;
   if (!options.tokens.empty()) {

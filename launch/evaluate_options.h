@@ -9,7 +9,7 @@
 
 #include "base/status.h"
 #include "config/run.pb.h"
-#include "launch/command_line.h"
+#include "launch/arguments/command_line.h"
 
 namespace lextra {
 

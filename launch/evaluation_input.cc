@@ -8,14 +8,14 @@
 #include "absl/strings/str_cat.h"
 #include "base/hash/digest.h"
 #include "checkpoint/tensor_file.h"
-#include "data/byte_tokenizer.h"
+#include "data/tokenizer.h"
 #include "evaluator/dataset_agreement.h"
 #include "parallel/agreement.h"
 
 namespace lextra {
 namespace {
 
-absl::Status CheckTokenizer(const Tokenizer& trained, const DatasetMeta& meta,
+absl::Status CheckTokenizer(const TokenizerId& trained, const DatasetMeta& meta,
                             const std::string& path, int64_t vocab_size) {
   if (!trained.name().empty() && (trained.name() != meta.tokenizer ||
                                   trained.sha256() != meta.tokenizer_sha256)) {
@@ -34,7 +34,8 @@ absl::Status CheckTokenizer(const Tokenizer& trained, const DatasetMeta& meta,
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<EvaluationInput>> OpenDatasetInput(
-    const std::string& prefix, const Tokenizer& tokenizer, int64_t vocab_size) {
+    const std::string& prefix, const TokenizerId& tokenizer,
+    int64_t vocab_size) {
   auto input = std::make_unique<EvaluationInput>();
   input->path = prefix;
   LEXTRA_ASSIGN_OR_RETURN(input->dataset, TokenDataset::Open(prefix));
@@ -45,7 +46,7 @@ absl::StatusOr<std::unique_ptr<EvaluationInput>> OpenDatasetInput(
 }
 
 absl::StatusOr<std::unique_ptr<EvaluationInput>> OpenTokensInput(
-    const std::string& path, const Tokenizer& tokenizer, int64_t vocab_size) {
+    const std::string& path, const TokenizerId& tokenizer, int64_t vocab_size) {
   LEXTRA_ASSIGN_OR_RETURN(NamedTensors tensors, ReadTensorFile(path));
   const auto found = tensors.find("tokens");
   if (found == tensors.end()) return InputError(path + ": no tensor 'tokens'");
@@ -58,8 +59,8 @@ absl::StatusOr<std::unique_ptr<EvaluationInput>> OpenTokensInput(
   }
   if (tokens.dim() == 1) tokens = tokens.unsqueeze(0);
   TextMeasure measure;
-  if (tokenizer.name() == ByteTokenizer::kName) {
-    measure = TextMeasure::OfBytes(ByteTokenizer::kEosId);
+  if (const auto known = FindTokenizer(tokenizer.name(), tokenizer.sha256())) {
+    measure = TextMeasure::Of(*known, known->eos_id());
   }
   auto input = std::make_unique<EvaluationInput>();
   input->path = path;

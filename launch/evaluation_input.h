@@ -28,7 +28,8 @@ struct EvaluationInput {
 // The data set `prefix`. InputError if another tokenizer made it than the
 // checkpoint's, or if its vocabulary is beyond the model's.
 absl::StatusOr<std::unique_ptr<EvaluationInput>> OpenDatasetInput(
-    const std::string& prefix, const Tokenizer& tokenizer, int64_t vocab_size);
+    const std::string& prefix, const TokenizerId& tokenizer,
+    int64_t vocab_size);
 
 // Sets the digest of what is scored: of the data set, or of the token ids.
 // InputError, on all ranks, where they read different data. Collective.
@@ -37,7 +38,7 @@ absl::Status AgreeOnInput(Communicator& world, EvaluationInput* input);
 // `tokens` I64 [T] or [B, T] of the safetensors file `path`: each row is a
 // document.
 absl::StatusOr<std::unique_ptr<EvaluationInput>> OpenTokensInput(
-    const std::string& path, const Tokenizer& tokenizer, int64_t vocab_size);
+    const std::string& path, const TokenizerId& tokenizer, int64_t vocab_size);
 
 }  // namespace lextra
 

@@ -6,7 +6,7 @@
 #include "base/io/files.h"
 #include "checkpoint/files/step_folders.h"
 #include "evaluator/results_subject.h"
-#include "launch/output_paths.h"
+#include "launch/arguments/output_paths.h"
 
 namespace lextra {
 namespace {
@@ -14,9 +14,8 @@ namespace {
 namespace fs = std::filesystem;
 
 // Beside documents.jsonl, which the journal looks at.
-constexpr const char* kResultFiles[] = {"results.json", "results.csv",
-                                        "results.md",   "report.html",
-                                        "report.md",    "report.csv"};
+constexpr const char* kResultFiles[] = {"results.json", "report.html",
+                                        "report.md", "report.csv"};
 
 absl::Status CheckNllOut(const std::string& nll_out) {
   LEXTRA_RETURN_IF_ERROR(CheckOutsideCheckpoints("--nll_out", nll_out));

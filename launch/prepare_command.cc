@@ -3,9 +3,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
-#include "data/byte_tokenizer.h"
 #include "data/prepare.h"
-#include "launch/command_line.h"
+#include "data/tokenizer.h"
+#include "launch/arguments/command_line.h"
 #include "launch/commands.h"
 #include "launch/stop_signals.h"
 
@@ -14,7 +14,7 @@ namespace {
 
 struct CommandOptions {
   PrepareOptions prepare;
-  std::string tokenizer = std::string(ByteTokenizer::kName);
+  std::string tokenizer = "byte";
   std::string validation_fraction = "0.1";
   std::string format = "auto";
 };
@@ -62,9 +62,7 @@ absl::Status CheckOptions(CommandOptions* options) {
         "--output=data/books books.jsonl.gz`");
   }
   LEXTRA_RETURN_IF_ERROR(CheckOutputPrefix(prepare.output, "data/books"));
-  if (options->tokenizer != ByteTokenizer::kName) {
-    return UsageError("--tokenizer=" + options->tokenizer + ": known is byte");
-  }
+  LEXTRA_ASSIGN_OR_RETURN(prepare.tokenizer, MakeTokenizer(options->tokenizer));
   if (!absl::SimpleAtod(options->validation_fraction,
                         &prepare.validation_fraction) ||
       !(prepare.validation_fraction >= 0 && prepare.validation_fraction <= 1)) {

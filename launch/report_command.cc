@@ -4,9 +4,9 @@
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "evaluator/report/report.h"
-#include "launch/command_line.h"
+#include "launch/arguments/command_line.h"
+#include "launch/arguments/output_paths.h"
 #include "launch/commands.h"
-#include "launch/output_paths.h"
 
 namespace lextra {
 namespace {
@@ -28,7 +28,7 @@ CommandLine MakeCommandLine(ReportOptions* options) {
       "configurations and steps differ in their seeds alone are one series, "
       "with\nthe deviation between seeds; others are series of their own, "
       "whose "
-      "labels say in what\nthey differ (\"xPos, width 64\"). Paths of "
+      "labels say in what\nthey differ (\"xPos, hidden_size 64\"). Paths of "
       "evaluated "
       "data, the layout of ranks and what\nelse changes no number are no "
       "difference. Two runs with equal seeds are refused.");

@@ -96,7 +96,7 @@ absl::StatusOr<std::unique_ptr<DeviceMesh>> MakeMesh(
   }
   return DeviceMesh::Create(std::move(world),
                             {.data = config.data(),
-                             .sequence = config.sequence(),
+                             .context = config.context(),
                              .tensor = config.tensor()},
                             std::move(gpus));
 }

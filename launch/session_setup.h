@@ -36,7 +36,7 @@ absl::Status CheckWorldSize(const MpiSession& mpi, int64_t expected);
 // cores that it may run on. Prints a hint where binding leaves cores unused.
 absl::Status SetUpThreads(const MpiSession& mpi, const ParallelConfig& config);
 
-// The mesh of parallel.data x sequence x tensor. Collective.
+// The mesh of parallel.data x context x tensor. Collective.
 absl::StatusOr<std::unique_ptr<DeviceMesh>> MakeMesh(
     MpiSession& mpi, const ParallelConfig& config);
 

@@ -5,12 +5,12 @@
 #include "base/log.h"
 #include "base/seeds.h"
 #include "config/resolve.h"
-#include "data/byte_tokenizer.h"
 #include "data/token_dataset.h"
 #include "data/token_file_writer.h"
+#include "data/tokenizer.h"
 #include "evaluator/scoring/documents.h"
 #include "evaluator/synthetic/synthetic_trials.h"
-#include "launch/command_line.h"
+#include "launch/arguments/command_line.h"
 #include "launch/commands.h"
 #include "launch/stop_signals.h"
 
@@ -73,7 +73,9 @@ absl::Status CheckOptions(const SynthesizeOptions& options) {
 absl::Status CheckText(const TokenDataset& text,
                        const std::vector<int64_t>& long_documents,
                        const SynthesizeOptions& options) {
-  if (text.meta().tokenizer != ByteTokenizer::kName) {
+  const auto tokenizer =
+      FindTokenizer(text.meta().tokenizer, text.meta().tokenizer_sha256);
+  if (tokenizer == nullptr || !tokenizer->ids_are_bytes()) {
     return UsageError(
         absl::StrCat("--data=", options.data, ": is of the tokenizer ",
                      text.meta().tokenizer, ", and the tasks are in bytes"));

@@ -4,13 +4,14 @@
 #include "config/load.h"
 #include "config/resolve.h"
 #include "data/token_dataset.h"
-#include "launch/command_line.h"
+#include "launch/arguments/command_line.h"
+#include "launch/arguments/output_paths.h"
 #include "launch/commands.h"
 #include "launch/instruction_set.h"
-#include "launch/output_paths.h"
 #include "launch/session_setup.h"
 #include "launch/stop_signals.h"
 #include "launch/version.h"
+#include "model/parameter_shapes.h"
 #include "model/precision.h"
 #include "ops/attention_operators.h"
 #include "parallel/agreement.h"
@@ -105,7 +106,7 @@ void MakeDataPathsAbsolute(RunConfig* config) {
 void LogAttention(const ModelConfig& model) {
   LogInfo(
       "attention on the GPU: %s",
-      NameOf(ChooseOperator(ComputeType(model.precision()), model.head_size(),
+      NameOf(ChooseOperator(ComputeType(model.precision()), model.head_dim(),
                             /*equal_lengths=*/true, /*causal=*/true,
                             /*biased=*/false)));
 }

@@ -84,9 +84,9 @@ std::vector<ColumnParallelLinear::Output> Outputs(const ModelConfig& model,
                                                   const std::string& name) {
   std::vector<ColumnParallelLinear::Output> outputs;
   if (model.activation() == SWIGLU) {
-    outputs.push_back({name + ".gate", model.ffn_width()});
+    outputs.push_back({name + ".gate", model.ffn_hidden_size()});
   }
-  outputs.push_back({name + ".fc1", model.ffn_width()});
+  outputs.push_back({name + ".fc1", model.ffn_hidden_size()});
   return outputs;
 }
 
@@ -96,21 +96,23 @@ FeedForward::FeedForward(const ModelConfig& model, const std::string& name,
                          Communicator& tensor_axis,
                          const Initializer& initialize)
     : activation_(model.activation()),
-      in_(tensor_axis, Outputs(model, name), model.width(), model.bias(),
+      in_(tensor_axis, Outputs(model, name), model.hidden_size(), model.bias(),
           initialize),
-      fc2_(tensor_axis, name + ".fc2", model.width(), model.ffn_width(),
-           model.bias(), initialize) {
+      fc2_(tensor_axis, name + ".fc2", model.hidden_size(),
+           model.ffn_hidden_size(), model.bias(), initialize) {
   if (model.sub_ln()) {
-    norm_.emplace(model.norm(), name + ".ffn_layernorm", model.ffn_width(),
-                  model.norm_epsilon(), model.bias(), &tensor_axis, initialize);
+    norm_.emplace(model.norm(), name + ".ffn_layernorm",
+                  model.ffn_hidden_size(), model.norm_epsilon(), model.bias(),
+                  &tensor_axis, initialize);
   }
 }
 
-at::Tensor FeedForward::operator()(const at::Tensor& x, Tokens tokens) {
-  at::Tensor y = activation_ == SWIGLU ? SwiGlu::apply(in_(x, tokens))
-                                       : in_.Gelu(x, tokens);
+at::Tensor FeedForward::operator()(const at::Tensor& x,
+                                   ActivationLayout layout) {
+  at::Tensor y = activation_ == SWIGLU ? SwiGlu::apply(in_(x, layout))
+                                       : in_.Gelu(x, layout);
   if (norm_) y = (*norm_)(y);
-  return fc2_(y, tokens);
+  return fc2_(y, layout);
 }
 
 std::vector<Parameter*> FeedForward::parameters() {

@@ -26,8 +26,8 @@ class FeedForward {
               Communicator& tensor_axis, const Initializer& initialize);
 
   // x [.., C] -> [.., C], both replicated, or split by tokens.
-  at::Tensor operator()(const at::Tensor& x,
-                        Tokens tokens = Tokens::kReplicated);
+  at::Tensor operator()(const at::Tensor& x, ActivationLayout layout =
+                                                 ActivationLayout::kReplicated);
   std::vector<Parameter*> parameters();
 
  private:

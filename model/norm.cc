@@ -7,7 +7,7 @@
 #include <optional>
 #include <utility>
 
-#include "model/normalise.h"
+#include "model/norm_passes.h"
 
 // Legend: N rows, C columns on this rank.
 namespace lextra {
@@ -27,7 +27,7 @@ class NormFunction : public torch::autograd::Function<NormFunction> {
                                const at::Tensor& weight,
                                const std::optional<at::Tensor>& bias,
                                const std::optional<at::Tensor>& branch,
-                               bool centred, double epsilon,
+                               bool centered, double epsilon,
                                Communicator* split_over) {
     const at::Tensor in_NC = x.reshape({-1, weight.size(0)}).contiguous();
     const at::ScalarType statistics =
@@ -37,7 +37,7 @@ class NormFunction : public torch::autograd::Function<NormFunction> {
                            .weight = weight,
                            .mean_N = at::zeros({in_NC.size(0)}, options),
                            .rstd_N = at::zeros({in_NC.size(0)}, options),
-                           .centred = centred,
+                           .centered = centered,
                            .split_over = split_over};
     NormForward pass = {.addend_NC = {},
                         .branch_NC = {},
@@ -48,10 +48,10 @@ class NormFunction : public torch::autograd::Function<NormFunction> {
       pass.addend_NC = in_NC;
       pass.branch_NC = branch->reshape(in_NC.sizes()).contiguous();
     }
-    Normalise(rows, pass);
+    Normalize(rows, pass);
     context->save_for_backward(
         {rows.x_NC, weight, pass.bias, rows.mean_N, rows.rstd_N});
-    context->saved_data["centred"] = centred;
+    context->saved_data["centered"] = centered;
     context->saved_data["split_over"] = reinterpret_cast<int64_t>(split_over);
     context->set_materialize_grads(false);
     variable_list outputs = {pass.y_NC.view(x.sizes())};
@@ -80,7 +80,7 @@ class NormFunction : public torch::autograd::Function<NormFunction> {
                            .weight = saved[1],
                            .mean_N = saved[3],
                            .rstd_N = saved[4],
-                           .centred = context->saved_data["centred"].toBool(),
+                           .centered = context->saved_data["centered"].toBool(),
                            .split_over = reinterpret_cast<Communicator*>(
                                context->saved_data["split_over"].toInt())};
     const at::Tensor& bias = saved[2];
@@ -93,7 +93,7 @@ class NormFunction : public torch::autograd::Function<NormFunction> {
                                    ? as_rows(dx_from_residual)
                                    : at::Tensor(),
         .dx_NC = at::empty_like(rows.x_NC)};
-    const at::Tensor blocks = NormaliseGradient(rows, pass);
+    const at::Tensor blocks = NormalizeGradient(rows, pass);
     if (context->needs_input_grad(1)) {
       GradientOf(rows.weight).add_(blocks.select(1, 0).sum(0));
     }

@@ -38,7 +38,7 @@ class NormLayer {
   // undefined. Rows are whole.
   struct Residual {
     at::Tensor x;
-    at::Tensor normalised;
+    at::Tensor normalized;
   };
   Residual operator()(const at::Tensor& x, const at::Tensor& branch);
 

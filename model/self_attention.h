@@ -34,12 +34,12 @@ class SelfAttention {
   // x [B, T, C] -> [B, T, C], both replicated, or split by tokens: [B T / P,
   // C]. `length`: T.
   at::Tensor operator()(const at::Tensor& x, int64_t length,
-                        Attention& attention, Tokens tokens);
+                        Attention& attention, ActivationLayout layout);
   std::vector<Parameter*> parameters();
 
  private:
   int64_t layer_;
-  int64_t head_size_;
+  int64_t head_dim_;
   ColumnParallelLinear qkv_proj_;
   std::optional<NormLayer> norm_;
   RowParallelLinear out_proj_;

@@ -20,14 +20,15 @@ namespace {
 
 NormLayer ReplicatedNorm(const ModelConfig& model, const std::string& name,
                          const Initializer& initialize) {
-  return NormLayer(model.norm(), name, model.width(), model.norm_epsilon(),
-                   model.bias(), /*split_over=*/nullptr, initialize);
+  return NormLayer(model.norm(), name, model.hidden_size(),
+                   model.norm_epsilon(), model.bias(), /*split_over=*/nullptr,
+                   initialize);
 }
 
 // `model`, if it is resolved and its heads divide among the ranks.
 const ModelConfig& Checked(const ModelConfig& model, int num_ranks) {
   TORCH_CHECK(model.vocab_size() > 0 && model.num_kv_heads() > 0 &&
-                  model.head_size() > 0 && model.ffn_width() > 0 &&
+                  model.head_dim() > 0 && model.ffn_hidden_size() > 0 &&
                   model.num_heads() % model.num_kv_heads() == 0 &&
                   model.num_kv_heads() % num_ranks == 0,
               "a model on ", num_ranks,
@@ -57,7 +58,7 @@ struct ResidualStream {
 struct Pass {
   Attention& attention;
   int64_t length;  // T
-  Tokens tokens;
+  ActivationLayout layout;
 };
 
 }  // namespace
@@ -79,10 +80,10 @@ class Transformer::Layer {
     }
     const auto [x, attention_in] = attention_norm_(in.x, in.branch);
     const at::Tensor attended =
-        self_attention_(attention_in, pass.length, pass.attention, pass.tokens);
+        self_attention_(attention_in, pass.length, pass.attention, pass.layout);
     const auto [y, feed_forward_in] = feed_forward_norm_(x, attended);
-    const auto inside = [this, tokens = pass.tokens](const at::Tensor& in) {
-      return feed_forward_(in, tokens);
+    const auto inside = [this, layout = pass.layout](const at::Tensor& in) {
+      return feed_forward_(in, layout);
     };
     return {y, recomputation == OFF ? inside(feed_forward_in)
                                     : Recomputed(inside, feed_forward_in)};
@@ -116,12 +117,12 @@ struct Transformer::Parts {
   Parts(const ModelConfig& model, Communicator& tensor_axis,
         const Initializer& initialize)
       : embedding(tensor_axis, "embed_tokens", PaddedVocab(model),
-                  model.width(), initialize),
+                  model.hidden_size(), initialize),
         positions(model, tensor_axis, initialize),
         norm(ReplicatedNorm(model, "layer_norm", initialize)) {
-    if (!model.tied_output()) {
+    if (!model.tie_word_embeddings()) {
       output.emplace(tensor_axis, "output_projection", PaddedVocab(model),
-                     model.width(), initialize);
+                     model.hidden_size(), initialize);
     }
     cross_entropy.emplace(tensor_axis, output ? *output : embedding,
                           model.vocab_size());
@@ -165,11 +166,11 @@ at::Tensor Transformer::operator()(const at::Tensor& tokens_BT,
     if (states != nullptr) states->push_back(stream.Sum());
   };
   WaitFor(parts_->FirstParameters());
-  at::Tensor x = parts_->embedding(tokens_BT, tokens_);
+  at::Tensor x = parts_->embedding(tokens_BT, layout_);
   if (config_.embedding_scale() != 1) x = x * config_.embedding_scale();
-  x = parts_->positions.AddTo(x, tokens_BT.sizes(), positions_BT, tokens_);
+  x = parts_->positions.AddTo(x, tokens_BT.sizes(), positions_BT, layout_);
   ResidualStream stream = {.x = x, .branch = {}};
-  const Pass pass = {attention, tokens_BT.size(1), tokens_};
+  const Pass pass = {attention, tokens_BT.size(1), layout_};
   note(stream);
   for (const std::unique_ptr<Layer>& layer : parts_->layers) {
     WaitFor(layer->parameters());
@@ -179,7 +180,7 @@ at::Tensor Transformer::operator()(const at::Tensor& tokens_BT,
     tensor_axis_.MarkWork();
   }
   WaitFor(parts_->LastParameters());
-  return parts_->norm(stream.x, stream.branch).normalised;
+  return parts_->norm(stream.x, stream.branch).normalized;
 }
 
 VocabParallelCrossEntropy& Transformer::cross_entropy() {
@@ -198,31 +199,5 @@ std::vector<Parameter*> Transformer::parameters() {
 int64_t Transformer::num_kv_heads() const { return num_kv_heads_; }
 
 int64_t Transformer::num_layers() const { return config_.num_layers(); }
-
-int64_t NumParameters(const ModelConfig& model) {
-  const int64_t width = model.width();
-  const int64_t heads_width = int64_t{model.num_heads()} * model.head_size();
-  const int64_t kv_width = int64_t{model.num_kv_heads()} * model.head_size();
-  const int64_t inner = model.ffn_width();
-  const int64_t bias = model.bias() ? 1 : 0;
-  const int64_t norm_bias = model.norm() == LAYER_NORM ? bias : 0;
-  const auto linear = [&](int64_t out, int64_t in) {
-    return out * (in + bias);
-  };
-  const auto norm = [&](int64_t columns) { return columns * (1 + norm_bias); };
-
-  int64_t layer =
-      2 * norm(width) + linear(heads_width + 2 * kv_width, width) +
-      linear(width, heads_width) +
-      linear(model.activation() == SWIGLU ? 2 * inner : inner, width) +
-      linear(width, inner);
-  if (model.sub_ln()) layer += norm(heads_width) + norm(inner);
-  int64_t embeddings =
-      (model.tied_output() ? 1 : 2) * PaddedVocab(model) * width;
-  if (FactsOf(model.position()).is_learned) {
-    embeddings += model.training_length() * width;
-  }
-  return embeddings + model.num_layers() * layer + norm(width);
-}
 
 }  // namespace lextra

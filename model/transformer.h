@@ -61,8 +61,8 @@ class Transformer {
   // How the residual stream, states and hidden states included, lies on the
   // tensor axis: replicated to begin with. Split by tokens, hidden states are
   // [B T / P, C] (sharded_layers.h says what becomes of gradients).
-  void set_tokens(Tokens tokens) { tokens_ = tokens; }
-  Tokens tokens() const { return tokens_; }
+  void set_activation_layout(ActivationLayout layout) { layout_ = layout; }
+  ActivationLayout activation_layout() const { return layout_; }
 
   std::vector<Parameter*> parameters();
   // Key/value heads on this rank, and layers: what attentions and halos need.
@@ -82,12 +82,9 @@ class Transformer {
   int64_t num_kv_heads_;
   Recomputation recomputation_ = OFF;
   BeforeUse before_use_;
-  Tokens tokens_ = Tokens::kReplicated;
+  ActivationLayout layout_ = ActivationLayout::kReplicated;
   std::unique_ptr<Parts> parts_;
 };
-
-// Parameters of the whole model, tied ones once.
-int64_t NumParameters(const ModelConfig& model);
 
 }  // namespace lextra
 

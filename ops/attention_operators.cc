@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "base/math.h"
 #include "ops/matmul.h"
 
 // Legend: that of ops/attention_part.h; G = H / K query heads for each
@@ -149,7 +150,7 @@ AttentionPart AttendFused(AttentionOperator which, const at::Tensor& q_BTHD,
 at::Tensor PaddedLse(const at::Tensor& lse_BHT) {
   constexpr int64_t kAlignment = 32;
   const int64_t length = lse_BHT.size(2);
-  const int64_t padded = (length + kAlignment - 1) / kAlignment * kAlignment;
+  const int64_t padded = RoundUp(length, kAlignment);
   return at::constant_pad_nd(lse_BHT, {0, padded - length},
                              std::numeric_limits<double>::infinity())
       .contiguous();
@@ -210,25 +211,25 @@ const char* NameOf(AttentionOperator which) {
   return "unknown";
 }
 
-bool Takes(AttentionOperator which, at::ScalarType type, int64_t head_size,
+bool Takes(AttentionOperator which, at::ScalarType type, int64_t head_dim,
            bool equal_lengths, bool causal, bool biased) {
   if (which == AttentionOperator::kProducts) return true;
   if (biased || (causal && !equal_lengths)) return false;
   switch (which) {
     case AttentionOperator::kFlash:
-      return type == at::kBFloat16 && head_size % 8 == 0 && head_size <= 256;
+      return type == at::kBFloat16 && head_dim % 8 == 0 && head_dim <= 256;
     case AttentionOperator::kCudnn:
-      return type == at::kBFloat16 && head_size % 8 == 0 && head_size <= 128 &&
+      return type == at::kBFloat16 && head_dim % 8 == 0 && head_dim <= 128 &&
              !at::globalContext().deterministicAlgorithms();
     default:
-      return type == at::kFloat && head_size % 4 == 0;
+      return type == at::kFloat && head_dim % 4 == 0;
   }
 }
 
-AttentionOperator ChooseOperator(at::ScalarType type, int64_t head_size,
+AttentionOperator ChooseOperator(at::ScalarType type, int64_t head_dim,
                                  bool equal_lengths, bool causal, bool biased) {
   const auto takes = [&](AttentionOperator which) {
-    return Takes(which, type, head_size, equal_lengths, causal, biased);
+    return Takes(which, type, head_dim, equal_lengths, causal, biased);
   };
   if (const char* wanted = std::getenv("LEXTRA_ATTENTION")) {
     const auto* const named = std::find_if(

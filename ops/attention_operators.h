@@ -25,13 +25,13 @@ enum class AttentionOperator {
 const char* NameOf(AttentionOperator which);
 
 // Whether `which` takes such parts.
-bool Takes(AttentionOperator which, at::ScalarType type, int64_t head_size,
+bool Takes(AttentionOperator which, at::ScalarType type, int64_t head_dim,
            bool equal_lengths, bool causal, bool biased);
 
 // The one for such a part on a GPU: the fastest that takes it, or what the
 // environment variable LEXTRA_ATTENTION names (flash, cudnn, efficient,
 // products), where that takes it.
-AttentionOperator ChooseOperator(at::ScalarType type, int64_t head_size,
+AttentionOperator ChooseOperator(at::ScalarType type, int64_t head_dim,
                                  bool equal_lengths, bool causal, bool biased);
 
 // Attend and AttendBackward of ops/attention_part.h with this operator.

@@ -43,14 +43,14 @@ AttentionShape ShapeOf(const at::Tensor& q, const at::Tensor& k,
           .keys = k.size(1),
           .heads = q.size(2),
           .kv_heads = k.size(2),
-          .head_size = q.size(3),
+          .head_dim = q.size(3),
           .scale = 1 / std::sqrt(static_cast<double>(q.size(3))),
           .causal = causal};
 }
 
 AttentionOperator OperatorFor(const AttentionShape& shape, const at::Tensor& q,
                               const DistanceBias& bias) {
-  return ChooseOperator(q.scalar_type(), shape.head_size,
+  return ChooseOperator(q.scalar_type(), shape.head_dim,
                         shape.queries == shape.keys, shape.causal,
                         bias.slopes_H.defined());
 }
@@ -130,7 +130,7 @@ AttentionPart Attend(const at::Tensor& q_BTHD, const at::Tensor& k_BSKD,
     return {part.out_BTHD.to(at::kBFloat16), part.lse_BTH};
   }
   const AttentionPart part = {
-      at::empty({shape.batch, shape.queries, shape.heads, shape.head_size},
+      at::empty({shape.batch, shape.queries, shape.heads, shape.head_dim},
                 q_BTHD.options()),
       at::empty({shape.batch, shape.queries, shape.heads}, q_BTHD.options())};
   AttendOnCpu(shape, q_BTHD, k_BSKD, v_BSKD, bias, part, /*merge=*/false);

@@ -26,6 +26,11 @@ namespace lextra {
 struct AttentionPart {
   at::Tensor out_BTHD;
   at::Tensor lse_BTH;  // natural logarithm; fp32, or fp64 for fp64 inputs
+
+  // Of rows first .. first + count - 1 of the batch; views.
+  AttentionPart Rows(int64_t first, int64_t count) const {
+    return {out_BTHD.narrow(0, first, count), lse_BTH.narrow(0, first, count)};
+  }
 };
 
 // Queries q [B, T, H, D] over keys k, values v [B, S, K, D] (already rotated);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/record_function.h>
 
+#include "base/math.h"
 #include "ops/cpu/gelu.h"
 #include "ops/cuda/gelu.h"
 #include "ops/cuda_kernel.h"
@@ -35,7 +36,7 @@ GeluProduct GeluByKernels(const at::Tensor& a, const at::Tensor& b,
         Gelu(y + first, count, y + first);
       }
     };
-    SetProduct(with_gradient ? product.saved : product.y, a, b, bias, finish);
+    Matmul(with_gradient ? product.saved : product.y, a, b, bias, finish);
   });
   return product;
 }
@@ -70,9 +71,8 @@ at::Tensor GradientOnGpu(const at::Tensor& dy, const at::Tensor& h,
   const at::Tensor dh = at::empty_like(dy);
   at::Tensor sums;
   if (dbias.defined()) {
-    sums =
-        at::empty({(rows + kGeluRowsPerBlock - 1) / kGeluRowsPerBlock, columns},
-                  dy.options().dtype(StatisticsType(dy.scalar_type())));
+    sums = at::empty({CeilDivide(rows, kGeluRowsPerBlock), columns},
+                     dy.options().dtype(StatisticsType(dy.scalar_type())));
   }
   kernel({.type = ElementTypeOf(dy.scalar_type()),
           .h = h.const_data_ptr(),
@@ -92,7 +92,7 @@ GeluProduct GeluOfProduct(const at::Tensor& a, const at::Tensor& b,
                           const at::Tensor& bias, bool with_gradient) {
   if (ByKernels(a)) return GeluByKernels(a, b, bias, with_gradient);
   const at::Tensor h = at::empty({a.size(0), b.size(1)}, a.options());
-  SetProduct(h, a, b, bias);
+  Matmul(h, a, b, bias);
   return {at::gelu(h), with_gradient ? h : at::Tensor()};
 }
 

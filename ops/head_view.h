@@ -1,4 +1,4 @@
-// One vector of D neighbouring numbers for each (batch, place, head): queries,
+// One vector of D neighboring numbers for each (batch, place, head): queries,
 // keys, values or their gradients, often inside a packed tensor. Strides are in
 // elements.
 #ifndef LEXTRA_OPS_HEAD_VIEW_H_

@@ -66,8 +66,8 @@ at::ScalarType StatisticsType(at::ScalarType dtype) {
   return dtype == at::kDouble ? at::kDouble : at::kFloat;
 }
 
-void SetProduct(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
-                const at::Tensor& bias, const FinishRows& finish_rows) {
+void Matmul(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
+            const at::Tensor& bias, const FinishRows& finish_rows) {
   RECORD_USER_SCOPE(ProductName(out, a));
   const at::ScalarType type = out.scalar_type();
   at::Tensor result = out;
@@ -87,8 +87,8 @@ void SetProduct(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
   if (finish_rows) finish_rows(0, out.size(0));
 }
 
-void AddProduct(const at::Tensor& out, const at::Tensor& a,
-                const at::Tensor& b) {
+void MatmulAccumulate(const at::Tensor& out, const at::Tensor& a,
+                      const at::Tensor& b) {
   RECORD_USER_SCOPE(ProductName(out, a));
   const at::ScalarType type = out.scalar_type();
   at::Tensor result = out;
@@ -106,8 +106,8 @@ void AddColumnSums(const at::Tensor& sums, const at::Tensor& rows) {
   sums.add_(rows.sum(0, /*keepdim=*/false, sums.scalar_type()));
 }
 
-void AddRows(const at::Tensor& gradient, const at::Tensor& places,
-             const at::Tensor& rows) {
+void IndexAddRows(const at::Tensor& gradient, const at::Tensor& places,
+                  const at::Tensor& rows) {
   at::Tensor sums = gradient;
   const at::Tensor values = rows.to(gradient.scalar_type());
   // index_add_ is atomic additions in any order on a GPU, and index_put_ sorts.

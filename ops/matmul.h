@@ -17,19 +17,19 @@ at::ScalarType StatisticsType(at::ScalarType dtype);
 // `bias` [M] is added to each row; finish_rows is called for all rows, on CPUs
 // in blocks that are in the cache. On CPUs by our own kernels; any strides, but
 // rows of out are contiguous.
-void SetProduct(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
-                const at::Tensor& bias = {},
-                const FinishRows& finish_rows = nullptr);
-void AddProduct(const at::Tensor& out, const at::Tensor& a,
-                const at::Tensor& b);
+void Matmul(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
+            const at::Tensor& bias = {},
+            const FinishRows& finish_rows = nullptr);
+void MatmulAccumulate(const at::Tensor& out, const at::Tensor& a,
+                      const at::Tensor& b);
 
 // sums [M] += the columns' sums of rows [N, M], in the dtype of sums.
 void AddColumnSums(const at::Tensor& sums, const at::Tensor& rows);
 
 // gradient[places[i]] += rows[i], in the gradient's dtype; places int64 [N],
 // rows [N, C].
-void AddRows(const at::Tensor& gradient, const at::Tensor& places,
-             const at::Tensor& rows);
+void IndexAddRows(const at::Tensor& gradient, const at::Tensor& places,
+                  const at::Tensor& rows);
 
 }  // namespace lextra
 

@@ -9,15 +9,14 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "base/math.h"
 #include "base/work_counter.h"
 
 namespace lextra {
 
 inline constexpr int64_t kBlockRows = 64;
 
-inline int64_t NumBlocks(int64_t rows) {
-  return (rows + kBlockRows - 1) / kBlockRows;
-}
+inline int64_t NumBlocks(int64_t rows) { return CeilDivide(rows, kBlockRows); }
 
 // visit(begin, end) for the rows of each block, on LibTorch's threads.
 template <typename Visit>

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/host.h"
 
 namespace lextra {
 namespace {
@@ -30,12 +31,6 @@ std::string TextOf(const at::Tensor& bytes) {
   const at::Tensor here = bytes.to(at::kCPU).contiguous();
   return std::string(static_cast<const char*>(here.const_data_ptr()),
                      here.numel());
-}
-
-std::string HostName() {
-  char name[256] = "";
-  gethostname(name, sizeof(name) - 1);
-  return name;
 }
 
 // Alike on processes that see the same numbers of devices and inodes. Hosts may

@@ -72,8 +72,8 @@ GroupIdentity Communicator::NextChild(int color) {
 }
 
 template <typename Start>
-PendingCollective Communicator::Tell(Operation operation, int64_t bytes,
-                                     int from, Start start) {
+PendingCollective Communicator::Tracked(Operation operation, int64_t bytes,
+                                        int from, Start start) {
   RECORD_USER_SCOPE(ScopeName(operation));
   call_ = activity().Begin(group_, operation, bytes, from);
   PendingCollective pending = start();
@@ -119,8 +119,8 @@ PendingCollective Communicator::AllReduceAsync(const at::Tensor& tensor,
                                                ReduceOp op) {
   CheckReducible(tensor, op, "AllReduce");
   if (size_ == 1 || tensor.numel() == 0) return PendingCollective();
-  return Tell(Operation::kAllReduce, tensor.nbytes(), -1,
-              [&] { return StartAllReduce(tensor, op); });
+  return Tracked(Operation::kAllReduce, tensor.nbytes(), -1,
+                 [&] { return StartAllReduce(tensor, op); });
 }
 
 PendingCollective Communicator::AllGatherAsync(const at::Tensor& out,
@@ -128,8 +128,8 @@ PendingCollective Communicator::AllGatherAsync(const at::Tensor& out,
   CheckParts(out, in, "AllGather");
   if (size_ == 1) out.view(-1).copy_(in.view(-1));
   if (size_ == 1 || in.numel() == 0) return PendingCollective();
-  return Tell(Operation::kAllGather, in.nbytes(), -1,
-              [&] { return StartAllGather(out, in); });
+  return Tracked(Operation::kAllGather, in.nbytes(), -1,
+                 [&] { return StartAllGather(out, in); });
 }
 
 PendingCollective Communicator::ReduceScatterAsync(const at::Tensor& out,
@@ -139,8 +139,8 @@ PendingCollective Communicator::ReduceScatterAsync(const at::Tensor& out,
   CheckReducible(in, op, "ReduceScatter");
   if (size_ == 1) out.view(-1).copy_(in.view(-1));
   if (size_ == 1 || out.numel() == 0) return PendingCollective();
-  return Tell(Operation::kReduceScatter, in.nbytes(), -1,
-              [&] { return StartReduceScatter(out, in, op); });
+  return Tracked(Operation::kReduceScatter, in.nbytes(), -1,
+                 [&] { return StartReduceScatter(out, in, op); });
 }
 
 PendingCollective Communicator::SendReceiveAsync(const at::Tensor& send, int to,
@@ -155,7 +155,7 @@ PendingCollective Communicator::SendReceiveAsync(const at::Tensor& send, int to,
   if (sends) bytes_sent_ += static_cast<int64_t>(send.nbytes());
   if (!sends && !receives) return PendingCollective();
   const int64_t bytes = receives ? receive.nbytes() : send.nbytes();
-  return Tell(Operation::kSendReceive, bytes, receives ? from : -1, [&] {
+  return Tracked(Operation::kSendReceive, bytes, receives ? from : -1, [&] {
     return StartSendReceive(sends ? send : at::Tensor(), to,
                             receives ? receive : at::Tensor(), from);
   });

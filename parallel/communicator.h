@@ -64,7 +64,7 @@ class Communicator {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
-  // "world", "data", "sequence" or "tensor": what messages call this group.
+  // "world", "data", "context" or "tensor": what messages call this group.
   const std::string& axis() const { return axis_; }
   // Where the tensors of its calls live.
   at::Device device() const { return device_; }
@@ -113,7 +113,7 @@ class Communicator {
   // since the last call; measured from the first call on, which returns 0.
   // Blocks until it has gone on from the last one. Always 0 on a CPU: there the
   // host stands still, which a profile shows.
-  virtual double TakeWaitMilliseconds() { return 0; }
+  virtual double TakeExposedMilliseconds() { return 0; }
 
   // Collective and orderly end. The destructor never runs a collective.
   virtual absl::Status Finalize() = 0;
@@ -147,8 +147,8 @@ class Communicator {
  private:
   // start(), between Begin and Leave of the Activity.
   template <typename Start>
-  PendingCollective Tell(Operation operation, int64_t bytes, int from,
-                         Start start);
+  PendingCollective Tracked(Operation operation, int64_t bytes, int from,
+                            Start start);
 
   void CheckMovable(const at::Tensor& tensor, const char* call) const;
   void CheckReducible(const at::Tensor& tensor, ReduceOp op,

@@ -1,6 +1,6 @@
-// The ranks as a box: data x sequence x tensor. The tensor coordinate changes
-// fastest, so that tensor groups, which talk most, are neighbours on a host:
-// rank = (data * num_sequence + sequence) * num_tensor + tensor.
+// The ranks as a box: data x context x tensor. The tensor coordinate changes
+// fastest, so that tensor groups, which talk most, are neighbors on a host:
+// rank = (data * num_context + context) * num_tensor + tensor.
 #ifndef LEXTRA_PARALLEL_DEVICE_MESH_H_
 #define LEXTRA_PARALLEL_DEVICE_MESH_H_
 
@@ -13,7 +13,7 @@ namespace lextra {
 
 struct MeshShape {
   int data = 1;
-  int sequence = 1;
+  int context = 1;
   int tensor = 1;
 };
 
@@ -35,7 +35,7 @@ class DeviceMesh {
   at::Device device() const { return tensor_->device(); }
   // This rank's group along each axis: rank() is the coordinate.
   Communicator& data() { return *data_; }
-  Communicator& sequence() { return *sequence_; }
+  Communicator& context() { return *context_; }
   Communicator& tensor() { return *tensor_; }
 
   absl::Status Finalize();
@@ -47,7 +47,7 @@ class DeviceMesh {
   std::unique_ptr<Communicator> world_;
   std::unique_ptr<Communicator> device_world_;  // null: world_ is
   std::unique_ptr<Communicator> data_;
-  std::unique_ptr<Communicator> sequence_;
+  std::unique_ptr<Communicator> context_;
   std::unique_ptr<Communicator> tensor_;
 };
 

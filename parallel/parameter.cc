@@ -7,19 +7,16 @@
 namespace lextra {
 
 std::vector<ShardedTensor> Parameter::Shards(const at::Tensor& like,
-                                             const std::string& prefix,
-                                             int data_rank, int num_data,
-                                             int tensor_rank,
-                                             int num_tensor) const {
+                                             const MeshPlace& place,
+                                             const std::string& prefix) const {
   TORCH_CHECK(like.sizes() == leaf.sizes(), "shards of a tensor of shape ",
               like.sizes(), ", the parameter has ", leaf.sizes());
-  return SliceShards(like.detach().view(-1), 0, prefix, data_rank, num_data,
-                     tensor_rank, num_tensor);
+  return SliceShards(like.detach().view(-1), 0, place, prefix);
 }
 
 std::vector<ShardedTensor> Parameter::SliceShards(
-    const at::Tensor& slice, int64_t begin, const std::string& prefix,
-    int data_rank, int num_data, int tensor_rank, int num_tensor) const {
+    const at::Tensor& slice, int64_t begin, const MeshPlace& place,
+    const std::string& prefix) const {
   const int64_t end = begin + slice.numel();
   TORCH_CHECK(begin >= 0 && end <= leaf.numel() && slice.is_contiguous(),
               "elements ", begin, " to ", end, " of a parameter of shape ",
@@ -29,13 +26,13 @@ std::vector<ShardedTensor> Parameter::SliceShards(
     // In the leaf; the piece's rows follow each other there.
     const int64_t row_size = leaf.numel() / leaf.size(0);
     const int64_t piece_begin = piece.first_row * row_size;
-    int64_t place = std::max(begin, piece_begin);
+    int64_t first = std::max(begin, piece_begin);
     const int64_t last = std::min(end, piece_begin + piece.box.num_elements());
-    for (Box box : BoxesOfRange(piece.box.shape, place - piece_begin,
+    for (Box box : BoxesOfRange(piece.box.shape, first - piece_begin,
                                 last - piece_begin)) {
       const at::Tensor part =
-          slice.narrow(0, place - begin, box.num_elements()).view(box.shape);
-      place += box.num_elements();
+          slice.narrow(0, first - begin, box.num_elements()).view(box.shape);
+      first += box.num_elements();
       for (size_t dim = 0; dim < box.offset.size(); ++dim) {
         box.offset[dim] += piece.box.offset[dim];
       }
@@ -44,9 +41,11 @@ std::vector<ShardedTensor> Parameter::SliceShards(
            .global_shape = piece.global_shape,
            .split_dim = tensor_sharded ? piece.split_dim : -1,
            .box = std::move(box),
-           .replica = tensor_sharded ? data_rank
-                                     : data_rank * num_tensor + tensor_rank,
-           .num_replicas = tensor_sharded ? num_data : num_data * num_tensor,
+           .replica = tensor_sharded ? place.data_rank
+                                     : place.data_rank * place.num_tensor +
+                                           place.tensor_rank,
+           .num_replicas = tensor_sharded ? place.num_data
+                                          : place.num_data * place.num_tensor,
            .tensor = part});
     }
   }

@@ -28,6 +28,14 @@ struct ShardedTensor {
   at::Tensor tensor;  // shape == box.shape; any strides
 };
 
+// A rank's place along the data and the tensor axis: numbers replicas.
+struct MeshPlace {
+  int data_rank = 0;
+  int num_data = 1;
+  int tensor_rank = 0;
+  int num_tensor = 1;
+};
+
 // Makes the WHOLE tensor `name` of `global_shape` (dtype and device are the
 // maker's). Must not depend on the layout: layers slice what it returns.
 using Initializer = std::function<at::Tensor(
@@ -52,20 +60,17 @@ struct Parameter {
   bool tensor_sharded = false;
 
   // The pieces as views of `like`, a tensor of the leaf's shape: the leaf
-  // itself or its optimizer state. Names get `prefix`. `data_rank` of
-  // `num_data` and `tensor_rank` of `num_tensor` number the replicas.
+  // itself or its optimizer state. Names get `prefix`.
   std::vector<ShardedTensor> Shards(const at::Tensor& like,
-                                    const std::string& prefix, int data_rank,
-                                    int num_data, int tensor_rank,
-                                    int num_tensor) const;
+                                    const MeshPlace& place = {},
+                                    const std::string& prefix = "") const;
 
   // The same for elements [begin, begin + slice.numel()) of the leaf in C
   // order, held by `slice` (contiguous): views of it, several boxes a piece
   // where the slice begins or ends within a row.
   std::vector<ShardedTensor> SliceShards(const at::Tensor& slice, int64_t begin,
-                                         const std::string& prefix,
-                                         int data_rank, int num_data,
-                                         int tensor_rank, int num_tensor) const;
+                                         const MeshPlace& place,
+                                         const std::string& prefix) const;
 };
 
 // A parameter whose leaf stacks the pieces' boxes (their first_row is set

@@ -27,13 +27,13 @@ struct Widths {
 Widths WidthsOf(const RunConfig& config) {
   const ModelConfig& model = config.model();
   const double ranks = config.parallel().tensor();
-  const double head = model.head_size();
-  const double split = config.parallel().sequence_regions() ? ranks : 1;
-  return {.stream = model.width() / split,
-          .whole_stream = static_cast<double>(model.width()),
+  const double head = model.head_dim();
+  const double split = config.parallel().sequence_parallel() ? ranks : 1;
+  return {.stream = model.hidden_size() / split,
+          .whole_stream = static_cast<double>(model.hidden_size()),
           .queries = model.num_heads() * head / ranks,
           .keys_and_values = 2 * model.num_kv_heads() * head / ranks,
-          .inner = model.ffn_width() / ranks};
+          .inner = model.ffn_hidden_size() / ranks};
 }
 
 // Input and output of the norm before; packed heads, output of attention, and
@@ -104,9 +104,10 @@ double LossHeadBytes(const RunConfig& config, double num_tokens, double element,
 }
 
 int64_t TokensAtOnce(const RunConfig& config) {
-  const int64_t share = config.data().global_batch() / config.parallel().data();
-  const int64_t micro_batch = config.data().micro_batch();
-  return (micro_batch > 0 ? std::min(micro_batch, share) : share) *
+  const int64_t share =
+      config.data().global_batch_size() / config.parallel().data();
+  const int64_t micro_batch_size = config.data().micro_batch_size();
+  return (micro_batch_size > 0 ? std::min(micro_batch_size, share) : share) *
          config.model().training_length();
 }
 

@@ -10,27 +10,18 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/io/files.h"
+#include "base/json_number.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/number_text.h"
-#include "model/transformer.h"
+#include "model/parameter_shapes.h"
 #include "ops/cuda_kernel.h"
 #include "trainer/metrics_file.h"
 
 namespace lextra {
 namespace {
-
-// JSON has no NaN: non-finite numbers are strings.
-nlohmann::ordered_json Number(double value) {
-  if (!std::isfinite(value)) return NonFiniteText(value);
-  return value;
-}
-
-std::string Now() {
-  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(),
-                          absl::UTCTimeZone());
-}
 
 double PeakMemoryGib() {
   rusage usage;
@@ -50,7 +41,7 @@ std::string Duration(double seconds) {
 
 double TrainingFlopsPerToken(const ModelConfig& model) {
   const double attention_width =
-      static_cast<double>(model.num_heads()) * model.head_size();
+      static_cast<double>(model.num_heads()) * model.head_dim();
   return 6.0 * NumParameters(model) +
          6.0 * model.num_layers() * attention_width * model.training_length();
 }
@@ -75,13 +66,13 @@ void Metrics::Record(const Step& step) {
   ++num_steps_;
   const int64_t num_steps = config_.schedule().num_steps();
   if (step.step != 1 && step.step != num_steps &&
-      step.step % config_.logging().every_steps() != 0) {
+      step.step % config_.logging().interval_steps() != 0) {
     return;
   }
   const double seconds = std::exchange(seconds_, 0) /
                          static_cast<double>(std::exchange(num_steps_, 0));
   const double tokens_per_second =
-      static_cast<double>(config_.data().global_batch()) *
+      static_cast<double>(config_.data().global_batch_size()) *
       config_.model().training_length() / seconds;
   const double flops =
       tokens_per_second * TrainingFlopsPerToken(config_.model());
@@ -98,9 +89,9 @@ void Metrics::Record(const Step& step) {
   nlohmann::ordered_json line;
   line["step"] = step.step;
   line["tokens"] = step.tokens_seen;
-  line["loss"] = Number(step.loss);
+  line["loss"] = JsonNumber(step.loss);
   line["lr"] = step.learning_rate;
-  line["grad_norm"] = Number(step.gradient_norm);
+  line["grad_norm"] = JsonNumber(step.gradient_norm);
   line["tok_s"] = tokens_per_second;
   line["flop_s"] = flops;
   line["mem_gib"] = PeakMemoryGib();
@@ -111,7 +102,7 @@ void Metrics::Record(const Step& step) {
   line["step_s"] = seconds;
   line["skipped"] = step.skipped_steps;
   line["batch_hash"] = step.batch_hash;
-  line["time"] = Now();
+  line["time"] = UtcTime();
   AppendLine(line.dump() + "\n");
 }
 
@@ -127,11 +118,11 @@ void Metrics::RecordValidation(int64_t step, const ValidationLoss& validation) {
       validation.documents_in_set);
   nlohmann::ordered_json line;
   line["step"] = step;
-  line["validation_loss"] = Number(validation.loss);
-  if (error) line["validation_standard_error"] = Number(*error);
+  line["validation_loss"] = JsonNumber(validation.loss);
+  if (error) line["validation_standard_error"] = JsonNumber(*error);
   line["validation_samples"] = validation.samples;
   line["validation_documents"] = validation.documents;
-  line["time"] = Now();
+  line["time"] = UtcTime();
   AppendLine(line.dump() + "\n");
 }
 
@@ -143,9 +134,9 @@ void Metrics::RecordExtrapolation(int64_t step,
   for (const auto& [length, nll] : nll_at) {
     absl::StrAppendFormat(&text, "%s%.4f at %d", text.empty() ? "" : ", ", nll,
                           length);
-    line["bca_nll"][std::to_string(length)] = Number(nll);
+    line["bca_nll"][std::to_string(length)] = JsonNumber(nll);
   }
-  line["time"] = Now();
+  line["time"] = UtcTime();
   LogInfo("step %6d/%d | with BCA %s", step, config_.schedule().num_steps(),
           text);
   AppendLine(line.dump() + "\n");

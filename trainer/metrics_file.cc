@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/io/files.h"
 #include "base/io/open_files.h"
 #include "base/log.h"
@@ -93,9 +94,7 @@ absl::StatusOr<int64_t> BytesToKeep(const InputFile& file, int64_t last_step) {
 }
 
 absl::Status MoveAside(const std::string& path, int64_t last_step) {
-  const std::string aside = absl::StrCat(
-      path, ".",
-      absl::FormatTime("%Y%m%dT%H%M%E6S", absl::Now(), absl::UTCTimeZone()));
+  const std::string aside = absl::StrCat(path, ".", UtcTimeForNames());
   LEXTRA_RETURN_IF_ERROR(Rename(path, aside));
   LogInfo("%s has no line of the %d steps done: it is kept as %s", path,
           last_step, aside);

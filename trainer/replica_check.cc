@@ -73,7 +73,7 @@ std::string Difference(const Groups& groups) {
 using Replicas = std::vector<std::vector<int>>;
 
 Replicas AlongDataAxis(const MeshShape& shape) {
-  const int shards = shape.sequence * shape.tensor;
+  const int shards = shape.context * shape.tensor;
   Replicas replicas(shards);
   for (int rank = 0; rank < shape.data * shards; ++rank) {
     replicas[rank % shards].push_back(rank);
@@ -82,7 +82,7 @@ Replicas AlongDataAxis(const MeshShape& shape) {
 }
 
 Replicas AlongTensorAxis(const MeshShape& shape) {
-  Replicas replicas(shape.data * shape.sequence);
+  Replicas replicas(shape.data * shape.context);
   for (size_t i = 0; i < replicas.size(); ++i) {
     for (int tensor = 0; tensor < shape.tensor; ++tensor) {
       replicas[i].push_back(static_cast<int>(i) * shape.tensor + tensor);

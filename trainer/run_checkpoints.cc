@@ -67,7 +67,7 @@ absl::StatusOr<bool> RunCheckpoints::AtBoundary(bool stop_wanted) {
   const Boundary boundary = Agree(stop_wanted);
   if (boundary.save_can_advance) saver_->Advance();
   LEXTRA_RETURN_IF_ERROR(ReportSaves());
-  const int64_t every_steps = config_.checkpoint().every_steps();
+  const int64_t every_steps = config_.checkpoint().interval_steps();
   if (boundary.save_is_due ||
       (every_steps > 0 && state_.step() % every_steps == 0)) {
     LEXTRA_RETURN_IF_ERROR(StartSave());
@@ -77,12 +77,12 @@ absl::StatusOr<bool> RunCheckpoints::AtBoundary(bool stop_wanted) {
 }
 
 RunCheckpoints::Boundary RunCheckpoints::Agree(bool stop_wanted) {
-  const double every_seconds = config_.checkpoint().every_seconds();
+  const double interval_seconds = config_.checkpoint().interval_seconds();
   const std::chrono::duration<double> since_save =
       std::chrono::steady_clock::now() - last_save_time_;
   // Clocks differ: rank 0's decides.
-  const bool due = mesh_.world().rank() == 0 && every_seconds > 0 &&
-                   saver_->is_idle() && since_save.count() >= every_seconds;
+  const bool due = mesh_.world().rank() == 0 && interval_seconds > 0 &&
+                   saver_->is_idle() && since_save.count() >= interval_seconds;
   const at::Tensor all_say = at::empty({3}, at::kLong);
   int64_t* votes = all_say.mutable_data_ptr<int64_t>();
   votes[0] = !stop_wanted;
@@ -98,7 +98,7 @@ absl::Status RunCheckpoints::StartSave() {
   if (last_saved_step_ == state_.step()) return absl::OkStatus();
   mesh_.world().activity().SetPhase(Phase::kSave, state_.step());
   // What has drifted apart is not saved.
-  if (config_.parallel().compare_replicas_every() > 0) {
+  if (config_.parallel().replica_check_interval_steps() > 0) {
     LEXTRA_RETURN_IF_ERROR(CheckReplicas(step_.parameters(), step_.optimizer(),
                                          mesh_, state_.step()));
   }
@@ -153,21 +153,21 @@ absl::Status RunCheckpoints::LoadState(const std::string& step_folder,
                                        const Manifest& manifest) {
   LEXTRA_ASSIGN_OR_RETURN(
       const RunConfig saved,
-      ParseRunConfig(manifest.state().config(), step_folder));
+      ParseStoredRunConfig(manifest.state().config(), step_folder));
   // What may change, because the training's results don't depend on it; and the
   // precision, because FP32 and BF16 save the same (FP64 saves another dtype,
   // which loading refuses).
   const std::vector<std::string> differences = DifferingFields(
       saved, config_,
       {"parallel.", "checkpoint.", "evaluation.", "logging.", "model.precision",
-       "data.micro_batch", "data.train", "data.validation"});
+       "data.micro_batch_size", "data.train", "data.validation"});
   if (!differences.empty()) {
     return CheckpointError(absl::StrCat(
         step_folder, ": its configuration differs in ",
         absl::StrJoin(differences, "; "),
         ". Only parallel, checkpoint, evaluation, logging, model.precision, "
-        "data.micro_batch and paths may change; choose another --run_dir for a "
-        "new run"));
+        "data.micro_batch_size and paths may change; choose another --run_dir "
+        "for a new run"));
   }
   LEXTRA_RETURN_IF_ERROR(CheckSameData(step_folder, manifest.state(), state_,
                                        config_.data().train()));

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/io/files.h"
 #include "checkpoint/files/step_folders.h"
 #include "config/load.h"
@@ -97,8 +98,7 @@ absl::StatusOr<std::unique_ptr<RunLock>> TakeRunFolder(
 
 absl::Status RecordOrigin(const std::string& run_folder,
                           const RunConfig& config, const RunOrigin& origin) {
-  const std::string date =
-      absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(), absl::UTCTimeZone());
+  const std::string date = UtcTime();
   const std::vector<std::string> command = ShownArguments(origin.command);
   LEXTRA_RETURN_IF_ERROR(AtomicWrite(
       run_folder + "/config.textproto",

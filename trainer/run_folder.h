@@ -5,7 +5,7 @@
 //                      escaped as in C), one paragraph a start
 //   env.json           versions, hosts and NCCL_/OMPI_/SLURM_/CUDA_ variables
 //   log.txt, metrics.jsonl
-//   profile-rank<R>.json   where logging.profile is set (recorded_step.h)
+//   profile-rank<R>.json   where logging.profile is set (step_recorder.h)
 //   LOCK, RUN_ID       whose it is (checkpoint/files/run_lock.h)
 #ifndef LEXTRA_TRAINER_RUN_FOLDER_H_
 #define LEXTRA_TRAINER_RUN_FOLDER_H_

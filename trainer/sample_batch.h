@@ -8,7 +8,7 @@
 #include <span>
 
 #include "base/status.h"
-#include "data/packed_samples.h"
+#include "data/samples/packed_samples.h"
 
 namespace lextra {
 

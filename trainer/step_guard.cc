@@ -26,7 +26,7 @@ absl::Status StepGuard::Judge(const StepResult& result) {
         result.gradient_norm, result.z_score, state_.skipped_steps());
   }
   const int64_t not_finite = state_.not_finite_in_a_row();
-  if (not_finite <= config_.optimizer().max_skipped_in_a_row()) {
+  if (not_finite <= config_.optimizer().max_consecutive_skips()) {
     return absl::OkStatus();
   }
   return NumericError(absl::StrFormat(

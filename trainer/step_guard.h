@@ -18,7 +18,7 @@ class StepGuard {
       : config_(config), state_(state) {}
 
   // Counts a step, the last one of `state`. NumericError after more than
-  // optimizer.max_skipped_in_a_row steps in a row that were not finite. The
+  // optimizer.max_consecutive_skips steps in a row that were not finite. The
   // same on all ranks.
   absl::Status Judge(const StepResult& result);
 

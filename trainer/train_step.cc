@@ -56,13 +56,14 @@ TrainStep::TrainStep(const RunConfig& config, DeviceMesh& mesh,
       reducer_(parameters_, mesh.data(), config.parallel().overlap_gradients()),
       gatherer_(parameters_, mesh.data()),
       optimizer_(MakeOptimizer(parameters_, config.optimizer())),
-      spikes_(config.optimizer().skip_z_score()) {
+      spikes_(config.optimizer().spike_z_threshold()) {
   model.set_before_use([this](const std::vector<Parameter*>& parameters) {
     gatherer_.WaitFor(parameters);
   });
   model.set_recomputation(config.parallel().recompute());
-  model.set_tokens(config.parallel().sequence_regions() ? Tokens::kSplit
-                                                        : Tokens::kReplicated);
+  model.set_activation_layout(config.parallel().sequence_parallel()
+                                  ? ActivationLayout::kSplit
+                                  : ActivationLayout::kReplicated);
 }
 
 double TrainStep::HashOf(const at::Tensor& tokens_BT1) const {
@@ -83,18 +84,19 @@ at::Tensor TrainStep::Loss(const at::Tensor& tokens_BT1, double scale) {
   const at::Tensor targets_BT = tokens_BT1.narrow(1, 1, length);
   // [B, T, C], or split by tokens.
   const at::Tensor hidden = model_(inputs_BT, attention_);
-  return model_.cross_entropy().Loss(
-      hidden.flatten(0, -2), targets_BT.reshape(-1), scale, model_.tokens());
+  return model_.cross_entropy().Loss(hidden.flatten(0, -2),
+                                     targets_BT.reshape(-1), scale,
+                                     model_.activation_layout());
 }
 
 at::Tensor TrainStep::ForwardAndBackward(const at::Tensor& tokens_BT1) {
   const int64_t num_samples = tokens_BT1.size(0);
-  const int64_t micro_batch =
-      config_.data().micro_batch() > 0
-          ? std::min<int64_t>(config_.data().micro_batch(), num_samples)
+  const int64_t micro_batch_size =
+      config_.data().micro_batch_size() > 0
+          ? std::min<int64_t>(config_.data().micro_batch_size(), num_samples)
           : num_samples;
   const double scale =
-      1.0 / (static_cast<double>(config_.data().global_batch()) *
+      1.0 / (static_cast<double>(config_.data().global_batch_size()) *
              config_.model().training_length());
   const at::Tensor tokens_on_device = CopyToDevice(tokens_BT1, mesh_.device());
   parameters_.ZeroGradients();
@@ -102,11 +104,11 @@ at::Tensor TrainStep::ForwardAndBackward(const at::Tensor& tokens_BT1) {
   const at::Tensor loss_and_hash =
       at::zeros({2}, at::TensorOptions(at::kDouble).device(mesh_.device()));
   loss_and_hash[1].fill_(HashOf(tokens_BT1));
-  for (int64_t begin = 0; begin < num_samples; begin += micro_batch) {
-    if (begin + micro_batch >= num_samples) reducer_.Start();
+  for (int64_t begin = 0; begin < num_samples; begin += micro_batch_size) {
+    if (begin + micro_batch_size >= num_samples) reducer_.Start();
     const at::Tensor part =
         Loss(tokens_on_device.narrow(
-                 0, begin, std::min(micro_batch, num_samples - begin)),
+                 0, begin, std::min(micro_batch_size, num_samples - begin)),
              scale);
     part.backward();
     sys::KillPoint("micro_batch");
@@ -114,8 +116,8 @@ at::Tensor TrainStep::ForwardAndBackward(const at::Tensor& tokens_BT1) {
     loss_and_hash[0] += part.detach();
   }
   reducer_.Finish();
-  if (model_.tokens() == Tokens::kSplit) {
-    SumReplicated(parameters_, mesh_.tensor());
+  if (model_.activation_layout() == ActivationLayout::kSplit) {
+    AllReduceSequenceParallelGradients(parameters_, mesh_.tensor());
   }
   mesh_.data().AllReduce(loss_and_hash, ReduceOp::kSum);
   return loss_and_hash;
@@ -161,12 +163,12 @@ StepResult TrainStep::Run(const at::Tensor& tokens_BT1, double learning_rate) {
     spikes_.Add(result.loss, result.gradient_norm);
   };
   at::Tensor skip = not_finite;
-  const bool host_decides = config_.optimizer().skip_z_score() > 0;
+  const bool host_decides = config_.optimizer().spike_z_threshold() > 0;
   if (host_decides) {
     wait_for_result();
     skip = at::full_like(not_finite, result.skipped ? 1 : 0);
   }
-  const double bound = config_.optimizer().clip_norm();
+  const double bound = config_.optimizer().max_grad_norm();
   const at::ScalarType full = parameters_.gradients().scalar_type();
   const at::Tensor divisor =
       bound > 0 ? (norm / bound).clamp_min_(1).to(full).view({1})
@@ -189,7 +191,7 @@ at::Tensor TrainStep::SampleNll(const at::Tensor& tokens_BT1) {
   const at::Tensor tokens = CopyToDevice(tokens_BT1, mesh_.device());
   at::Tensor hidden_NC =
       model_(tokens.narrow(1, 0, length), attention_).flatten(0, -2);
-  if (model_.tokens() == Tokens::kSplit) {
+  if (model_.activation_layout() == ActivationLayout::kSplit) {
     hidden_NC = StartGather(hidden_NC, mesh_.tensor()).Wait();
   }
   const at::Tensor nll_N = model_.cross_entropy().Nll(
@@ -204,16 +206,21 @@ const FlatParameters& TrainStep::parameters() {
 
 std::vector<ShardedTensor> TrainStep::State() {
   gatherer_.Finish();
+  const bool is_split = parameters_.num_owners() > 1;
+  const MeshPlace whole = {.data_rank = mesh_.data().rank(),
+                           .num_data = mesh_.data().size(),
+                           .tensor_rank = mesh_.tensor().rank(),
+                           .num_tensor = mesh_.tensor().size()};
+  const MeshPlace alone = {.tensor_rank = whole.tensor_rank,
+                           .num_tensor = whole.num_tensor};
   std::vector<ShardedTensor> state;
   // The part of a slot that a piece holds, at `place` of `flat`.
   const auto append = [&](const FlatParameters::Slot& slot,
                           const at::Tensor& flat, int64_t begin, int64_t end,
                           int64_t place, const std::string& prefix) {
-    const bool alone = parameters_.num_owners() > 1;
     for (ShardedTensor& shard : slot.parameter->SliceShards(
-             flat.narrow(0, place, end - begin), begin - slot.begin, prefix,
-             alone ? 0 : mesh_.data().rank(), alone ? 1 : mesh_.data().size(),
-             mesh_.tensor().rank(), mesh_.tensor().size())) {
+             flat.narrow(0, place, end - begin), begin - slot.begin,
+             is_split ? alone : whole, prefix)) {
       state.push_back(std::move(shard));
     }
   };
@@ -221,9 +228,7 @@ std::vector<ShardedTensor> TrainStep::State() {
   for (const FlatParameters::Slot& slot : parameters_.slots()) {
     if (!parameters_.has_masters()) {
       for (ShardedTensor& shard :
-           slot.parameter->Shards(slot.parameter->leaf, "", mesh_.data().rank(),
-                                  mesh_.data().size(), mesh_.tensor().rank(),
-                                  mesh_.tensor().size())) {
+           slot.parameter->Shards(slot.parameter->leaf, whole)) {
         state.push_back(std::move(shard));
       }
     }

@@ -12,7 +12,7 @@
 #include "parallel/agreement.h"
 #include "trainer/memory_plan.h"
 #include "trainer/optimizer/lr_schedule.h"
-#include "trainer/profile/recorded_step.h"
+#include "trainer/profile/step_recorder.h"
 #include "trainer/replica_check.h"
 
 namespace lextra {
@@ -28,11 +28,11 @@ absl::Status Trainer::Run(int64_t last_step,
                             checkpoints_.AtBoundary(stop_wanted()));
     if (stop || state_.step() >= last_step) return Finish(last_step);
     LEXTRA_RETURN_IF_ERROR(TrainOneStep());
-    if (due(config_.parallel().compare_replicas_every())) {
+    if (due(config_.parallel().replica_check_interval_steps())) {
       LEXTRA_RETURN_IF_ERROR(CheckReplicas(
           step_.parameters(), step_.optimizer(), mesh_, state_.step()));
     }
-    if (validator_ && (due(config_.evaluation().every_steps()) ||
+    if (validator_ && (due(config_.evaluation().validation_interval_steps()) ||
                        state_.step() == last_step)) {
       LEXTRA_RETURN_IF_ERROR(
           validator_->Run(state_.step(), metrics_ ? &*metrics_ : nullptr));
@@ -42,9 +42,9 @@ absl::Status Trainer::Run(int64_t last_step,
 
 absl::Status Trainer::TrainOneStep() {
   const auto start = std::chrono::steady_clock::now();
-  std::optional<RecordedStep> recorded;
+  std::optional<StepRecorder> recorded;
   if (profile_) {
-    mesh_.data().TakeWaitMilliseconds();  // what was before the step
+    mesh_.data().TakeExposedMilliseconds();  // what was before the step
     recorded.emplace(*profile_);
   }
   const int64_t step = state_.step();
@@ -55,10 +55,10 @@ absl::Status Trainer::TrainOneStep() {
 
   const double learning_rate = LearningRate(config_.schedule(), step);
   const StepResult result = step_.Run(*tokens_BT1, learning_rate);
-  if (profile_) profile_->AddGpuWaits(mesh_.data().TakeWaitMilliseconds());
+  if (profile_) profile_->AddGpuWaits(mesh_.data().TakeExposedMilliseconds());
   state_.set_step(step + 1);
   state_.set_tokens_seen(state_.tokens_seen() +
-                         int64_t{config_.data().global_batch()} *
+                         int64_t{config_.data().global_batch_size()} *
                              config_.model().training_length());
   LEXTRA_RETURN_IF_ERROR(guard_.Judge(result));
   const std::chrono::duration<double> spent =

@@ -25,19 +25,19 @@ absl::StatusOr<std::unique_ptr<TrainingData>> TrainingData::Open(
                           PackedSamples::Create(data->dataset_, length, seed));
   const PackedSamples& samples = *data->samples_;
   data->schedule_.emplace(seed, samples.num_samples(),
-                          config.data().global_batch());
+                          config.data().global_batch_size());
   LogInfo(
       "training data: %d documents, %d tokens, %d samples of %d, %d tokens "
       "left over; %.2f epochs",
       data->dataset_.num_documents(), data->dataset_.num_tokens(),
       samples.num_samples(), length, samples.unused_tokens(),
       static_cast<double>(config.schedule().num_steps()) *
-          config.data().global_batch() / samples.num_samples());
+          config.data().global_batch_size() / samples.num_samples());
   if (!data->schedule_->BatchesAreFreeOfRepeats()) {
     LogHint(
-        "%d samples are few for data.global_batch = %d: a batch that spans "
-        "two epochs may hold a sample twice",
-        samples.num_samples(), config.data().global_batch());
+        "%d samples are few for data.global_batch_size = %d: a batch that "
+        "spans two epochs may hold a sample twice",
+        samples.num_samples(), config.data().global_batch_size());
   }
   return data;
 }

@@ -13,8 +13,8 @@
 #include "base/status.h"
 #include "checkpoint/files/manifest.h"
 #include "config/run.pb.h"
-#include "data/batch_schedule.h"
-#include "data/packed_samples.h"
+#include "data/samples/batch_schedule.h"
+#include "data/samples/packed_samples.h"
 #include "data/token_dataset.h"
 #include "parallel/communicator.h"
 

@@ -33,8 +33,8 @@ EvaluationConfig AtLengths(EvaluationConfig evaluation) {
   evaluation.add_masks(BCA);
   evaluation.clear_protocols();
   evaluation.add_protocols(NON_OVERLAPPING);
-  evaluation.clear_extensions();
-  evaluation.add_extensions(UNCHANGED);
+  evaluation.clear_rope_scaling();
+  evaluation.add_rope_scaling(RopeScaling::NONE);
   evaluation.clear_resolution_lengths();
   return evaluation;
 }
@@ -133,12 +133,12 @@ absl::StatusOr<std::vector<double>> Validator::SampleNll(int64_t steps_done) {
        i += mesh_.data().size()) {
     mine.push_back(i);
   }
-  const int64_t micro_batch = config_.data().micro_batch();
+  const int64_t micro_batch_size = config_.data().micro_batch_size();
   absl::Status status;
-  for (int64_t begin = 0; begin < std::ssize(mine); begin += micro_batch) {
+  for (int64_t begin = 0; begin < std::ssize(mine); begin += micro_batch_size) {
     mesh_.world().activity().SetPhase(Phase::kValidation, steps_done);
     const std::span<const int64_t> batch = std::span(mine).subspan(
-        begin, std::min(micro_batch, std::ssize(mine) - begin));
+        begin, std::min(micro_batch_size, std::ssize(mine) - begin));
     std::vector<int64_t> wanted;
     for (const int64_t i : batch) wanted.push_back(samples_[i]);
     const absl::StatusOr<at::Tensor> tokens_BT1 = ReadSamples(*stream_, wanted);
@@ -200,13 +200,13 @@ absl::StatusOr<ValidationLoss> Validator::Loss(int64_t steps_done) {
 absl::StatusOr<std::map<int64_t, double>> Validator::NllAtLengths() {
   std::map<int64_t, double> nll_at;
   if (config_.evaluation().validation_tokens() == 0) return nll_at;
-  // The scorer knows nothing of split tokens.
-  const Tokens tokens = model_.tokens();
-  model_.set_tokens(Tokens::kReplicated);
+  // The scorer takes replicated activations.
+  const ActivationLayout layout = model_.activation_layout();
+  model_.set_activation_layout(ActivationLayout::kReplicated);
   const absl::StatusOr<std::vector<ResultRow>> rows =
       Evaluate(model_, mesh_, DatasetDocuments(data_),
                AtLengths(config_.evaluation()), {.logs_rows = false});
-  model_.set_tokens(tokens);
+  model_.set_activation_layout(layout);
   LEXTRA_RETURN_IF_ERROR(rows.status());
   for (const ResultRow& row : *rows) nll_at[row.length] = row.nll;
   return nll_at;

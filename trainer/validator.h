@@ -18,7 +18,7 @@
 
 #include "base/status.h"
 #include "config/run.pb.h"
-#include "data/packed_samples.h"
+#include "data/samples/packed_samples.h"
 #include "data/token_dataset.h"
 #include "model/transformer.h"
 #include "parallel/device_mesh.h"
@@ -73,8 +73,8 @@ class Validator {
   // NumericError where the last Run met a loss that is not finite.
   const absl::Status& verdict() const { return verdict_; }
 
-  // After `steps_done` steps. data.micro_batch samples of a rank are scored at
-  // once. Collective; the result is the same on all ranks.
+  // After `steps_done` steps. data.micro_batch_size samples of a rank are
+  // scored at once. Collective; the result is the same on all ranks.
   absl::StatusOr<ValidationLoss> Loss(int64_t steps_done);
 
   // The NLL of evaluation.validation_tokens tokens under BCA by length of

@@ -16,6 +16,7 @@
 #include "base/io/files.h"
 #include "base/io/open_files.h"
 #include "base/io/system_calls.h"
+#include "base/math.h"
 #include "checkpoint/files/safetensors.h"
 
 namespace lextra {
@@ -128,7 +129,7 @@ absl::Status CheckBox(const Manifest& manifest, const TensorIndex& tensor,
         "%s: %d bytes at byte %d don't lie aligned within the %d of %s",
         Text(box), num_bytes, begin, file.bytes(), file.name()));
   }
-  const int64_t num_blocks = (num_bytes + kBlockBytes - 1) / kBlockBytes;
+  const int64_t num_blocks = CeilDivide(num_bytes, kBlockBytes);
   if (HasChecksums(manifest) &&
       stored.block_crc32c_size() != (num_blocks > 1 ? num_blocks : 0)) {
     return DamagedError(

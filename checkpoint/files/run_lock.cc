@@ -16,6 +16,8 @@
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
+#include "base/host.h"
 #include "base/io/file_lock.h"
 #include "base/io/files.h"
 #include "base/io/random_id.h"
@@ -54,12 +56,6 @@ std::string StartTicks(const std::string& process) {
   std::string field;
   for (int i = 3; i <= 22; ++i) fields >> field;
   return field;
-}
-
-std::string HostName() {
-  char name[256] = "";
-  gethostname(name, sizeof(name) - 1);
-  return name;
 }
 
 // How schedulers call the job.
@@ -143,15 +139,14 @@ absl::StatusOr<bool> OwnerIsAlive(const std::string& path,
 RunLock::RunLock(Place place, int descriptor)
     : place_(std::move(place)),
       descriptor_(descriptor),
-      since_(absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(),
-                              absl::UTCTimeZone())),
+      since_(UtcTime()),
       nonce_(DrawId(2)) {}
 
 absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(
     const std::string& run_folder, const std::string& run_id) {
   LEXTRA_ASSIGN_OR_RETURN(
       std::unique_ptr<RunLock> lock,
-      Take({run_folder, LockPath(run_folder), "--run_dir"}));
+      Acquire({run_folder, LockPath(run_folder), "--run_dir"}));
   LEXTRA_RETURN_IF_ERROR(lock->TakeName(run_id));
   LEXTRA_RETURN_IF_ERROR(lock->StartBeating());
   return lock;
@@ -161,7 +156,7 @@ absl::StatusOr<std::unique_ptr<RunLock>> RunLock::AcquireResults(
     const std::string& folder) {
   LEXTRA_ASSIGN_OR_RETURN(
       std::unique_ptr<RunLock> lock,
-      Take({folder, folder + "/results.lock", "--results_dir"}));
+      Acquire({folder, folder + "/results.lock", "--results_dir"}));
   LEXTRA_RETURN_IF_ERROR(lock->StartBeating());
   return lock;
 }
@@ -173,7 +168,7 @@ absl::Status RunLock::HeldBy(const Place& place, const std::string& record) {
       place.folder, OwnerOf(record), place.flag));
 }
 
-absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Take(const Place& place) {
+absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(const Place& place) {
   const std::string& path = place.path;
   int descriptor = -1;
   do {

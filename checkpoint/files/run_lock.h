@@ -62,7 +62,7 @@ class RunLock {
   RunLock(Place place, int descriptor);
 
   // Takes the lock, not yet the name of a run.
-  static absl::StatusOr<std::unique_ptr<RunLock>> Take(const Place& place);
+  static absl::StatusOr<std::unique_ptr<RunLock>> Acquire(const Place& place);
   static absl::Status HeldBy(const Place& place, const std::string& record);
   absl::Status TakeName(const std::string& run_id);
   absl::Status StartBeating();

@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/io/files.h"
 #include "base/io/system_calls.h"
 #include "base/log.h"
@@ -134,8 +135,7 @@ absl::StatusOr<std::string> SetAside(const std::string& folder,
                                      std::string_view prefix) {
   const fs::path step_folder = WithoutSlash(folder);
   const fs::path run = RunFolderOf(step_folder);
-  const std::string date =
-      absl::FormatTime("%Y%m%dT%H%M%E6S", absl::Now(), absl::UTCTimeZone());
+  const std::string date = UtcTimeForNames();
   const std::string aside =
       (run / absl::StrCat(std::string(prefix),
                           StepFolderName(StepOf(folder).value_or(0)), "-",

@@ -91,7 +91,7 @@ def layouts(machine):
             losses = machine.train(f"layout_{data}x{tensor}_{stage}_{regions}", "device",
                                    data * tensor, f"parallel.data={data}",
                                    f"parallel.tensor={tensor}", f"parallel.zero_stage={stage}",
-                                   f"parallel.sequence_regions={str(regions).lower()}")
+                                   f"parallel.sequence_parallel={str(regions).lower()}")
             worst = max(worst, furthest(losses, machine.reference()))
     return worst, FP32_BAND, (f"{STEPS} losses at data x tensor {', '.join(compared)}, ZeRO stage 0 "
                               "and 1, with and without sequence regions, and one CPU rank")
@@ -100,7 +100,7 @@ def layouts(machine):
 def position_methods(machine):
     worst, methods = 0.0, ("ROPE", "ALIBI", "SINUSOIDAL", "LEARNED")
     for method in methods:
-        position = "model.position=" + method
+        position = "model.position_encoding=" + method
         losses = machine.train("device_" + method, "device", 1, position)
         reference = machine.train("reference_" + method, "reference", 1, position)
         worst = max(worst, furthest(losses, reference))
@@ -117,14 +117,14 @@ def nll(machine, device, sequence, mask, *more):
         sequence, machine.lextra, "evaluate", "--checkpoint=" + machine.path("reference"),
         "--tokens=" + tokens, "--nll_out=" + scores, f"evaluation.masks=[{mask}]",
         "evaluation.segment_tokens=64", "parallel.num_threads=1", *machine.on(device),
-        "parallel.data=1", f"parallel.sequence={sequence}", *more))
+        "parallel.data=1", f"parallel.context={sequence}", *more))
     return array.array("d", read_data(scores, "nll"))
 
 
 def halo_scoring(machine):
     machine.reference()
     worst, num_tokens = 0.0, 0
-    for mask, sequences in (("BCA", (1, 2, 4)), ("WINDOW", (2,)), ("SINKS", (2,))):
+    for mask, sequences in (("BCA", (1, 2, 4)), ("WINDOW", (2,)), ("WINDOW_AND_SINKS", (2,))):
         wanted = nll(machine, "reference", 1, mask)
         num_tokens += len(wanted)
         for sequence in sequences:
@@ -236,7 +236,7 @@ def memory_plan(machine):
         raise Skip("on a CPU memory_plan_test does this")
     log = machine.run(machine.train_command(
         "memory", "device", 1, "schedule.num_steps=3", "schedule.warmup_steps=1",
-        "model.precision=BF16", "model.width=1024", "model.num_layers=8", "model.num_heads=16",
+        "model.precision=BF16", "model.hidden_size=1024", "model.num_layers=8", "model.num_heads=16",
         "model.training_length=1024"))
     found = re.search(r"tensors took at most ([0-9.]+) GiB of the GPU, of ([0-9.]+) planned", log)
     if found is None:

@@ -12,13 +12,13 @@ import subprocess
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 CONFIG = """
-model { num_layers: 2 width: %(width)d num_heads: 4 training_length: 64 }
-data { global_batch: 8 }
+model { num_layers: 2 hidden_size: %(width)d num_heads: 4 training_length: 64 }
+data { global_batch_size: 8 }
 schedule { num_steps: 20 warmup_steps: 4 learning_rate: 2e-3 min_learning_rate: 2e-4 }
 parallel { num_threads: 1 }
-checkpoint { every_steps: 0 }
-evaluation { every_steps: 0 }
-logging { every_steps: 1 }
+checkpoint { interval_steps: 0 }
+evaluation { validation_interval_steps: 0 }
+logging { interval_steps: 1 }
 """
 
 

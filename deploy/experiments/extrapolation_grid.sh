@@ -30,16 +30,16 @@ case "${preset:-}" in
   cpu)
     ranks=2
     length=128
-    training=(--config=quickstart schedule.num_steps=600 evaluation.every_steps=600)
+    training=(--config=quickstart schedule.num_steps=600 evaluation.validation_interval_steps=600)
     scoring=(evaluation.max_tokens=65536)
     gaining=(evaluation.max_tokens=4096)
     ;;
   gpu)
     ranks=1
     length=512
-    training=(--config=lex_124m model.training_length=512 data.global_batch=128
-      data.micro_batch=32 schedule.num_steps=1200 schedule.warmup_steps=100
-      checkpoint.every_steps=400 evaluation.every_steps=400)
+    training=(--config=lex_124m model.training_length=512 data.global_batch_size=128
+      data.micro_batch_size=32 schedule.num_steps=1200 schedule.warmup_steps=100
+      checkpoint.interval_steps=400 evaluation.validation_interval_steps=400)
     scoring=(evaluation.max_tokens=1048576 parallel.device=CUDA)
     gaining=(evaluation.max_tokens=32768 parallel.device=CUDA)
     ;;
@@ -80,7 +80,7 @@ train() {
   if [[ $method == SINUSOIDAL ]]; then scale=50; fi
   "${mpirun[@]}" "$lextra" train "${training[@]}" --run_dir="$run" \
     data.train="$data/text-train" data.validation="$data/text-validation" \
-    model.position="$method" model.embedding_scale="$scale" \
+    model.position_encoding="$method" model.embedding_scale="$scale" \
     model.init_seed="$seed" data.shuffle_seed="$seed" \
     >"$run.log" 2>&1 || { tail -5 "$run.log"; return 1; }
   touch "$run/trained"
@@ -98,12 +98,12 @@ evaluate() {
 
 score() {
   local method=$1 run=$2
-  local lengths="" gains="" extensions="UNCHANGED" resolution="$length, $((2 * length))"
+  local lengths="" gains="" extensions="NONE" resolution="$length, $((2 * length))"
   local factor
   for factor in 1 2 4 8 16 32 64; do lengths+="${lengths:+, }$((length * factor / 4))"; done
   for factor in 1 2 4 8 16; do gains+="${gains:+, }$((length * factor))"; done
   case $method in
-    XPOS | ROPE) extensions="UNCHANGED, INTERPOLATION, NTK, YARN" ;;
+    XPOS | ROPE) extensions="NONE, LINEAR, NTK, YARN" ;;
     LEARNED)
       lengths="$((length / 4)), $((length / 2)), $length"
       gains=$length
@@ -111,8 +111,8 @@ score() {
       ;;
   esac
   evaluate "$run" eval "${scoring[@]}" evaluation.protocols=[NON_OVERLAPPING] \
-    "evaluation.masks=[CAUSAL, BCA, WINDOW, SINKS]" "evaluation.lengths=[$lengths]" \
-    "evaluation.extensions=[$extensions]" \
+    "evaluation.masks=[CAUSAL, BCA, WINDOW, WINDOW_AND_SINKS]" "evaluation.lengths=[$lengths]" \
+    "evaluation.rope_scaling=[$extensions]" \
     "evaluation.resolution_lengths=[$resolution]"
   evaluate "$run" gain "${gaining[@]}" evaluation.protocols=[SAME_TARGETS] \
     "evaluation.masks=[CAUSAL, BCA, WINDOW]" "evaluation.lengths=[$gains]" \

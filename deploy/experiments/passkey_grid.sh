@@ -50,9 +50,9 @@ train() {
   log "train $method"
   "${mpirun[@]}" "$lextra" train --config=quickstart --run_dir="$run" \
     data.train="$grid/data/keys" data.validation="$grid/data/other_keys" \
-    data.global_batch=64 model.position="$method" model.init_std=0.1 \
+    data.global_batch_size=64 model.position_encoding="$method" model.init_std=0.1 \
     schedule.num_steps="$steps" schedule.learning_rate=2e-3 schedule.min_learning_rate=2e-4 \
-    schedule.warmup_steps=100 evaluation.every_steps=200 logging.every_steps=100 \
+    schedule.warmup_steps=100 evaluation.validation_interval_steps=200 logging.interval_steps=100 \
     >"$run.log" 2>&1 || { tail -5 "$run.log"; return 1; }
   touch "$run/trained"
 }

@@ -25,14 +25,14 @@ constexpr double kLegendSample = 40;  // before a name
 
 const char* const kDashes[] = {"none", "7 3", "2 3", "9 3 2 3", "5 2", "1 2"};
 
-// Where there are more lines than colours, a colour comes again with other
+// Where there are more lines than colors, a color comes again with other
 // dashes and another marker.
-constexpr int64_t kColours = 6;
-int64_t ColourOf(int64_t style) { return style % kColours; }
+constexpr int64_t kColors = 6;
+int64_t ColorOf(int64_t style) { return style % kColors; }
 const char* DashesOf(int64_t style) {
-  return kDashes[(style + style / kColours) % std::size(kDashes)];
+  return kDashes[(style + style / kColors) % std::size(kDashes)];
 }
-int64_t MarkerOf(int64_t style) { return (style + style / kColours) % 3; }
+int64_t MarkerOf(int64_t style) { return (style + style / kColors) % 3; }
 
 bool IsDrawn(const Chart& chart, const ChartPoint& point) {
   return std::isfinite(point.y) && point.x > 0 && (!chart.log_y || point.y > 0);
@@ -232,7 +232,7 @@ class Drawing {
     if (above.empty()) return;
     absl::StrAppendFormat(&svg_,
                           "<polygon class=\"band c%d\" points=\"%s%s\"/>\n",
-                          ColourOf(series.style), above, below);
+                          ColorOf(series.style), above, below);
   }
 
   void DrawLine(const ChartSeries& series) {
@@ -249,7 +249,7 @@ class Drawing {
     }
     absl::StrAppendFormat(
         &svg_, "<path class=\"line c%d\" stroke-dasharray=\"%s\" d=\"%s\"/>\n",
-        ColourOf(series.style), DashesOf(series.style), path);
+        ColorOf(series.style), DashesOf(series.style), path);
     for (const ChartPoint& point : series.points) {
       if (!IsDrawn(chart_, point)) continue;
       DrawMarker(series.style, X(point.x), Y(point.y),
@@ -261,28 +261,28 @@ class Drawing {
     const std::string title =
         note.empty() ? ""
                      : absl::StrCat("<title>", EscapeHtml(note), "</title>");
-    const int64_t colour = ColourOf(style);
+    const int64_t color = ColorOf(style);
     switch (MarkerOf(style)) {
       case 0:
         absl::StrAppendFormat(
             &svg_,
             "<circle class=\"marker c%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"3.4\">"
             "%s</circle>\n",
-            colour, x, y, title);
+            color, x, y, title);
         break;
       case 1:
         absl::StrAppendFormat(
             &svg_,
             "<rect class=\"marker c%d\" x=\"%.1f\" y=\"%.1f\" width=\"6.4\" "
             "height=\"6.4\">%s</rect>\n",
-            colour, x - 3.2, y - 3.2, title);
+            color, x - 3.2, y - 3.2, title);
         break;
       default:
         absl::StrAppendFormat(
             &svg_,
             "<polygon class=\"marker c%d\" points=\"%.1f,%.1f %.1f,%.1f "
             "%.1f,%.1f\">%s</polygon>\n",
-            colour, x, y - 4.2, x + 4, y + 3, x - 4, y + 3, title);
+            color, x, y - 4.2, x + 4, y + 3, x - 4, y + 3, title);
     }
   }
 
@@ -346,7 +346,7 @@ class Drawing {
           &svg_,
           "<line class=\"line c%d\" stroke-dasharray=\"%s\" x1=\"%g\" "
           "y1=\"%g\" x2=\"%g\" y2=\"%g\"/>",
-          ColourOf(series.style), DashesOf(series.style), x, y, x + 26, y);
+          ColorOf(series.style), DashesOf(series.style), x, y, x + 26, y);
       DrawMarker(series.style, x + 13, y, "");
       double text_y = y + 4;
       for (const std::string& text : LegendLines(series.name)) {

@@ -1,4 +1,4 @@
-// A line chart as inline SVG: no script, no font, nothing from outside. Colours
+// A line chart as inline SVG: no script, no font, nothing from outside. Colors
 // come from the page's style sheet (classes c0, c1, ..; axis, grid, mark), so
 // that it reads in light, dark and print; lines also differ in dashes and
 // markers.

@@ -4,10 +4,12 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <span>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/number_text.h"
 #include "evaluator/report/report_series.h"
 
 namespace lextra {
@@ -93,7 +95,7 @@ class Comparison {
   std::vector<ComparedOrder> Take() { return std::move(orders_); }
 
  private:
-  // " (xPos, width 64)" where a method alone does not name the lines.
+  // " (xPos, hidden_size 64)" where a method alone does not name the lines.
   static std::string Differences(const std::vector<const ReportRow*>& lines) {
     bool is_method = true;
     std::vector<std::string> labels;
@@ -154,60 +156,61 @@ std::vector<ComparedOrder> CompareOrders(const ReportData& data) {
                     "BCA", 4, IsFlatOrFalls);
   comparison.Growth("RoPE with BCA is flat or falls from l to 4l", "RoPE",
                     "BCA", 4, IsFlatOrFalls);
-  comparison.Growth("xPos plain rises from l to 4l", "xPos", "plain", 4, Rises);
+  comparison.Growth("xPos causal rises from l to 4l", "xPos", "causal", 4,
+                    Rises);
   for (const char* method : {"RoPE", "sinusoidal"}) {
     // Small models take longer to break: the second is further than the paper.
     for (const int multiple : {4, 16}) {
       comparison.Growth(
-          absl::StrCat(method, " plain explodes from l to ", multiple,
+          absl::StrCat(method, " causal explodes from l to ", multiple,
                        "l (perplexity more than doubles)"),
-          method, "plain", multiple, Explodes);
+          method, "causal", multiple, Explodes);
     }
   }
-  comparison.Add("xPos plain rises less than RoPE plain does, from l to 4l",
-                 {{"RoPE", "plain", 4, 1},
-                  {"RoPE", "plain", 1, -1},
-                  {"xPos", "plain", 4, -1},
-                  {"xPos", "plain", 1, 1}},
+  comparison.Add("xPos causal rises less than RoPE causal does, from l to 4l",
+                 {{"RoPE", "causal", 4, 1},
+                  {"RoPE", "causal", 1, -1},
+                  {"xPos", "causal", 4, -1},
+                  {"xPos", "causal", 1, 1}},
                  Rises);
-  comparison.Add("xPos is better with BCA than plain, at 4l",
-                 {{"xPos", "plain", 4, 1}, {"xPos", "BCA", 4, -1}}, Rises);
-  comparison.Add("RoPE is better with BCA than plain, at 4l",
-                 {{"RoPE", "plain", 4, 1}, {"RoPE", "BCA", 4, -1}}, Rises);
-  comparison.Add("ALiBi is better plain than with BCA, at 4l",
-                 {{"ALiBi", "BCA", 4, 1}, {"ALiBi", "plain", 4, -1}}, Rises);
+  comparison.Add("xPos is better with BCA than causal, at 4l",
+                 {{"xPos", "causal", 4, 1}, {"xPos", "BCA", 4, -1}}, Rises);
+  comparison.Add("RoPE is better with BCA than causal, at 4l",
+                 {{"RoPE", "causal", 4, 1}, {"RoPE", "BCA", 4, -1}}, Rises);
+  comparison.Add("ALiBi is better causal than with BCA, at 4l",
+                 {{"ALiBi", "BCA", 4, 1}, {"ALiBi", "causal", 4, -1}}, Rises);
   comparison.Add("xPos with BCA is better than RoPE with BCA, at 4l",
                  {{"RoPE", "BCA", 4, 1}, {"xPos", "BCA", 4, -1}}, Rises);
-  comparison.Add("xPos with BCA is better than ALiBi plain, at 4l",
-                 {{"ALiBi", "plain", 4, 1}, {"xPos", "BCA", 4, -1}}, Rises);
+  comparison.Add("xPos with BCA is better than ALiBi causal, at 4l",
+                 {{"ALiBi", "causal", 4, 1}, {"xPos", "BCA", 4, -1}}, Rises);
   return comparison.Take();
 }
 
 const std::vector<PaperRow>& PaperRows() {
   static const auto* rows = new std::vector<PaperRow>{
       {"sinusoidal",
-       "plain",
-       "plain",
+       "causal",
+       "causal",
        {.25, .5, 1, 2, 4},
        {46.34, 36.39, 29.94, 132.63, 1283.79}},
       {"ALiBi",
-       "plain",
-       "plain",
+       "causal",
+       "causal",
        {.25, .5, 1, 2, 4},
        {37.66, 29.92, 24.99, 23.14, 24.26}},
       {"RoPE",
-       "plain",
-       "plain",
+       "causal",
+       "causal",
        {.25, .5, 1, 2, 4},
        {38.09, 30.38, 25.52, 73.6, 294.45}},
       {"xPos",
-       "plain",
+       "causal",
        "BCA",
        {.25, .5, 1, 2, 4},
        {34.3, 27.55, 23.31, 21.6, 20.73}},
       {"RoPE", "BCA", "BCA", {2, 4}, {25.57, 25.65}},
       {"ALiBi", "BCA", "BCA", {2, 4}, {24.6, 25.37}},
-      {"xPos", "plain", "plain", {2, 4}, {22.56, 28.43}}};
+      {"xPos", "causal", "causal", {2, 4}, {22.56, 28.43}}};
   return *rows;
 }
 
@@ -236,6 +239,65 @@ const ReportRow* FindRow(const ReportData& data, const ReportRow& line,
     }
   }
   return nullptr;
+}
+
+namespace {
+
+using Cells = std::vector<std::string>;
+
+// Lengths in training lengths.
+constexpr double kMultiples[] = {.25, .5, 1., 2., 4.};
+
+Cells PaperCells(const PaperRow& paper) {
+  Cells cells = {paper.method, paper.mask, paper.mask_beyond, "paper"};
+  for (const double multiple : kMultiples) {
+    const auto at = std::ranges::find(paper.multiples, multiple);
+    cells.push_back(
+        at == paper.multiples.end()
+            ? ""
+            : FixedPoint(2, paper.perplexities[at - paper.multiples.begin()]));
+  }
+  return cells;
+}
+
+Cells OurCells(const ReportData& data, const PaperRow& paper,
+               const ReportRow& line) {
+  Cells cells = {
+      "", "", "",
+      line.label == line.method
+          ? "here"
+          : absl::StrCat("here: ", line.label.substr(line.method.size() + 2))};
+  for (const double multiple : kMultiples) {
+    const ReportRow* row = FindRow(
+        data, line, multiple > 1 ? paper.mask_beyond : paper.mask, multiple);
+    cells.push_back(row == nullptr ? "" : FixedPoint(3, std::exp(row->nll)));
+  }
+  return cells;
+}
+
+}  // namespace
+
+void AppendPaperTables(const ReportData& data, HtmlPage* page) {
+  std::vector<Cells> lines = {{"method", "mask up to l", "mask beyond", "whose",
+                               "l/4", "l/2", "l", "2l", "4l"}};
+  bool any = false;
+  for (const PaperRow& paper : PaperRows()) {
+    lines.push_back(PaperCells(paper));
+    for (const ReportRow* line : LinesOf(data, paper.method)) {
+      lines.push_back(OurCells(data, paper, *line));
+      any = any || std::ranges::any_of(
+                       std::span(lines.back()).subspan(4),
+                       [](const std::string& cell) { return !cell.empty(); });
+    }
+  }
+  if (!any) return;
+  page->Heading("The paper's tables and ours");
+  page->Paragraph(
+      "Perplexities of \"A Length-Extrapolatable Transformer\" (Sun et al. "
+      "2022, arXiv 2212.10554; 24 layers, l = 1024, arXiv articles) and those "
+      "here, non_overlapping. Orders can be compared, values cannot: "
+      "tokenizer, corpus and model differ.");
+  page->Table(lines, /*num_texts=*/4);
 }
 
 }  // namespace lextra

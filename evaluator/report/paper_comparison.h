@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "evaluator/html/html_page.h"
 #include "evaluator/report/report_data.h"
 
 namespace lextra {
@@ -47,6 +48,10 @@ std::vector<const ReportRow*> LinesOf(const ReportData& data,
 // null.
 const ReportRow* FindRow(const ReportData& data, const ReportRow& line,
                          const std::string& mask, double multiple);
+
+// Perplexities of the paper and of rows of the same method, mask and multiple
+// of the training length; nothing where there is no such row.
+void AppendPaperTables(const ReportData& data, HtmlPage* page);
 
 }  // namespace lextra
 

@@ -5,13 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <numbers>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "base/io/files.h"
-#include "evaluator/report/paper_comparison.h"
-#include "evaluator/report/report_tasks.h"
 
 namespace lextra {
 
@@ -24,10 +21,6 @@ std::string SeedsText(const ReportData& data, const ReportRow& row) {
 std::string BitsText(const ReportRow& row) {
   return absl::StrCat(row.bytes_are_average ? "~" : "",
                       FixedPoint(4, row.bits_per_byte));
-}
-
-std::string MarkdownCell(const std::string& text) {
-  return absl::StrReplaceAll(text, {{"|", "\\|"}, {"\n", " "}});
 }
 
 std::string ProtocolText(const ReportRow& row) {
@@ -67,74 +60,7 @@ std::string DifferencesOf(const ReportRow& row) {
   return row.label == row.method ? "" : row.label.substr(row.method.size() + 2);
 }
 
-std::string OrdersMarkdown(const ReportData& data) {
-  const std::vector<ComparedOrder> orders = CompareOrders(data);
-  if (orders.empty()) return "";
-  std::string text =
-      "Orders of the paper (l: the training length; margins in nats a token, "
-      "with their\nstandard error between seeds):\n\n"
-      "| statement | margin | std. error | seeds | here |\n"
-      "|:--|--:|--:|--:|:--|\n";
-  for (const ComparedOrder& order : orders) {
-    absl::StrAppend(&text, "| ", MarkdownCell(order.statement), " | ",
-                    FixedPoint(4, order.margin), " | ",
-                    FixedPoint(4, order.standard_error), " | ", order.runs,
-                    " | ", VerdictOf(order), " |\n");
-  }
-  return text + "\n";
-}
-
-std::string RowsMarkdown(const ReportData& data) {
-  std::string text =
-      "| protocol | method | mask | length | NLL | perplexity | bits/byte | "
-      "std. error | sd of seeds | seeds | tokens | documents | keys/token |\n"
-      "|:--|:--|:--|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
-  for (const ReportRow& row : data.rows) {
-    absl::StrAppend(
-        &text, "| ", ProtocolText(row), " | ", MarkdownCell(row.label), " | ",
-        row.mask, " | ", row.length, " | ", FixedPoint(4, row.nll), " | ",
-        FixedPoint(3, std::exp(row.nll)), " | ", BitsText(row), " | ",
-        FixedPoint(4, row.standard_error), " | ",
-        FixedPoint(4, row.SeedDeviation()), " | ", SeedsText(data, row), " | ",
-        row.tokens, " | ", row.documents, " | ",
-        FixedPoint(1, row.keys_per_token), " |\n");
-  }
-  if (std::ranges::any_of(data.rows, &ReportRow::bytes_are_average)) {
-    absl::StrAppend(&text, "\n", kAverageBytesNote, "\n");
-  }
-  return text;
-}
-
-std::string ResolutionMarkdown(const ReportData& data) {
-  if (data.resolution.empty()) return "";
-  std::string text =
-      "\nAttention resolution:\n\n| method | mask | length | "
-      "resolution | by layer | spread | documents | runs |\n"
-      "|:--|:--|--:|--:|:--|--:|--:|--:|\n";
-  for (const ReportResolution& row : data.resolution) {
-    std::string layers;
-    for (const double value : row.by_layer) {
-      absl::StrAppend(&layers, layers.empty() ? "" : " ", FixedPoint(4, value));
-    }
-    absl::StrAppend(&text, "| ", MarkdownCell(row.label), " | ", row.mask,
-                    " | ", row.length, " | ", FixedPoint(4, row.resolution),
-                    " | ", layers, " | ",
-                    row.spread ? FixedPoint(3, *row.spread) : "-", " | ",
-                    row.documents, " | ", row.runs, " |\n");
-  }
-  return text;
-}
-
 }  // namespace
-
-std::string ReportMarkdown(const ReportData& data, const std::string& title) {
-  // A title may have paths in it, and a heading is one line.
-  std::string heading = title;
-  std::ranges::replace_if(heading, absl::ascii_iscntrl, ' ');
-  return absl::StrCat("# ", heading, "\n\n", OrdersMarkdown(data),
-                      RowsMarkdown(data), ResolutionMarkdown(data),
-                      SyntheticTasksMarkdown(data));
-}
 
 std::string ReportCsv(const ReportData& data) {
   std::string csv =

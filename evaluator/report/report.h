@@ -13,7 +13,10 @@ namespace lextra {
 
 // A self-contained XHTML page: style and figures inline, nothing is fetched.
 std::string ReportHtml(const ReportData& data, const std::string& title);
-// The orders of the paper and all rows, as Markdown tables.
+// All rows and what they mean, attention resolution and synthetic tasks, as
+// aligned Markdown tables: what a terminal shows.
+std::string ReportTables(const ReportData& data);
+// The same below a heading and the orders of the paper.
 std::string ReportMarkdown(const ReportData& data, const std::string& title);
 std::string ReportCsv(const ReportData& data);
 // results -> task -> "bits_per_byte,none", ...; one task a row.
@@ -31,9 +34,6 @@ std::string BitsText(const ReportRow& row);
 inline constexpr char kAverageBytesNote[] =
     "~: the tokenizer is not known here, so every token but the end of text "
     "counts as the average of the data set, its bytes over these tokens.";
-// For a cell of a Markdown table: values of settings, paths among them, may be
-// any text.
-std::string MarkdownCell(const std::string& text);
 // "same_targets, stride 64".
 std::string ProtocolText(const ReportRow& row);
 // "non_overlapping": what the protocol scores, in a sentence.

@@ -55,6 +55,16 @@ absl::StatusOr<std::string> ResultsPath(const std::string& path) {
       "writes them"));
 }
 
+absl::Status AddText(const std::string& file, const std::string& text,
+                     ReportMerger* merger) {
+  try {
+    merger->Add(file, nlohmann::json::parse(text));
+  } catch (const std::exception& error) {
+    return InputError(absl::StrCat(file, ": can't be merged: ", error.what()));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 double ReportRow::SeedDeviation() const {
@@ -82,18 +92,20 @@ ReportRow DifferenceOf(const ReportRow& row, const ReportRow& base) {
   return difference;
 }
 
+absl::StatusOr<ReportData> ReportDataOf(const std::string& name,
+                                        const std::string& json) {
+  ReportMerger merger;
+  LEXTRA_RETURN_IF_ERROR(AddText(name, json, &merger));
+  return merger.Take();
+}
+
 absl::StatusOr<ReportData> ReadReportData(
     const std::vector<std::string>& paths) {
   ReportMerger merger;
   for (const std::string& path : paths) {
     LEXTRA_ASSIGN_OR_RETURN(const std::string file, ResultsPath(path));
     LEXTRA_ASSIGN_OR_RETURN(const std::string text, ReadFile(file, kMaxBytes));
-    try {
-      merger.Add(file, nlohmann::json::parse(text));
-    } catch (const std::exception& error) {
-      return InputError(
-          absl::StrCat(file, ": can't be merged: ", error.what()));
-    }
+    LEXTRA_RETURN_IF_ERROR(AddText(file, text, &merger));
   }
   return merger.Take();
 }

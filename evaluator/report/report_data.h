@@ -56,9 +56,9 @@ struct ReportPlace {
 struct ReportRow {
   size_t series = 0;      // in ReportData
   Settings targets = {};  // which of them are scored
-  std::string label;      // "xPos", or "xPos, width 64" where settings differ
+  std::string label;  // "xPos", or "xPos, hidden_size 64" where settings differ
   std::string method;
-  std::string mask;  // "plain", "BCA", "window 96", "plain + YaRN", ..
+  std::string mask;  // "causal", "BCA", "window 96", "causal + YaRN", ..
   std::string protocol;
   int64_t length = 0;
   std::optional<int64_t> stride = std::nullopt;
@@ -112,6 +112,11 @@ struct ReportSynthetic {
   int64_t runs = 0;
   int64_t trials = 0;  // of all runs, like what follows
   int64_t correct = 0;
+
+  // Of right answers.
+  double Share() const {
+    return static_cast<double>(correct) / static_cast<double>(trials);
+  }
 };
 
 struct ReportData {
@@ -123,6 +128,10 @@ struct ReportData {
   std::vector<ReportSynthetic> synthetic = {};
   int64_t training_length = 0;
 };
+
+// The results in the text of one results.json; `name` names it in errors.
+absl::StatusOr<ReportData> ReportDataOf(const std::string& name,
+                                        const std::string& json);
 
 // The results in `paths`: a results.json, a folder that holds one, or a run
 // folder, of which eval/step-N of the newest step counts, or eval/ (and so for

@@ -1,14 +1,14 @@
 #include "evaluator/report/report_merger.h"
 
-#include <google/protobuf/util/json_util.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "config/load.h"
+#include "base/json_number.h"
+#include "config/json.h"
 #include "evaluator/report/report_names.h"
 
 namespace lextra {
@@ -18,31 +18,16 @@ using Json = nlohmann::json;
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
-// Non-finite numbers are texts.
 double Number(const Json& json) {
-  if (!json.is_string()) return json.get<double>();
-  const auto text = json.get<std::string>();
-  if (text == "inf") return std::numeric_limits<double>::infinity();
-  if (text == "-inf") return -std::numeric_limits<double>::infinity();
-  if (text == "nan") return std::numeric_limits<double>::quiet_NaN();
-  throw BadResults(absl::StrCat("a number is '", text, "'"));
+  const std::optional<double> number = NumberOfJson(json);
+  if (!number) throw BadResults(absl::StrCat("a number is ", json.dump()));
+  return *number;
 }
 
-// As an object, or in text format where JSON could not hold it (results.cc).
 RunConfig ConfigOf(const Json& json) {
-  if (json.is_string()) {
-    const absl::StatusOr<RunConfig> parsed =
-        ParseRunConfig(json.get<std::string>(), "config");
-    if (!parsed.ok()) throw BadResults(std::string(parsed.status().message()));
-    return *parsed;
-  }
-  RunConfig config;
-  const auto status =
-      google::protobuf::util::JsonStringToMessage(json.dump(), &config);
-  if (status.ok()) return config;
-  throw BadResults(
-      absl::StrCat("its config: ", std::string(status.message()),
-                   "; results of a newer lextra need that lextra's report"));
+  const absl::StatusOr<RunConfig> config = ParseStoredRunConfigJson(json);
+  if (!config.ok()) throw BadResults(std::string(config.status().message()));
+  return *config;
 }
 
 // A mean that grows by one value after another; `count` of them with this one.
@@ -74,7 +59,7 @@ void ReportMerger::Add(const std::string& path, const Json& json) {
   const Json& checkpoint = json.at("checkpoint");
   ReportRun& run = source.run;
   run = {.path = path,
-         .method = MethodName(model.position()),
+         .method = MethodName(model.position_encoding()),
          .checkpoint = checkpoint.at("path").get<std::string>(),
          .step = checkpoint.at("step").get<int64_t>(),
          .training_length = model.training_length(),

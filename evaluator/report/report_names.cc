@@ -8,11 +8,12 @@
 namespace lextra {
 namespace {
 
-// In the order in which a person looks for them; others come last.
-constexpr PositionMethod kOrder[] = {XPOS,       ROPE,    ALIBI,
-                                     SINUSOIDAL, LEARNED, NONE};
-constexpr std::pair<const char*, const char*> kExtensions[] = {
-    {"interpolation", "interpolation"}, {"ntk", "NTK"}, {"yarn", "YaRN"}};
+// "interpolation" is what results of before call linear scaling.
+constexpr std::pair<const char*, const char*> kRopeScalings[] = {
+    {"interpolation", "linear"}, {"ntk", "NTK"}, {"yarn", "YaRN"}};
+
+// Between a mask and the scaling of angles under it.
+constexpr char kScalingMark[] = " + ";
 
 template <typename List>
 std::string NameIn(const List& list, const std::string& key) {
@@ -29,42 +30,48 @@ std::string MethodName(PositionMethod method) {
 }
 
 int64_t PlaceOfMethod(const std::string& name) {
-  int64_t place = 0;
-  for (const PositionMethod method : kOrder) {
-    if (name == MethodName(method)) return place;
-    ++place;
+  const auto* methods = PositionMethod_descriptor();
+  for (int i = 0; i < methods->value_count(); ++i) {
+    const PositionMethodFacts& facts =
+        FactsOf(static_cast<PositionMethod>(methods->value(i)->number()));
+    if (name == facts.report_name) return facts.report_order;
   }
-  return place;
+  return methods->value_count();
 }
 
 std::string MaskNameOf(const nlohmann::json& row, int64_t training_length) {
   const auto kind = row.at("mask").get<std::string>();
-  std::string mask = kind == "causal" ? "plain" : kind == "bca" ? "BCA" : kind;
+  std::string mask = kind == "bca" ? "BCA" : kind;
   if (row.contains("block") &&
       2 * row["block"].get<int64_t>() != training_length) {
     absl::StrAppend(&mask, " ", row["block"].get<int64_t>());
   }
   if (row.contains("window")) {
-    const std::string sinks =
-        row.contains("sinks") ? absl::StrCat(row["sinks"].get<int64_t>(), "+")
-                              : "";
-    absl::StrAppend(&mask, " ", sinks, row["window"].get<int64_t>());
+    mask = absl::StrCat("window ", row["window"].get<int64_t>());
+    if (row.contains("sinks")) {
+      absl::StrAppend(&mask, " and ", row["sinks"].get<int64_t>(), " sinks");
+    }
   }
   if (row.contains("extension")) {
     absl::StrAppend(
-        &mask, " + ", NameIn(kExtensions, row["extension"].get<std::string>()),
+        &mask, kScalingMark,
+        NameIn(kRopeScalings, row["extension"].get<std::string>()),
         row.at("exponent_extended").get<bool>() ? " with exponent" : "");
   }
   return mask;
 }
 
+std::string UnscaledMask(const std::string& mask) {
+  return mask.substr(0, mask.find(kScalingMark));
+}
+
 std::pair<int64_t, std::string> OrderOfMask(const std::string& mask) {
-  const bool is_extended = mask.find(" + ") != std::string::npos;
-  const int64_t kind = mask.starts_with("plain")    ? 0
-                       : mask.starts_with("BCA")    ? 1
-                       : mask.starts_with("window") ? 2
-                                                    : 3;
-  return {is_extended ? 10 + kind : kind, mask};
+  const bool is_scaled = UnscaledMask(mask) != mask;
+  const int64_t kind = mask.starts_with("causal")        ? 0
+                       : mask.starts_with("BCA")         ? 1
+                       : mask.find("sinks") == mask.npos ? 2
+                                                         : 3;
+  return {is_scaled ? 10 + kind : kind, mask};
 }
 
 }  // namespace lextra

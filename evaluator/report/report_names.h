@@ -15,10 +15,12 @@ namespace lextra {
 std::string MethodName(PositionMethod method);
 int64_t PlaceOfMethod(const std::string& name);
 
-// "plain", "BCA", "window 96", "plain + YaRN": of a row of results.json. Blocks
-// of BCA are named where they are not half the training length.
+// "causal", "BCA", "window 96", "causal + YaRN": of a row of results.json.
+// Blocks of BCA are named where they are not half the training length.
 std::string MaskNameOf(const nlohmann::json& row, int64_t training_length);
-// Plain first, then other masks, then those with extensions.
+// The mask alone: "causal" of "causal + YaRN".
+std::string UnscaledMask(const std::string& name);
+// Causal first, then other masks, then those with RoPE scaling.
 std::pair<int64_t, std::string> OrderOfMask(const std::string& name);
 
 }  // namespace lextra

@@ -4,7 +4,6 @@
 #include <limits>
 #include <map>
 #include <set>
-#include <span>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -13,6 +12,8 @@
 #include "evaluator/html/svg_chart.h"
 #include "evaluator/report/paper_comparison.h"
 #include "evaluator/report/report.h"
+#include "evaluator/report/report_names.h"
+#include "evaluator/report/report_tables.h"
 #include "evaluator/report/report_tasks.h"
 
 namespace lextra {
@@ -36,15 +37,13 @@ class Page {
     PlaceFigures();
     Resolution();
     AppendSyntheticTasks(data_, &page_);
-    Paper();
+    AppendPaperTables(data_, &page_);
     AllRows();
     Runs();
     return page_.Text();
   }
 
  private:
-  // --- Parts of the page, in order ------------------------------------------
-
   void Head() {
     std::set<std::string> data_sets;
     std::set<std::string> tokenizers;
@@ -85,8 +84,8 @@ class Page {
   }
 
   void Orders() {
-    const std::vector<ComparedOrder> orders = CompareOrders(data_);
-    if (orders.empty()) return;
+    const TextTable table = OrdersTable(data_);
+    if (table.empty()) return;
     page_.Heading("What the paper found, and what was found here");
     page_.Paragraph(
         "Orders are compared, not values: another model, corpus and scale. "
@@ -94,14 +93,7 @@ class Page {
         "means over seeds with the standard error between them; a statement is "
         "confirmed where its margin is beyond two of these, and only said to "
         "hold where there is one seed.");
-    std::vector<std::vector<std::string>> lines = {
-        {"statement", "margin", "std. error", "seeds", "here"}};
-    for (const ComparedOrder& order : orders) {
-      lines.push_back({order.statement, FixedPoint(4, order.margin),
-                       FixedPoint(4, order.standard_error),
-                       absl::StrCat(order.runs), VerdictOf(order)});
-    }
-    page_.Table(lines, /*num_texts=*/1);
+    page_.Table(table.lines, table.num_texts);
   }
 
   void GainFigures() {
@@ -189,21 +181,12 @@ class Page {
         "first, R taken for each head and layer, then means over heads and "
         "layers (equations 3 and 11 of the paper; at most 1). Spread: the "
         "standard deviation of s beyond l.");
-    std::vector<std::vector<std::string>> lines = {
-        {"method", "mask", "length", "resolution", "by layer", "spread",
-         "documents", "runs"}};
-    for (const ReportResolution& row : data_.resolution) {
-      std::vector<std::string> layers;
-      for (const double value : row.by_layer) {
-        layers.push_back(FixedPoint(3, value));
-      }
-      lines.push_back({row.label, row.mask, absl::StrCat(row.length),
-                       FixedPoint(4, row.resolution),
-                       absl::StrJoin(layers, " "),
-                       row.spread ? FixedPoint(3, *row.spread) : "-",
-                       absl::StrCat(row.documents), absl::StrCat(row.runs)});
-    }
-    page_.Table(lines, /*num_texts=*/2);
+    const TextTable table = ResolutionTable(data_);
+    page_.Table(table.lines, table.num_texts);
+    ResolutionFigure();
+  }
+
+  void ResolutionFigure() {
     std::map<std::pair<int64_t, std::string>, Chart> charts;
     for (const ReportResolution& row : data_.resolution) {
       Chart& chart = charts[{row.length, row.mask}];
@@ -230,73 +213,10 @@ class Page {
         "Mean pre-softmax score by distance, mean over heads and layers.");
   }
 
-  void Paper() {
-    std::vector<std::vector<std::string>> lines = {
-        {"method", "mask up to l", "mask beyond", "whose", "l/4", "l/2", "l",
-         "2l", "4l"}};
-    bool any = false;
-    for (const PaperRow& paper : PaperRows()) {
-      lines.push_back({paper.method, paper.mask, paper.mask_beyond, "paper"});
-      for (const double multiple : kMultiples) {
-        const auto at =
-            std::find(paper.multiples.begin(), paper.multiples.end(), multiple);
-        lines.back().push_back(
-            at == paper.multiples.end()
-                ? ""
-                : FixedPoint(2,
-                             paper.perplexities[at - paper.multiples.begin()]));
-      }
-      for (const ReportRow* line : LinesOf(data_, paper.method)) {
-        lines.push_back(OursBeside(paper, *line));
-        any = any || std::ranges::any_of(
-                         std::span(lines.back()).subspan(4),
-                         [](const std::string& cell) { return !cell.empty(); });
-      }
-    }
-    if (!any) return;
-    page_.Heading("The paper's tables beside ours");
-    page_.Paragraph(
-        "Perplexities of \"A Length-Extrapolatable Transformer\" (Sun et al. "
-        "2022, arXiv 2212.10554; 24 layers, l = 1024, arXiv articles) and "
-        "those "
-        "here, non_overlapping. Orders can be compared, values cannot: "
-        "tokenizer, corpus and model differ.");
-    page_.Table(lines, /*num_texts=*/4);
-  }
-
-  std::vector<std::string> OursBeside(const PaperRow& paper,
-                                      const ReportRow& line) const {
-    std::vector<std::string> cells = {
-        "", "", "",
-        line.label == line.method
-            ? "here"
-            : absl::StrCat("here: ",
-                           line.label.substr(line.method.size() + 2))};
-    for (const double multiple : kMultiples) {
-      const ReportRow* row = FindRow(
-          data_, line, multiple > 1 ? paper.mask_beyond : paper.mask, multiple);
-      cells.push_back(row == nullptr ? "" : FixedPoint(3, std::exp(row->nll)));
-    }
-    return cells;
-  }
-
   void AllRows() {
     page_.Heading("All rows");
-    std::vector<std::vector<std::string>> lines = {
-        {"protocol", "method", "mask", "length", "NLL", "perplexity",
-         "bits/byte", "std. error", "sd of seeds", "seeds", "tokens",
-         "documents", "keys/token", "tokens/s"}};
-    for (const ReportRow& row : data_.rows) {
-      lines.push_back(
-          {ProtocolText(row), row.label, row.mask, absl::StrCat(row.length),
-           FixedPoint(4, row.nll), FixedPoint(3, std::exp(row.nll)),
-           BitsText(row), FixedPoint(4, row.standard_error),
-           FixedPoint(4, row.SeedDeviation()), SeedsText(data_, row),
-           absl::StrCat(row.tokens), absl::StrCat(row.documents),
-           FixedPoint(1, row.keys_per_token),
-           FixedPoint(0, row.tokens_per_second)});
-    }
-    page_.Table(lines, /*num_texts=*/3);
+    const TextTable table = RowsTable(data_);
+    page_.Table(table.lines, table.num_texts);
     page_.Paragraph(
         "NLL in nats a token, mean over seeds; std. error: of one run, over "
         "documents; keys/token: keys that a counted token sees on average; "
@@ -323,10 +243,7 @@ class Page {
     page_.Paragraph(absl::StrJoin(versions, "; "));
   }
 
-  // --- Pieces ----------------------------------------------------------------
-
-  static constexpr double kMultiples[] = {.25, .5, 1., 2., 4.};
-  static constexpr char kWithExtensions[] = " with extensions";
+  static constexpr char kWithScaling[] = " with RoPE scaling";
   static constexpr char kBandNote[] =
       "Bands: two standard deviations between seeds, or for one seed two "
       "standard errors over documents.";
@@ -365,8 +282,8 @@ class Page {
   }
 
   // A panel for each mask; a line for each label. Masks that bound what is seen
-  // have one y axis. Masks with extensions share a panel, where labels and
-  // extensions are lines.
+  // have one y axis. Masks with RoPE scaling share a panel, where labels
+  // and scalings are lines.
   template <typename PointsOf>
   void Figure(const Rows& rows, const std::string& x_label,
               const std::string& y_label, bool log_y, PointsOf points_of,
@@ -375,12 +292,11 @@ class Page {
         panels;
     std::vector<std::string> order;
     for (const ReportRow* row : rows) {
-      const size_t plus = row->mask.find(" + ");
-      const bool is_extended = plus != std::string::npos;
-      const std::string panel =
-          is_extended ? row->mask.substr(0, plus) + kWithExtensions : row->mask;
+      const std::string mask = UnscaledMask(row->mask);
+      const bool is_scaled = mask != row->mask;
+      const std::string panel = is_scaled ? mask + kWithScaling : mask;
       const std::string name =
-          is_extended ? row->label + row->mask.substr(plus) : row->label;
+          is_scaled ? row->label + row->mask.substr(mask.size()) : row->label;
       auto& lines = panels[panel];
       if (lines.empty()) order.push_back(panel);
       auto line =
@@ -388,7 +304,7 @@ class Page {
                        [&](const auto& one) { return one.first == name; });
       if (line == lines.end()) {
         const int64_t style =
-            is_extended ? std::ssize(lines) : StyleOf(row->label);
+            is_scaled ? std::ssize(lines) : StyleOf(row->label);
         lines.push_back({name, {.name = name, .style = style}});
         line = lines.end() - 1;
       }
@@ -421,7 +337,7 @@ class Page {
   }
 
   static bool HasOwnAxis(const std::string& panel) {
-    return panel.starts_with("plain");
+    return panel.starts_with("causal");
   }
 
   void Mark(Chart* chart) const {

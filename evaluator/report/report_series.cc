@@ -13,12 +13,16 @@
 namespace lextra {
 namespace {
 
-constexpr std::string_view kNoSettings[] = {
-    "model.init_seed",  "data.shuffle_seed",
-    "model.position",   "parallel.",
-    "checkpoint.",      "logging.",
-    "data.micro_batch", "optimizer.max_skipped_in_a_row",
-    "data.validation",  "evaluation."};
+constexpr std::string_view kNoSettings[] = {"model.init_seed",
+                                            "data.shuffle_seed",
+                                            "model.position_encoding",
+                                            "parallel.",
+                                            "checkpoint.",
+                                            "logging.",
+                                            "data.micro_batch_size",
+                                            "optimizer.max_consecutive_skips",
+                                            "data.validation",
+                                            "evaluation."};
 
 bool IsSetting(const std::string& name) {
   return std::ranges::none_of(kNoSettings, [&](std::string_view prefix) {
@@ -37,17 +41,18 @@ bool Applies(const std::string& name, PositionMethod method) {
 std::string SettingText(const RunConfig& config, const ConfigField& field) {
   const ModelConfig& model = config.model();
   const std::string name = field.name();
-  if (!Applies(name, model.position())) return "";
+  if (!Applies(name, model.position_encoding())) return "";
   if (name == "model.num_kv_heads" &&
       model.num_kv_heads() == model.num_heads()) {
     return "num_heads";
   }
-  if (name == "model.head_size" &&
-      model.head_size() * model.num_heads() == model.width()) {
-    return "width / num_heads";
+  if (name == "model.head_dim" &&
+      model.head_dim() * model.num_heads() == model.hidden_size()) {
+    return "hidden_size / num_heads";
   }
-  if (name == "model.ffn_width" && model.ffn_width() == 4 * model.width()) {
-    return "4 * width";
+  if (name == "model.ffn_hidden_size" &&
+      model.ffn_hidden_size() == 4 * model.hidden_size()) {
+    return "4 * hidden_size";
   }
   return ValueText(config, field);
 }

@@ -4,9 +4,9 @@
 // The settings of a run are the fields of its configuration on which its
 // numbers depend, the step of its checkpoint and its tokenizer. No settings are
 //   model.init_seed, data.shuffle_seed       the seeds
-//   model.position                           the method, named by itself
-//   parallel.*, checkpoint.*, logging.*, data.micro_batch,
-//   optimizer.max_skipped_in_a_row           where and how it ran
+//   model.position_encoding                           the method, named by
+//   itself parallel.*, checkpoint.*, logging.*, data.micro_batch_size,
+//   optimizer.max_consecutive_skips           where and how it ran
 //   data.validation                          compared by what it holds
 //   evaluation.*                             rows say these (TargetSettings)
 // and a field that the method does not use (model.xpos_* of RoPE) has no value.
@@ -48,13 +48,13 @@ struct MethodSettings {
 };
 
 // For each of these (all different): what it differs in from the others, as
-// "width 64, learning_rate 0.0003". That is every setting that takes several
-// values with its method, or of which most of all have another value. A method
-// alone is no difference, so the text may be empty.
+// "hidden_size 64, learning_rate 0.0003". That is every setting that takes
+// several values with its method, or of which most of all have another value. A
+// method alone is no difference, so the text may be empty.
 std::vector<std::string> DifferenceTexts(
     const std::vector<MethodSettings>& all);
 
-// "xPos, width 64": the method and its differences.
+// "xPos, hidden_size 64": the method and its differences.
 std::string LabelText(const std::string& method,
                       const std::string& differences);
 

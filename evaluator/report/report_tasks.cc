@@ -7,8 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "base/wilson_interval.h"
-#include "evaluator/report/report.h"
+#include "evaluator/report/report_tables.h"
 
 namespace lextra {
 namespace {
@@ -41,15 +40,6 @@ void AppendHeatMap(const std::string& mask, const std::string& label,
                 shares);
 }
 
-std::string IntervalText(const ReportSynthetic& row) {
-  const Interval interval = WilsonInterval(row.correct, row.trials);
-  return absl::StrFormat("%.3f to %.3f", interval.low, interval.high);
-}
-
-double ShareOf(const ReportSynthetic& row) {
-  return static_cast<double>(row.correct) / static_cast<double>(row.trials);
-}
-
 }  // namespace
 
 void AppendSyntheticTasks(const ReportData& data, HtmlPage* page) {
@@ -62,38 +52,15 @@ void AppendSyntheticTasks(const ReportData& data, HtmlPage* page) {
       "different bytes, which come again after a text, that are the most "
       "likely byte.");
   std::map<std::pair<std::string, std::string>, SharesByDepth> maps;
-  std::vector<std::vector<std::string>> copied = {
-      {"method", "mask", "length", "copied", "95 % interval", "of"}};
   for (const ReportSynthetic& row : data.synthetic) {
-    if (row.task == "passkey") {
-      maps[{row.mask, row.label}][row.depth][row.length] = ShareOf(row);
-      continue;
-    }
-    copied.push_back({row.label, row.mask, absl::StrCat(row.length),
-                      FixedPoint(3, ShareOf(row)), IntervalText(row),
-                      absl::StrCat(row.trials)});
+    if (row.task != "passkey") continue;
+    maps[{row.mask, row.label}][row.depth][row.length] = row.Share();
   }
   for (const auto& [key, by_depth] : maps) {
     AppendHeatMap(key.first, key.second, by_depth, page);
   }
-  if (copied.size() > 1) page->Table(copied, /*num_texts=*/2);
-}
-
-std::string SyntheticTasksMarkdown(const ReportData& data) {
-  if (data.synthetic.empty()) return "";
-  std::string text =
-      "\nSynthetic tasks, the share of right answers:\n\n"
-      "| task | method | mask | length | depth | right | 95 % interval | of |\n"
-      "|:--|:--|:--|--:|--:|--:|--:|--:|\n";
-  for (const ReportSynthetic& row : data.synthetic) {
-    absl::StrAppend(
-        &text, "| ", row.task, " | ", MarkdownCell(row.label), " | ", row.mask,
-        " | ", row.length, " | ",
-        row.task == "passkey" ? absl::StrFormat("%.2f", row.depth) : "-", " | ",
-        FixedPoint(3, ShareOf(row)), " | ", IntervalText(row), " | ",
-        row.trials, " |\n");
-  }
-  return text;
+  const TextTable table = SyntheticTable(data);
+  page->Table(table.lines, table.num_texts);
 }
 
 }  // namespace lextra

@@ -2,18 +2,13 @@
 #ifndef LEXTRA_EVALUATOR_REPORT_REPORT_TASKS_H_
 #define LEXTRA_EVALUATOR_REPORT_REPORT_TASKS_H_
 
-#include <string>
-
 #include "evaluator/html/html_page.h"
 #include "evaluator/report/report_data.h"
 
 namespace lextra {
 
-// Heat maps of keys found and a table of bytes copied, if there are any.
+// Heat maps of keys found and the table of all tasks, if there are any.
 void AppendSyntheticTasks(const ReportData& data, HtmlPage* page);
-
-// All of them as one table; empty without any.
-std::string SyntheticTasksMarkdown(const ReportData& data);
 
 }  // namespace lextra
 

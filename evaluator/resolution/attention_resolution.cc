@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/log.h"
-#include "evaluator/resolution/score_collector.h"
+#include "evaluator/resolution/attention_score_collector.h"
 #include "evaluator/scoring/evaluated_mask.h"
 #include "evaluator/scoring/long_document_scorer.h"
 
@@ -72,7 +72,8 @@ at::Tensor MeanScoresOf(const Documents& documents,
                         const std::vector<int64_t>& chosen, int64_t length,
                         LongDocumentScorer& scorer, const Transformer& model,
                         DeviceMesh& mesh) {
-  ScoreCollector collector(model.config(), mesh, scorer.options(), length);
+  AttentionScoreCollector collector(model.config(), mesh, scorer.options(),
+                                    length);
   scorer.Observe([&](int64_t layer, const at::Tensor& qkv_BTED,
                      const at::Tensor& positions_BT) {
     collector.Keep(layer, qkv_BTED, positions_BT);
@@ -120,21 +121,17 @@ absl::StatusOr<std::vector<ResolutionRow>> MeasureResolution(
     LEXTRA_ASSIGN_OR_RETURN(
         const std::vector<int64_t> chosen,
         LongDocuments(documents, length, config.resolution_documents()));
-    for (const int kind : config.masks()) {
-      for (const int extension : config.extensions()) {
-        const EvaluatedMask mask =
-            MakeMask(static_cast<Mask>(kind), static_cast<Extension>(extension),
-                     config, model.config(), length);
-        if (!mask.is_distinct()) continue;
-        LongDocumentScorer scorer(model, mesh, ScorerOptions(mask, config));
-        const at::Tensor s_LHN =
-            MeanScoresOf(documents, chosen, length, scorer, model, mesh);
-        LEXTRA_RETURN_IF_ERROR(CheckScores(s_LHN, mask));
-        rows.push_back(RowOf(mask, std::ssize(chosen), s_LHN,
-                             model.config().training_length()));
-        LogInfo("resolution of %s at %d: %.4f", mask.Text(), length,
-                rows.back().resolution_LH.mean().item<double>());
-      }
+    for (const EvaluatedMask& any_length : MasksOf(config, model.config())) {
+      const EvaluatedMask mask = any_length.ForPlaces(length, model.config());
+      if (!mask.is_distinct()) continue;
+      LongDocumentScorer scorer(model, mesh, ScorerOptions(mask, config));
+      const at::Tensor s_LHN =
+          MeanScoresOf(documents, chosen, length, scorer, model, mesh);
+      LEXTRA_RETURN_IF_ERROR(CheckScores(s_LHN, mask));
+      rows.push_back(RowOf(mask, std::ssize(chosen), s_LHN,
+                           model.config().training_length()));
+      LogInfo("resolution of %s at %d: %.4f", mask.Text(), length,
+              rows.back().resolution_LH.mean().item<double>());
     }
   }
   return rows;

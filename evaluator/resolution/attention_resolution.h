@@ -29,8 +29,8 @@ absl::Status CheckResolutionLengths(const Documents& documents,
                                     const EvaluationConfig& config);
 
 // Collective over the mesh; the same on all ranks: a row for each mask,
-// extension and length of evaluation.resolution_lengths, of the first tokens of
-// the first evaluation.resolution_documents documents that are longer.
+// RoPE scaling and length of evaluation.resolution_lengths, of the first tokens
+// of the first evaluation.resolution_documents documents that are longer.
 // InputError if none is.
 absl::StatusOr<std::vector<ResolutionRow>> MeasureResolution(
     Transformer& model, DeviceMesh& mesh, const Documents& documents,

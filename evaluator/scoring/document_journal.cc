@@ -217,7 +217,7 @@ const JournalEntry* DocumentJournal::Find(const std::string& row,
 }
 
 void DocumentJournal::Append(const std::vector<JournalEntry>& entries) {
-  if (mesh_->sequence().rank() != 0 || mesh_->tensor().rank() != 0) return;
+  if (mesh_->context().rank() != 0 || mesh_->tensor().rank() != 0) return;
   const std::string path =
       absl::StrCat(folder_, "/", PartName(mesh_->data().rank()));
   std::error_code absent;

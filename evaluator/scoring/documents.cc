@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/work_counter.h"
-#include "data/byte_tokenizer.h"
 
 namespace lextra {
 
@@ -21,10 +20,11 @@ std::vector<int64_t> DocumentsLongerThan(const Documents& documents,
   return found;
 }
 
-TextMeasure TextMeasure::OfBytes(int64_t eos_id) {
-  constexpr int64_t kBytes = 256;
-  TextMeasure measure = {.bytes_of_id = std::vector<int32_t>(kBytes, 1)};
-  if (eos_id < kBytes) measure.bytes_of_id[eos_id] = 0;
+TextMeasure TextMeasure::Of(const Tokenizer& tokenizer, int64_t eos_id) {
+  TextMeasure measure = {.bytes_of_id = tokenizer.bytes_per_token()};
+  if (eos_id < std::ssize(measure.bytes_of_id)) {
+    measure.bytes_of_id[eos_id] = 0;
+  }
   return measure;
 }
 
@@ -32,8 +32,8 @@ namespace {
 
 // Documents need not end with eos, nor eos stand at their ends alone.
 TextMeasure MeasureOf(const DatasetMeta& meta) {
-  if (meta.tokenizer == ByteTokenizer::kName && meta.tokenizer_sha256.empty()) {
-    return TextMeasure::OfBytes(meta.eos_id);
+  if (const auto known = FindTokenizer(meta.tokenizer, meta.tokenizer_sha256)) {
+    return TextMeasure::Of(*known, meta.eos_id);
   }
   TextMeasure measure = {.eos_id = meta.eos_id};
   if (meta.bytes > 0) measure.bytes_of_all = meta.bytes;

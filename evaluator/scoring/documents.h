@@ -13,6 +13,7 @@
 
 #include "base/status.h"
 #include "data/token_dataset.h"
+#include "data/tokenizer.h"
 
 namespace lextra {
 
@@ -26,8 +27,8 @@ struct TextMeasure {
   std::optional<int64_t> bytes_of_all = std::nullopt;
   std::optional<int64_t> eos_id = std::nullopt;
 
-  // Each of the 256 bytes is one, unless it is eos; wherever documents end.
-  static TextMeasure OfBytes(int64_t eos_id);
+  // Of text that ends with `eos_id`, which need not be the tokenizer's own.
+  static TextMeasure Of(const Tokenizer& tokenizer, int64_t eos_id);
 };
 
 class Documents {

@@ -1,60 +1,68 @@
 #include "evaluator/scoring/evaluated_mask.h"
 
-#include <algorithm>
-
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "config/position_methods.h"
 
 namespace lextra {
+namespace {
 
-std::string EvaluatedMask::Text() const {
-  std::string text = MaskName(kind);
-  if (block) absl::StrAppend(&text, " ", *block);
-  if (window) {
-    absl::StrAppend(&text, " ", sinks ? absl::StrCat(*sinks, "+") : "",
-                    *window);
+std::string ScalingText(RopeScaling::Type rope_scaling) {
+  switch (rope_scaling) {
+    case RopeScaling::NONE:
+      return "none";
+    case RopeScaling::LINEAR:
+      return "linear";
+    case RopeScaling::NTK:
+      return "NTK";
+    case RopeScaling::YARN:
+      return "YaRN";
   }
-  if (extension != UNCHANGED) {
-    absl::StrAppend(&text, " + ", ExtensionName(extension),
-                    exponent_extended ? " with exponent" : "");
-  }
-  return text;
+  return "";
 }
 
-EvaluatedMask MakeMask(Mask kind, Extension extension,
-                       const EvaluationConfig& config, const ModelConfig& model,
-                       int64_t num_places) {
-  EvaluatedMask mask = {.kind = kind, .extension = extension};
-  int64_t visible = num_places;
-  if (kind == BCA) {
-    mask.block = config.block_size();
-    visible = std::min(visible, 2 * *mask.block);
+}  // namespace
+
+EvaluatedMask EvaluatedMask::ForPlaces(int64_t num_places,
+                                       const ModelConfig& model) const {
+  EvaluatedMask of_places = *this;
+  if (rope_scaling != RopeScaling::NONE) {
+    of_places.scaling_factor = static_cast<double>(mask.Span(num_places)) /
+                               static_cast<double>(model.training_length());
   }
-  if (kind == WINDOW || kind == SINKS) {
-    mask.window = config.window_size();
-    if (kind == SINKS) mask.sinks = config.num_sinks();
-    visible = std::min(visible, *mask.window + mask.sinks.value_or(0));
+  return of_places;
+}
+
+std::string EvaluatedMask::Text() const {
+  if (rope_scaling == RopeScaling::NONE) return mask.Text();
+  return absl::StrCat(mask.Text(), " + ", ScalingText(rope_scaling),
+                      scales_exponent ? " with exponent" : "");
+}
+
+std::vector<EvaluatedMask> MasksOf(const EvaluationConfig& config,
+                                   const ModelConfig& model) {
+  const bool scales_exponent =
+      FactsOf(model.position_encoding()).has_exponent &&
+      config.scale_xpos_exponent();
+  std::vector<EvaluatedMask> masks;
+  for (const int kind : config.masks()) {
+    for (const int scaling : config.rope_scaling()) {
+      masks.push_back(
+          {.mask = MaskOf(static_cast<Mask>(kind), config),
+           .rope_scaling = static_cast<RopeScaling::Type>(scaling),
+           .scales_exponent = scaling != RopeScaling::NONE && scales_exponent});
+    }
   }
-  if (extension != UNCHANGED) {
-    mask.extension_factor = static_cast<double>(visible) /
-                            static_cast<double>(model.training_length());
-    mask.exponent_extended =
-        FactsOf(model.position()).has_exponent && config.extend_xpos_exponent();
-  }
-  return mask;
+  return masks;
 }
 
 LongDocumentScorer::Options ScorerOptions(const EvaluatedMask& mask,
                                           const EvaluationConfig& config) {
-  return {.mask = mask.kind,
-          .block_size = mask.block.value_or(0),
-          .window_size = mask.window.value_or(0),
-          .num_sinks = mask.sinks.value_or(0),
+  return {.mask = mask.mask,
           .segment_tokens = config.segment_tokens(),
-          .extension = {.method = mask.extension,
-                        .factor = mask.extension_factor,
-                        .scales_exponent = mask.exponent_extended}};
+          .angle_scaling = {.method = mask.rope_scaling,
+                            .factor = mask.scaling_factor,
+                            .scales_exponent = mask.scales_exponent}};
 }
 
 std::string ProtocolName(Protocol protocol) {
@@ -65,8 +73,8 @@ std::string MaskName(Mask mask) {
   return absl::AsciiStrToLower(Mask_Name(mask));
 }
 
-std::string ExtensionName(Extension extension) {
-  return absl::AsciiStrToLower(Extension_Name(extension));
+std::string RopeScalingName(RopeScaling::Type rope_scaling) {
+  return absl::AsciiStrToLower(RopeScaling::Type_Name(rope_scaling));
 }
 
 }  // namespace lextra

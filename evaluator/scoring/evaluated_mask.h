@@ -1,47 +1,46 @@
-// What queries of a row of the results see: a mask with its sizes, and what
-// became of the angles of a rotary model.
+// What queries of a row of the results see: a mask, and the scaling of a rotary
+// model's angles under it.
 #ifndef LEXTRA_EVALUATOR_SCORING_EVALUATED_MASK_H_
 #define LEXTRA_EVALUATOR_SCORING_EVALUATED_MASK_H_
 
 #include <cstdint>
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "config/run.pb.h"
 #include "evaluator/scoring/long_document_scorer.h"
+#include "model/attention/document_mask.h"
 
 namespace lextra {
 
 struct EvaluatedMask {
-  Mask kind = CAUSAL;
-  std::optional<int64_t> block = std::nullopt;   // of BCA
-  std::optional<int64_t> window = std::nullopt;  // of WINDOW and SINKS
-  std::optional<int64_t> sinks = std::nullopt;   // of SINKS
-  Extension extension = UNCHANGED;
+  DocumentMask mask = {};
+  RopeScaling::Type rope_scaling = RopeScaling::NONE;
   // Positions that a query can see, by the training length.
-  double extension_factor = 1;
-  bool exponent_extended = false;  // of xPos
+  double scaling_factor = 1;
+  bool scales_exponent = false;  // of xPos
 
-  // False where the extension changes nothing: without it, the same again.
+  // The same for pieces of up to `num_places` places.
+  EvaluatedMask ForPlaces(int64_t num_places, const ModelConfig& model) const;
+  // False where the scaling changes nothing: without it, the same again.
   bool is_distinct() const {
-    return extension == UNCHANGED || extension_factor > 1;
+    return rope_scaling == RopeScaling::NONE || scaling_factor > 1;
   }
-  // "bca 64", "sinks 4+128", "causal + yarn".
+  // "BCA 64", "causal + YaRN".
   std::string Text() const;
 };
 
-// For pieces of up to `num_places` places; `config` and `model` are resolved.
-EvaluatedMask MakeMask(Mask kind, Extension extension,
-                       const EvaluationConfig& config, const ModelConfig& model,
-                       int64_t num_places);
+// Every mask of `config` with every scaling, in that order; both are resolved.
+std::vector<EvaluatedMask> MasksOf(const EvaluationConfig& config,
+                                   const ModelConfig& model);
 
 LongDocumentScorer::Options ScorerOptions(const EvaluatedMask& mask,
                                           const EvaluationConfig& config);
 
-// "non_overlapping", "causal", "yarn", ..: how results name them.
+// "non_overlapping", "causal", "yarn", ..: their names in files.
 std::string ProtocolName(Protocol protocol);
 std::string MaskName(Mask mask);
-std::string ExtensionName(Extension extension);
+std::string RopeScalingName(RopeScaling::Type rope_scaling);
 
 }  // namespace lextra
 

@@ -7,30 +7,16 @@
 #include <limits>
 #include <vector>
 
+#include "base/math.h"
 #include "model/attention/attention.h"
 #include "parallel/device_copy.h"
 
-// Legend: B documents, T places, P ranks of the sequence axis, h block.
+// Legend: B documents, T places, P ranks of the context axis, h block.
 namespace lextra {
 namespace {
 
 // Logits of so many tokens exist at once.
 constexpr int64_t kLogitRows = 512;
-
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// Half of the positions that a query sees.
-int64_t CentreOf(const LongDocumentScorer::Options& options,
-                 const ModelConfig& model) {
-  switch (options.mask) {
-    case CAUSAL:
-      return model.training_length() / 2;
-    case BCA:
-      return options.block_size;
-    default:
-      return (options.window_size + options.num_sinks) / 2;
-  }
-}
 
 }  // namespace
 
@@ -70,31 +56,27 @@ LongDocumentScorer::LongDocumentScorer(Transformer& model, DeviceMesh& mesh,
     : model_(model),
       mesh_(mesh),
       options_(options),
-      positions_(MakePositionEncoding(model.config(),
-                                      CentreOf(options, model.config()),
-                                      &mesh.tensor(), options.extension)),
-      halo_(mesh.sequence(), model.num_layers()),
-      sinks_(mesh.sequence(), model.num_layers()) {
-  TORCH_CHECK(options.mask != BCA || options.block_size > 0,
-              "BCA needs a block size, not ", options.block_size);
-  TORCH_CHECK(options.mask == CAUSAL || options.mask == BCA ||
-                  (options.window_size > 0 && options.num_sinks >= 0 &&
-                   options.num_sinks <= options.window_size),
-              "a window of ", options.window_size, " keys and ",
-              options.num_sinks, " sinks");
+      positions_(MakePositionEncoding(
+          model.config(), options.mask.Center(model.config().training_length()),
+          &mesh.tensor(), options.angle_scaling)),
+      halo_(mesh.context(), model.num_layers()),
+      sinks_(mesh.context(), model.num_layers()) {
+  TORCH_CHECK(options.mask.is_valid(), "a mask of kind ", options.mask.kind,
+              " with block ", options.mask.block, ", window ",
+              options.mask.window, ", sinks ", options.mask.sinks);
   TORCH_CHECK(options.segment_tokens > 0, "segments of ",
               options.segment_tokens, " tokens");
 }
 
 void LongDocumentScorer::Score(int64_t num_documents, int64_t num_tokens,
-                               const ReadTokens& read, const TakeNll& take) {
+                               const ReadTokens& read, const NllSink& sink) {
   if (num_documents == 0 || num_tokens < 2) return;
   const at::NoGradGuard no_gradients;
-  const Job job = {num_documents, num_tokens, read, take};
-  if (options_.mask == CAUSAL) {
-    ScoreCausal(job);
-  } else {
+  const Job job = {num_documents, num_tokens, read, sink};
+  if (options_.mask.is_blockwise()) {
     ScoreBlockwise(job);
+  } else {
+    ScoreCausal(job);
   }
 }
 
@@ -114,9 +96,10 @@ at::Tensor LongDocumentScorer::Score(const at::Tensor& tokens_BT) {
 }
 
 void LongDocumentScorer::ScoreBlockwise(const Job& job) {
-  const int64_t num_ranks = mesh_.sequence().size();
+  const int64_t num_ranks = mesh_.context().size();
   const int64_t num_targets = job.num_tokens - 1;
-  const BlockMask mask = MaskFor(num_targets);
+  const BlockMask mask =
+      options_.mask.Blocks(num_targets, options_.segment_tokens);
   const int64_t h = mask.block;
   const int64_t num_blocks = CeilDivide(num_targets, h);
   const int64_t blocks = BlocksPerSegment(job.num_documents, num_blocks, h);
@@ -145,10 +128,10 @@ void LongDocumentScorer::ScoreBlockwise(const Job& job) {
           .copy_(SegmentNll(job, segment, num_mine));
     }
     const at::Tensor round_BT =
-        GatherOverSequence(mine_BT).transpose(0, 1).reshape(
+        GatherOverContext(mine_BT).transpose(0, 1).reshape(
             {job.num_documents, round_places});
     const int64_t first = round * round_places;
-    job.take(first, round_BT.narrow(
+    job.sink(first, round_BT.narrow(
                         1, 0, std::min(round_places, num_targets - first)));
   }
 }
@@ -177,14 +160,14 @@ at::Tensor LongDocumentScorer::SegmentNll(
 }
 
 void LongDocumentScorer::ScoreCausal(const Job& job) {
-  const int64_t num_ranks = mesh_.sequence().size();
-  const int64_t rank = mesh_.sequence().rank();
+  const int64_t num_ranks = mesh_.context().size();
+  const int64_t rank = mesh_.context().rank();
   const int64_t chunk = ChunkPlaces(job.num_tokens);
   const Places early = ReadPlaces(job, rank * chunk, chunk);
   const Places late =
       ReadPlaces(job, (2 * num_ranks - 1 - rank) * chunk, chunk);
   RingCausalAttention attention(*positions_, model_.num_kv_heads(),
-                                mesh_.sequence());
+                                mesh_.context());
   const at::Tensor mine_BT =
       Nll(job,
           {at::cat({early.inputs_BT, late.inputs_BT}, 1),
@@ -193,10 +176,10 @@ void LongDocumentScorer::ScoreCausal(const Job& job) {
           attention);
   // [P, B, 2 chunks]: the early chunks in rank order, then the late ones
   // backwards.
-  const at::Tensor all_PBT = GatherOverSequence(mine_BT);
+  const at::Tensor all_PBT = GatherOverContext(mine_BT);
   const at::Tensor in_order = at::cat(
       {all_PBT.narrow(2, 0, chunk), all_PBT.narrow(2, chunk, chunk).flip({0})});
-  job.take(0, in_order.transpose(0, 1)
+  job.sink(0, in_order.transpose(0, 1)
                   .reshape({job.num_documents, 2 * num_ranks * chunk})
                   .narrow(1, 0, job.num_tokens - 1));
 }
@@ -216,32 +199,33 @@ LongDocumentScorer::Places LongDocumentScorer::ReadPlaces(const Job& job,
 }
 
 // [P, B, T] of all ranks, on the host.
-at::Tensor LongDocumentScorer::GatherOverSequence(const at::Tensor& nll_BT) {
+at::Tensor LongDocumentScorer::GatherOverContext(const at::Tensor& nll_BT) {
   const at::Tensor all_PBT =
-      at::empty({mesh_.sequence().size(), nll_BT.size(0), nll_BT.size(1)},
+      at::empty({mesh_.context().size(), nll_BT.size(0), nll_BT.size(1)},
                 nll_BT.options());
-  mesh_.sequence().AllGather(all_PBT, nll_BT);
+  mesh_.context().AllGather(all_PBT, nll_BT);
   return all_PBT.cpu();
 }
 
 at::Tensor LongDocumentScorer::Nll(const Job& job, const Places& places,
                                    Attention& attention) {
   ObservedAttention observed(attention, observe_, places.positions_BT);
-  // What padding is called matters to nobody, but a method may have no more.
+  // Padding may take any position; clamp so that learned tables are not
+  // overrun.
   const at::Tensor hidden_BTC =
       model_(places.inputs_BT, observed,
              places.positions_BT.clamp_max(job.num_tokens - 2));
   const at::Tensor hidden_NC = hidden_BTC.flatten(0, 1);
   const at::Tensor targets_N = places.targets_BT.reshape(-1);
   const at::Tensor scored_N =
-      options_.hits ? Hits(hidden_NC, targets_N)
+      options_.top1 ? Top1(hidden_NC, targets_N)
                     : model_.cross_entropy().Nll(hidden_NC, targets_N);
   return scored_N.to(at::kDouble).view(places.inputs_BT.sizes());
 }
 
-at::Tensor LongDocumentScorer::Hits(const at::Tensor& hidden_NC,
+at::Tensor LongDocumentScorer::Top1(const at::Tensor& hidden_NC,
                                     const at::Tensor& targets_N) {
-  std::vector<at::Tensor> hits;
+  std::vector<at::Tensor> top1;
   for (int64_t begin = 0; begin < hidden_NC.size(0); begin += kLogitRows) {
     const int64_t rows = std::min(kLogitRows, hidden_NC.size(0) - begin);
     const at::Tensor logits =
@@ -249,24 +233,12 @@ at::Tensor LongDocumentScorer::Hits(const at::Tensor& hidden_NC,
     const at::Tensor own =
         logits.gather(1, targets_N.narrow(0, begin, rows).unsqueeze(1));
     const at::Tensor most = logits.amax(1);
-    hits.push_back((own.squeeze(1) >= most)
+    top1.push_back((own.squeeze(1) >= most)
                        .to(at::kDouble)
                        .masked_fill_(most.isfinite().logical_not_(),
                                      std::numeric_limits<double>::quiet_NaN()));
   }
-  return at::cat(hits);
-}
-
-BlockMask LongDocumentScorer::MaskFor(int64_t num_targets) const {
-  if (options_.mask == BCA) return {.block = options_.block_size};
-  const int64_t window = options_.window_size;
-  // What no query has left behind is in the window.
-  const int64_t sinks = num_targets > window ? options_.num_sinks : 0;
-  const int64_t seen = std::min(window, num_targets);
-  const int64_t parts = CeilDivide(seen, options_.segment_tokens);
-  return {.block = std::max(CeilDivide(seen, parts), sinks),
-          .window = window,
-          .sinks = sinks};
+  return at::cat(top1);
 }
 
 // As few rounds as segment_tokens allows, and among the ranks of these rounds
@@ -276,46 +248,26 @@ int64_t LongDocumentScorer::BlocksPerSegment(int64_t num_documents,
                                              int64_t h) const {
   const int64_t most =
       std::max<int64_t>(1, options_.segment_tokens / (h * num_documents));
-  const int64_t num_ranks = mesh_.sequence().size();
+  const int64_t num_ranks = mesh_.context().size();
   const int64_t num_rounds = CeilDivide(num_blocks, most * num_ranks);
   return CeilDivide(num_blocks, num_rounds * num_ranks);
 }
 
 int64_t LongDocumentScorer::ChunkPlaces(int64_t num_tokens) const {
-  return CeilDivide(num_tokens - 1, 2 * mesh_.sequence().size());
+  return CeilDivide(num_tokens - 1, 2 * mesh_.context().size());
 }
 
 int64_t LongDocumentScorer::DocumentsAtOnce(int64_t num_tokens) const {
   if (num_tokens < 2) return 1;
   // Places of one document on a rank, if all of it is held at once.
   int64_t places = 2 * ChunkPlaces(num_tokens);
-  if (options_.mask != CAUSAL) {
-    const int64_t h = MaskFor(num_tokens - 1).block;
+  if (options_.mask.is_blockwise()) {
+    const int64_t h =
+        options_.mask.Blocks(num_tokens - 1, options_.segment_tokens).block;
     const int64_t blocks = CeilDivide(num_tokens - 1, h);
-    places = CeilDivide(blocks, mesh_.sequence().size()) * h;
+    places = CeilDivide(blocks, mesh_.context().size()) * h;
   }
   return std::max<int64_t>(1, options_.segment_tokens / places);
-}
-
-double LongDocumentScorer::NumVisibleKeys(int64_t num_places) const {
-  const auto causal = [](double places) { return places * (places + 1) / 2; };
-  if (options_.mask == CAUSAL) return causal(num_places);
-  if (options_.mask != BCA) {
-    // Place t sees min(t + 1, W) keys, and min(k, t + 1 - W) sinks beside them.
-    const auto growing_to = [&](int64_t places, int64_t most) {
-      const int64_t growing = std::clamp<int64_t>(places, 0, most);
-      return causal(growing) +
-             static_cast<double>(most) * std::max<int64_t>(0, places - growing);
-    };
-    const int64_t window = options_.window_size;
-    return growing_to(num_places, window) +
-           growing_to(num_places - window, options_.num_sinks);
-  }
-  const int64_t h = options_.block_size;
-  const double own = num_places / h * causal(h) + causal(num_places % h);
-  const double previous =
-      static_cast<double>(h) * std::max<int64_t>(0, num_places - h);
-  return own + previous;
 }
 
 }  // namespace lextra

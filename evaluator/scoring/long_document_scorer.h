@@ -2,17 +2,15 @@
 //
 //   nll[t] = -log p(token t + 1 | tokens .. t as the mask lets them be seen)
 //
-// BCA, WINDOW, SINKS: a document is cut into segments of whole blocks, which
-// are dealt to the P ranks of the sequence axis in rounds: rank r scores
+// A blockwise mask: a document is cut into segments of whole blocks, which
+// are dealt to the P ranks of the context axis in rounds: rank r scores
 // segment s = round * P + r, with the blocks that it looks back at as halo
 // (parallel/context_parallel/halo_exchange.h). A rank holds one segment at a
 // time, so memory does not grow with the document, which may be longer than
-// memory. The last block is padded at its end; causality makes that harmless. A
-// block of BCA is given; one of a window is the window itself, or an equal part
-// of it where a segment is shorter.
+// memory. The last block is padded at its end; causality makes that harmless.
 //
-// CAUSAL, the comparison: a document is cut into 2 P chunks, two a rank, held
-// at once while keys and values go round the ring
+// Any other, which is the causal mask: a document is cut into 2 P chunks, two a
+// rank, held at once while keys and values go round the ring
 // (model/attention/attention.h).
 //
 // The model's parts are split over the tensor axis. No gradients.
@@ -26,9 +24,8 @@
 #include <memory>
 #include <utility>
 
-#include "config/run.pb.h"
 #include "model/attention/attention.h"
-#include "model/attention/block_mask.h"
+#include "model/attention/document_mask.h"
 #include "model/position/position_encoding.h"
 #include "model/transformer.h"
 #include "parallel/context_parallel/halo_exchange.h"
@@ -40,16 +37,13 @@ namespace lextra {
 class LongDocumentScorer {
  public:
   struct Options {
-    Mask mask = BCA;
-    int64_t block_size = 0;      // of BCA
-    int64_t window_size = 0;     // of WINDOW and SINKS
-    int64_t num_sinks = 0;       // of SINKS
+    DocumentMask mask = {};
     int64_t segment_tokens = 0;  // that a rank holds at once, at the least one
                                  // block of each document scored together
-    AngleExtension extension = {};
+    AngleScaling angle_scaling = {};
     // What is handed out in place of NLL: 1 for a target that no id has a
     // larger logit than, otherwise 0; NaN where logits are not finite.
-    bool hits = false;
+    bool top1 = false;
   };
 
   // Fills tokens [B, n] (each row contiguous) with ids begin .. begin + n - 1
@@ -58,7 +52,7 @@ class LongDocumentScorer {
       std::function<void(int64_t begin, const at::Tensor& tokens_BT)>;
   // Takes nll fp64 [B, n] of targets first + 1 .. first + n: called in order,
   // and every target comes once.
-  using TakeNll = std::function<void(int64_t first, const at::Tensor& nll_BT)>;
+  using NllSink = std::function<void(int64_t first, const at::Tensor& nll_BT)>;
 
   // Sees raw queries and keys of a layer, and the places that they stand at,
   // int64 [B, T]; those beyond the document's end are padding.
@@ -73,7 +67,7 @@ class LongDocumentScorer {
   // All ranks of one data coordinate call this alike, and all take the same
   // NLL. Fewer than two tokens have no target.
   void Score(int64_t num_documents, int64_t num_tokens, const ReadTokens& read,
-             const TakeNll& take);
+             const NllSink& sink);
 
   // The same for tokens int64 [B, T] at hand: nll fp64 [B, max(T - 1, 0)].
   at::Tensor Score(const at::Tensor& tokens_BT);
@@ -85,12 +79,6 @@ class LongDocumentScorer {
   // How many documents of that size fill a rank's segment_tokens; at least 1.
   int64_t DocumentsAtOnce(int64_t num_tokens) const;
 
-  // Keys that the queries at the first `num_places` places of a document see,
-  // summed: place t sees t + 1 (CAUSAL), its block's up to itself and all of
-  // the block before (BCA), at most the window's (WINDOW) and the sinks that
-  // this has left (SINKS).
-  double NumVisibleKeys(int64_t num_places) const;
-
   const Options& options() const { return options_; }
 
  private:
@@ -100,7 +88,7 @@ class LongDocumentScorer {
     int64_t num_documents;
     int64_t num_tokens;
     const ReadTokens& read;
-    const TakeNll& take;
+    const NllSink& sink;
   };
 
   void ScoreBlockwise(const Job& job);
@@ -109,11 +97,9 @@ class LongDocumentScorer {
                         const SegmentAttention::Segment& segment,
                         int64_t num_blocks);
   Places ReadPlaces(const Job& job, int64_t begin, int64_t count);
-  at::Tensor GatherOverSequence(const at::Tensor& nll);
+  at::Tensor GatherOverContext(const at::Tensor& nll);
   at::Tensor Nll(const Job& job, const Places& places, Attention& attention);
-  at::Tensor Hits(const at::Tensor& hidden_NC, const at::Tensor& targets_N);
-  // For documents of so many targets.
-  BlockMask MaskFor(int64_t num_targets) const;
+  at::Tensor Top1(const at::Tensor& hidden_NC, const at::Tensor& targets_N);
   // Blocks of h places that a rank takes at once, and places of a chunk.
   int64_t BlocksPerSegment(int64_t num_documents, int64_t num_blocks,
                            int64_t h) const;

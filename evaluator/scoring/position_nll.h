@@ -4,7 +4,7 @@
 // any), over all pieces of d:
 //   mean            r = sum s_d / sum n_d                       nats a token
 //   standard error  sqrt(D / (D - 1) * sum (s_d - r n_d)^2) / sum n_d
-// the usual linearised error of a ratio: documents, not tokens, are the
+// the usual linearized error of a ratio: documents, not tokens, are the
 // independent draws (Cochran, Sampling Techniques, section 2.11). NaN for one
 // document.
 //

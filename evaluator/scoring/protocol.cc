@@ -162,8 +162,8 @@ void AppendPieces(Protocol protocol, const DealtDocument& dealt,
   }
 }
 
-PieceRow Streaming(const Documents& documents, int64_t budget) {
-  PieceRow row = {.protocol = STREAMING};
+PlannedRow Streaming(const Documents& documents, int64_t budget) {
+  PlannedRow row = {.protocol = STREAMING};
   for (int64_t d = 0; d < documents.num_documents() && budget > 0; ++d) {
     CountWork();
     const int64_t targets = std::min(documents.size(d) - 1, budget);
@@ -177,21 +177,21 @@ PieceRow Streaming(const Documents& documents, int64_t budget) {
 
 }  // namespace
 
-int64_t PieceRow::num_places() const {
+int64_t PlannedRow::num_places() const {
   int64_t most = 0;
   for (const Piece& piece : pieces) most = std::max(most, piece.num_targets);
   return most;
 }
 
-int64_t PieceRow::num_counted() const {
+int64_t PlannedRow::num_counted() const {
   int64_t counted = 0;
   for (const Piece& piece : pieces) counted += piece.num_counted();
   return counted;
 }
 
-absl::StatusOr<std::vector<PieceRow>> PlanRows(const Documents& documents,
-                                               const EvaluationConfig& config) {
-  std::vector<PieceRow> rows;
+absl::StatusOr<std::vector<PlannedRow>> PlanRows(
+    const Documents& documents, const EvaluationConfig& config) {
+  std::vector<PlannedRow> rows;
   for (const int protocol : config.protocols()) {
     if (protocol == STREAMING) {
       rows.push_back(Streaming(documents, BudgetOf(config)));
@@ -202,7 +202,7 @@ absl::StatusOr<std::vector<PieceRow>> PlanRows(const Documents& documents,
     LEXTRA_ASSIGN_OR_RETURN(const std::vector<DealtDocument> dealt,
                             DealDocuments(documents, config, deal));
     for (const int64_t length : config.lengths()) {
-      PieceRow row = {.protocol = named, .length = length};
+      PlannedRow row = {.protocol = named, .length = length};
       for (const DealtDocument& document : dealt) {
         AppendPieces(named, document, deal, length, config.stride(),
                      &row.pieces);

@@ -50,7 +50,7 @@ struct Piece {
   friend bool operator==(const Piece&, const Piece&) = default;
 };
 
-struct PieceRow {
+struct PlannedRow {
   Protocol protocol = NON_OVERLAPPING;
   int64_t length = 0;
   std::vector<Piece> pieces = {};  // by document, then by begin
@@ -64,8 +64,8 @@ struct PieceRow {
 // The rows of all protocols and lengths of `config` (resolved), in its order.
 // InputError if no document is long enough, UsageError if max_tokens is less
 // than one turn.
-absl::StatusOr<std::vector<PieceRow>> PlanRows(const Documents& documents,
-                                               const EvaluationConfig& config);
+absl::StatusOr<std::vector<PlannedRow>> PlanRows(
+    const Documents& documents, const EvaluationConfig& config);
 
 }  // namespace lextra
 

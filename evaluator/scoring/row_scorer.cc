@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/hash/crc32c.h"
 #include "base/work_counter.h"
 #include "evaluator/scoring/row_progress.h"
@@ -22,7 +23,7 @@ namespace {
 using Pieces = std::span<const Piece>;
 
 // The pieces of one document of the row.
-struct RowDocument {
+struct PlannedDocument {
   int64_t index = 0;  // in the row
   Pieces pieces;
 
@@ -39,9 +40,9 @@ struct RowDocument {
   }
 };
 
-std::vector<RowDocument> DocumentsOf(const PieceRow& row) {
+std::vector<PlannedDocument> DocumentsOf(const PlannedRow& row) {
   const Pieces pieces = row.pieces;
-  std::vector<RowDocument> documents;
+  std::vector<PlannedDocument> documents;
   for (size_t begin = 0; begin < pieces.size();) {
     size_t end = begin;
     while (end < pieces.size() &&
@@ -56,15 +57,15 @@ std::vector<RowDocument> DocumentsOf(const PieceRow& row) {
   return documents;
 }
 
-using Group = std::vector<RowDocument>;
+using Group = std::vector<PlannedDocument>;
 
 // Documents in their order, in groups of at least as many pieces as fill the
 // ranks.
-std::vector<Group> GroupsOf(const std::vector<RowDocument>& documents,
+std::vector<Group> GroupsOf(const std::vector<PlannedDocument>& documents,
                             const LongDocumentScorer& scorer) {
   std::vector<Group> groups;
   int64_t room = 0;
-  for (const RowDocument& document : documents) {
+  for (const PlannedDocument& document : documents) {
     if (room <= 0) {
       groups.emplace_back();
       room = scorer.DocumentsAtOnce(document.pieces[0].num_targets + 1);
@@ -77,18 +78,18 @@ std::vector<Group> GroupsOf(const std::vector<RowDocument>& documents,
 }
 
 // A piece, and its document's place in the row.
-struct RowPiece {
+struct PlannedPiece {
   Piece piece;
   int64_t index;
 };
 
 // Takes the NLL of a piece's targets first + 1 .. first + n.
-using TakePieceNll = std::function<void(const RowPiece& piece, int64_t first,
-                                        const at::Tensor& nll_T)>;
+using PieceNllSink = std::function<void(
+    const PlannedPiece& piece, int64_t first, const at::Tensor& nll_T)>;
 
 // Pieces of equal length, side by side.
-void ScoreBatch(const Documents& documents, std::span<const RowPiece> batch,
-                LongDocumentScorer& scorer, const TakePieceNll& take) {
+void ScoreBatch(const Documents& documents, std::span<const PlannedPiece> batch,
+                LongDocumentScorer& scorer, const PieceNllSink& sink) {
   const auto read = [&](int64_t begin, const at::Tensor& tokens_BT) {
     for (size_t b = 0; b < batch.size(); ++b) {
       const at::Tensor row = tokens_BT.select(0, b);
@@ -103,16 +104,16 @@ void ScoreBatch(const Documents& documents, std::span<const RowPiece> batch,
                  for (size_t b = 0; b < batch.size(); ++b) {
                    const int64_t skipped = std::clamp<int64_t>(
                        batch[b].piece.num_context - first, 0, nll_BT.size(1));
-                   take(batch[b], first + skipped,
+                   sink(batch[b], first + skipped,
                         nll_BT[b].narrow(0, skipped, nll_BT.size(1) - skipped));
                  }
                });
 }
 
 void ScoreGroup(const Documents& documents, const Group& group,
-                LongDocumentScorer& scorer, const TakePieceNll& take) {
-  std::vector<RowPiece> pieces;
-  for (const RowDocument& document : group) {
+                LongDocumentScorer& scorer, const PieceNllSink& sink) {
+  std::vector<PlannedPiece> pieces;
+  for (const PlannedDocument& document : group) {
     for (const Piece& piece : document.pieces) {
       pieces.push_back({piece, document.index});
     }
@@ -126,12 +127,12 @@ void ScoreGroup(const Documents& documents, const Group& group,
       ++end;
     }
     ScoreBatch(documents, std::span(pieces).subspan(begin, end - begin), scorer,
-               take);
+               sink);
     begin = end;
   }
 }
 
-JournalEntry EntryOf(const RowDocument& document, const std::string& row,
+JournalEntry EntryOf(const PlannedDocument& document, const std::string& row,
                      double seconds, const PositionNll& sums) {
   JournalEntry entry = {.row = row,
                         .document = document.document(),
@@ -147,8 +148,8 @@ JournalEntry EntryOf(const RowDocument& document, const std::string& row,
   return entry;
 }
 
-void Restore(const JournalEntry& entry, const RowDocument& document,
-             RowScores* scores) {
+void Restore(const JournalEntry& entry, const PlannedDocument& document,
+             ScoredRow* scores) {
   const at::Tensor by_bin = scores->sums.SumsOf(document.index);
   double* const sums = by_bin.mutable_data_ptr<double>();
   for (const JournalEntry::PlaceSums& place : entry.sums) {
@@ -162,13 +163,13 @@ void Restore(const JournalEntry& entry, const RowDocument& document,
 
 // Takes what the journal has into `scores` (on data coordinate 0, for all), and
 // leaves groups of what it has not.
-std::vector<Group> WithoutJournalled(std::vector<Group> groups,
-                                     const std::string& row,
-                                     const DocumentJournal* journal, bool takes,
-                                     RowScores* scores) {
+std::vector<Group> WithoutJournaled(std::vector<Group> groups,
+                                    const std::string& row,
+                                    const DocumentJournal* journal, bool takes,
+                                    ScoredRow* scores) {
   if (journal == nullptr) return groups;
   for (Group& group : groups) {
-    std::erase_if(group, [&](const RowDocument& document) {
+    std::erase_if(group, [&](const PlannedDocument& document) {
       CountWork();
       const JournalEntry* entry =
           journal->Find(row, document.document(), document.Checksum());
@@ -196,7 +197,7 @@ void NoteNonFinite(int64_t index, int64_t first_place, const at::Tensor& nll_T,
 
 // The first of all data coordinates; `documents` are the row's. Collective.
 std::optional<NonFiniteTarget> FirstNonFinite(
-    const NonFinitePlaces& mine, const std::vector<RowDocument>& documents,
+    const NonFinitePlaces& mine, const std::vector<PlannedDocument>& documents,
     Communicator& data_axis) {
   const int64_t none = std::ssize(documents);
   const auto least = [&](int64_t number) {
@@ -219,18 +220,13 @@ int64_t NumCounted(const std::vector<Group>& groups, size_t first,
                    size_t step) {
   int64_t counted = 0;
   for (size_t i = first; i < groups.size(); i += step) {
-    for (const RowDocument& document : groups[i]) {
+    for (const PlannedDocument& document : groups[i]) {
       for (const Piece& piece : document.pieces) {
         counted += piece.num_counted();
       }
     }
   }
   return counted;
-}
-
-double SecondsSince(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
-      .count();
 }
 
 // The row is over when the slowest data coordinate is through.
@@ -242,26 +238,26 @@ double Slowest(double seconds, Communicator& data_axis) {
 
 }  // namespace
 
-RowScores ScoreRow(const PieceRow& row, const std::string& name,
+ScoredRow ScoreRow(const PlannedRow& row, const std::string& name,
                    const Documents& documents, LongDocumentScorer& scorer,
                    DeviceMesh& mesh, DocumentJournal* journal,
-                   const TakeDocumentNll& take) {
-  const std::vector<RowDocument> row_documents = DocumentsOf(row);
-  RowScores scores = {PositionNll(std::ssize(row_documents), row.num_places())};
+                   const DocumentNllSink& sink) {
+  const std::vector<PlannedDocument> row_documents = DocumentsOf(row);
+  ScoredRow scores = {PositionNll(std::ssize(row_documents), row.num_places())};
   Communicator& data_axis = mesh.data();
   const std::vector<Group> groups =
-      WithoutJournalled(GroupsOf(row_documents, scorer), name, journal,
-                        data_axis.rank() == 0, &scores);
+      WithoutJournaled(GroupsOf(row_documents, scorer), name, journal,
+                       data_axis.rank() == 0, &scores);
   scores.targets_scored = NumCounted(groups, 0, 1);
   RowProgress progress(name, scores.targets_scored,
                        NumCounted(groups, data_axis.rank(), data_axis.size()));
   NonFinitePlaces non_finite;
-  const auto take_piece = [&](const RowPiece& piece, int64_t first,
+  const auto take_piece = [&](const PlannedPiece& piece, int64_t first,
                               const at::Tensor& nll_T) {
     NoteNonFinite(piece.index, piece.piece.begin + first + 1, nll_T,
                   &non_finite);
     scores.sums.Add(piece.index, first, nll_T);
-    if (take) take(piece.piece.document, piece.piece.begin + first, nll_T);
+    if (sink) sink(piece.piece.document, piece.piece.begin + first, nll_T);
     progress.Add(nll_T.size(0));
     data_axis.activity().Tick();
   };
@@ -272,7 +268,7 @@ RowScores ScoreRow(const PieceRow& row, const std::string& name,
     if (journal == nullptr) continue;
     const double seconds = SecondsSince(group_start);
     std::vector<JournalEntry> entries;
-    for (const RowDocument& document : groups[i]) {
+    for (const PlannedDocument& document : groups[i]) {
       if (non_finite.contains(document.index)) continue;
       entries.push_back(EntryOf(document, name, seconds / std::ssize(groups[i]),
                                 scores.sums));

@@ -19,7 +19,7 @@
 namespace lextra {
 
 // NLL fp64 [n] of targets first + 1 .. first + n of a document, as it comes.
-using TakeDocumentNll = std::function<void(int64_t document, int64_t first,
+using DocumentNllSink = std::function<void(int64_t document, int64_t first,
                                            const at::Tensor& nll_T)>;
 
 // A target whose NLL is a NaN or an infinity; `place` in its document.
@@ -28,7 +28,7 @@ struct NonFiniteTarget {
   int64_t place = 0;
 };
 
-struct RowScores {
+struct ScoredRow {
   PositionNll sums;  // documents numbered in the row's order
   // What was scored now, by all data coordinates, and how long that took; what
   // the journal had is in neither.
@@ -42,14 +42,14 @@ struct RowScores {
 // (LongDocumentScorer::DocumentsAtOnce); groups are dealt in turn to the
 // coordinates of the data axis. What `journal` (or null) has is not scored
 // again, and what is scored is added to it, if it is finite. `name` is the
-// row's in the journal and in what is said of the progress. `take`, if given,
+// row's in the journal and in what is said of the progress. `sink`, if given,
 // is called on all ranks of the data coordinate that scores. Collective; the
 // result is the same on all ranks. All tokens have been read and checked
 // before.
-RowScores ScoreRow(const PieceRow& row, const std::string& name,
+ScoredRow ScoreRow(const PlannedRow& row, const std::string& name,
                    const Documents& documents, LongDocumentScorer& scorer,
                    DeviceMesh& mesh, DocumentJournal* journal,
-                   const TakeDocumentNll& take);
+                   const DocumentNllSink& sink);
 
 }  // namespace lextra
 

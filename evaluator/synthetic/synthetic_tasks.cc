@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/seeds.h"
 #include "config/position_methods.h"
-#include "data/byte_tokenizer.h"
+#include "data/tokenizer.h"
 #include "evaluator/scoring/long_document_scorer.h"
 #include "evaluator/synthetic/synthetic_trials.h"
 #include "parallel/agreement.h"
@@ -48,15 +48,14 @@ std::vector<Task> TasksOf(const EvaluationConfig& config) {
   return tasks;
 }
 
-absl::Status CheckTasks(const Documents& documents,
-                        const std::string& tokenizer, const ModelConfig& model,
+absl::Status CheckTasks(const Documents& documents, const Tokenizer* tokenizer,
+                        const ModelConfig& model,
                         const std::vector<Task>& tasks) {
   if (tasks.empty()) return absl::OkStatus();
-  if (tokenizer != ByteTokenizer::kName) {
-    return UsageError(absl::StrFormat(
-        "evaluation.passkey_lengths and induction_lengths make tasks of bytes, "
-        "and the model's tokenizer is %s: leave them out ([])",
-        tokenizer));
+  if (tokenizer == nullptr || !tokenizer->ids_are_bytes()) {
+    return UsageError(
+        "evaluation.passkey_lengths and induction_lengths need a tokenizer "
+        "whose ids are bytes, which the model's is not: leave them out ([])");
   }
   int64_t longest = 0;
   for (const Task& task : tasks) longest = std::max(longest, task.length);
@@ -120,7 +119,7 @@ double CountCorrect(const Task& task, const Documents& documents,
 }  // namespace
 
 absl::Status CheckSyntheticTasks(const Documents& documents,
-                                 const std::string& tokenizer,
+                                 const Tokenizer* tokenizer,
                                  const ModelConfig& model,
                                  const EvaluationConfig& config) {
   return CheckTasks(documents, tokenizer, model, TasksOf(config));
@@ -128,17 +127,17 @@ absl::Status CheckSyntheticTasks(const Documents& documents,
 
 absl::StatusOr<std::vector<SyntheticRow>> RunSyntheticTasks(
     Transformer& model, DeviceMesh& mesh, const Documents& documents,
-    const std::string& tokenizer, const EvaluationConfig& config) {
+    const Tokenizer* tokenizer, const EvaluationConfig& config) {
   const std::vector<Task> tasks = TasksOf(config);
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(
       mesh.world(), CheckTasks(documents, tokenizer, model.config(), tasks)));
   std::vector<SyntheticRow> rows;
   for (const int kind : config.masks()) {
+    const EvaluatedMask mask = {.mask =
+                                    MaskOf(static_cast<Mask>(kind), config)};
     for (const Task& task : tasks) {
-      const EvaluatedMask mask = MakeMask(static_cast<Mask>(kind), UNCHANGED,
-                                          config, model.config(), task.length);
       LongDocumentScorer::Options options = ScorerOptions(mask, config);
-      options.hits = true;
+      options.top1 = true;
       LongDocumentScorer scorer(model, mesh, options);
       const double correct = CountCorrect(
           task, documents, config.synthetic_trials(), scorer, mesh.data());
@@ -157,8 +156,7 @@ absl::StatusOr<std::vector<SyntheticRow>> RunSyntheticTasks(
                       .correct = static_cast<int64_t>(correct)});
     }
     if (!tasks.empty()) {
-      LogInfo("synthetic tasks with %s: done",
-              MaskName(static_cast<Mask>(kind)));
+      LogInfo("synthetic tasks with %s: done", mask.Text());
     }
   }
   return rows;

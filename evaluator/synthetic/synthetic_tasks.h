@@ -12,6 +12,7 @@
 
 #include "base/status.h"
 #include "config/run.pb.h"
+#include "data/tokenizer.h"
 #include "evaluator/results.h"
 #include "evaluator/scoring/documents.h"
 #include "model/transformer.h"
@@ -20,10 +21,11 @@
 namespace lextra {
 
 // InputError if no document is long enough to fill a trial of the tasks that
-// `config` asks for, UsageError for another tokenizer than bytes and for places
-// that the model does not have.
+// `config` asks for, UsageError for a tokenizer whose ids are not bytes and for
+// places that the model does not have. `tokenizer` is the model's; null: not
+// one of ours.
 absl::Status CheckSyntheticTasks(const Documents& documents,
-                                 const std::string& tokenizer,
+                                 const Tokenizer* tokenizer,
                                  const ModelConfig& model,
                                  const EvaluationConfig& config);
 
@@ -32,7 +34,7 @@ absl::Status CheckSyntheticTasks(const Documents& documents,
 // depend on the layout. Errors as above.
 absl::StatusOr<std::vector<SyntheticRow>> RunSyntheticTasks(
     Transformer& model, DeviceMesh& mesh, const Documents& documents,
-    const std::string& tokenizer, const EvaluationConfig& config);
+    const Tokenizer* tokenizer, const EvaluationConfig& config);
 
 }  // namespace lextra
 

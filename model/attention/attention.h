@@ -63,7 +63,7 @@ class BlockwiseCausalAttention : public Attention {
 };
 
 // Attention under any BlockMask of one segment of documents that flow through
-// the sequence axis (parallel/context_parallel/halo_exchange.h). Rows of the
+// the context axis (parallel/context_parallel/halo_exchange.h). Rows of the
 // batch as above. The halo travels while the segment's own blocks meet; what
 // looks back at it comes last. No autograd.
 class SegmentAttention : public Attention {
@@ -108,7 +108,7 @@ class SegmentAttention : public Attention {
   SinkRelay& sinks_;
 };
 
-// Plain causal attention over documents that are spread over the sequence axis:
+// Plain causal attention over documents that are spread over the context axis:
 // the comparison. A document is cut into 2 P equal chunks; rank r holds chunks
 // r and 2P-1-r (so that all ranks have equal work), [B, 2 * chunk, E, D] in
 // that order. Keys and values go round the ring; every pair of (query chunk,
@@ -116,13 +116,13 @@ class SegmentAttention : public Attention {
 class RingCausalAttention : public Attention {
  public:
   RingCausalAttention(const PositionEncoding& positions, int64_t num_kv_heads,
-                      Communicator& sequence_axis);
+                      Communicator& context_axis);
   at::Tensor operator()(int64_t layer, const at::Tensor& qkv_BTED) override;
 
  private:
   const PositionEncoding& positions_;
   int64_t num_kv_heads_;
-  Communicator& sequence_axis_;
+  Communicator& context_axis_;
 };
 
 }  // namespace lextra

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 
+#include "base/math.h"
+
 namespace lextra {
 
 int64_t BlockMask::Reach() const {
   if (window == 0) return 1;
-  return (window - 1 + block - 1) / block;
+  return CeilDivide(window - 1, block);
 }
 
 std::vector<MaskRegion> RegionsOf(const BlockMask& mask, int64_t back) {

@@ -14,11 +14,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-AttentionPart Rows(const AttentionPart& part, int64_t first, int64_t count) {
-  return {part.out_BTHD.narrow(0, first, count),
-          part.lse_BTH.narrow(0, first, count)};
-}
-
 // Queries at a + h for what looks back: a copy, made before q is rotated in
 // place, so that each is rounded once.
 at::Tensor LookingBack(const PositionEncoding& positions,
@@ -43,7 +38,7 @@ void AttendPreviousBlock(const PositionEncoding& positions,
                          const at::Tensor& q_back, const at::Tensor& k,
                          const at::Tensor& v) {
   const int64_t h = q_back.size(1);
-  AttendMore(Rows(whole, first_row, q_back.size(0)), q_back, k, v,
+  AttendMore(whole.Rows(first_row, q_back.size(0)), q_back, k, v,
              /*causal=*/false, positions.ScoreBias({.first = h}, {}));
 }
 
@@ -94,7 +89,7 @@ class BlockwiseFunction : public torch::autograd::Function<BlockwiseFunction> {
     const at::Tensor dq_back = at::zeros_like(q_back);
     AttendBackward(dout.narrow(0, first, later), q_back,
                    from.k.narrow(0, 0, later), from.v.narrow(0, 0, later),
-                   Rows(merged, first, later), /*causal=*/false,
+                   merged.Rows(first, later), /*causal=*/false,
                    positions.ScoreBias({.first = h}, {}), dq_back,
                    to.k.narrow(0, 0, later), to.v.narrow(0, 0, later),
                    /*accumulate=*/true);

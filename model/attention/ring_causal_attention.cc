@@ -102,10 +102,10 @@ void MeetChunks(const Queries& queries, const Chunks& held,
 
 RingCausalAttention::RingCausalAttention(const PositionEncoding& positions,
                                          int64_t num_kv_heads,
-                                         Communicator& sequence_axis)
+                                         Communicator& context_axis)
     : positions_(positions),
       num_kv_heads_(num_kv_heads),
-      sequence_axis_(sequence_axis) {}
+      context_axis_(context_axis) {}
 
 at::Tensor RingCausalAttention::operator()(int64_t,
                                            const at::Tensor& qkv_BTED) {
@@ -113,8 +113,8 @@ at::Tensor RingCausalAttention::operator()(int64_t,
               "ring attention has no gradient");
   TORCH_CHECK(qkv_BTED.dim() == 4 && qkv_BTED.size(1) % 2 == 0,
               "ring attention takes two equal chunks, not ", qkv_BTED.sizes());
-  const int rank = sequence_axis_.rank();
-  const int size = sequence_axis_.size();
+  const int rank = context_axis_.rank();
+  const int size = context_axis_.size();
   const int64_t chunk_length = qkv_BTED.size(1) / 2;
   const PackedHeads heads(qkv_BTED, num_kv_heads_);
   const Queries queries = {positions_, Chunks(rank, size, chunk_length),
@@ -122,14 +122,14 @@ at::Tensor RingCausalAttention::operator()(int64_t,
   at::Tensor kv = PackKeysAndValues(positions_, heads, chunk_length);
   at::Tensor next = at::empty_like(kv);
   for (int step = 0; step < size; ++step) {
-    PendingCollective travelling;
+    PendingCollective traveling;
     if (step + 1 < size) {
-      travelling = sequence_axis_.SendReceiveAsync(kv, (rank + 1) % size, next,
-                                                   (rank + size - 1) % size);
+      traveling = context_axis_.SendReceiveAsync(kv, (rank + 1) % size, next,
+                                                 (rank + size - 1) % size);
     }
     const int holder = (rank + size - step) % size;
     MeetChunks(queries, Chunks(holder, size, chunk_length), kv);
-    travelling.Wait();
+    traveling.Wait();
     std::swap(kv, next);
   }
   return queries.seen.out_BTHD.to(qkv_BTED.scalar_type());

@@ -25,11 +25,6 @@ AttentionPart Places(const AttentionPart& part, int64_t first, int64_t count) {
           Places(part.lse_BTH, first, count)};
 }
 
-AttentionPart Rows(const AttentionPart& part, int64_t first, int64_t count) {
-  return {part.out_BTHD.narrow(0, first, count),
-          part.lse_BTH.narrow(0, first, count)};
-}
-
 }  // namespace
 
 SegmentAttention::SegmentAttention(const PositionEncoding& positions,
@@ -111,7 +106,7 @@ void SegmentAttention::LookBack(const AttentionPart& whole,
   const at::Tensor q = q_RhHD.narrow(0, first_block * documents, rows);
   const at::Tensor k = kv.k.narrow(0, key_block * documents, rows);
   const at::Tensor v = kv.v.narrow(0, key_block * documents, rows);
-  const AttentionPart of_rows = Rows(whole, first_block * documents, rows);
+  const AttentionPart of_rows = whole.Rows(first_block * documents, rows);
   for (const MaskRegion& region : regions) {
     const AttentionPart part =
         Places(of_rows, region.first_query, region.num_queries);
@@ -159,7 +154,7 @@ void SegmentAttention::AttendSinks(int64_t layer, const AttentionPart& whole,
     const int64_t begin = (segment_.first_block + block) * h;
     for (const SinkRegion& region : SinkRegionsOf(segment_.mask, begin, h)) {
       const int64_t row = block * documents;
-      const AttentionPart part = Places(Rows(whole, row, documents),
+      const AttentionPart part = Places(whole.Rows(row, documents),
                                         region.first - begin, region.count);
       const at::Tensor raw = Places(heads.q.narrow(0, row, documents),
                                     region.first - begin, region.count);

@@ -37,7 +37,7 @@ class AddLearned : public torch::autograd::Function<AddLearned> {
       sums.index_put_({places}, dx_NC.to(sums.scalar_type()),
                       /*accumulate=*/true);
     } else {
-      AddRows(sums, places, dx_NC);
+      IndexAddRows(sums, places, dx_NC);
     }
     return {dx, at::Tensor(), at::Tensor()};
   }
@@ -48,8 +48,8 @@ class AddLearned : public torch::autograd::Function<AddLearned> {
 PositionEmbedding::PositionEmbedding(const ModelConfig& model,
                                      Communicator& tensor_axis,
                                      const Initializer& initialize)
-    : method_(model.position()),
-      width_(model.width()),
+    : method_(model.position_encoding()),
+      width_(model.hidden_size()),
       tensor_axis_(tensor_axis) {
   if (method_ != LEARNED) return;
   const std::vector<int64_t> shape = {model.training_length(), width_};
@@ -63,7 +63,7 @@ PositionEmbedding::PositionEmbedding(const ModelConfig& model,
 at::Tensor PositionEmbedding::AddTo(const at::Tensor& x,
                                     at::IntArrayRef tokens_shape,
                                     const at::Tensor& positions_BT,
-                                    Tokens tokens) const {
+                                    ActivationLayout layout) const {
   if (!FactsOf(method_).adds_to_embedding) return x;
   const at::Tensor all =
       positions_BT.defined()
@@ -72,22 +72,22 @@ at::Tensor PositionEmbedding::AddTo(const at::Tensor& x,
                 .expand(tokens_shape);
   TORCH_CHECK(all.sizes() == tokens_shape, "positions ", all.sizes(),
               " of tokens ", tokens_shape);
-  const at::Tensor positions = OwnPositions(all, tokens);
+  const at::Tensor positions = OwnPositions(all, layout);
   if (method_ == SINUSOIDAL) {
     return (x + Sinusoids(positions)).to(x.scalar_type());
   }
   const at::Tensor& rows = rows_->leaf;
   TORCH_CHECK(positions.is_cuda() || positions.numel() == 0 ||
                   positions.max().item<int64_t>() < rows.size(0),
-              "model.position = LEARNED has rows for ", rows.size(0),
+              "model.position_encoding = LEARNED has rows for ", rows.size(0),
               " places, not for ", tokens_shape);
   return AddLearned::apply(x, rows, positions);
 }
 
 // Of the tokens that x is about.
 at::Tensor PositionEmbedding::OwnPositions(const at::Tensor& positions_BT,
-                                           Tokens tokens) const {
-  if (tokens == Tokens::kReplicated) return positions_BT;
+                                           ActivationLayout layout) const {
+  if (layout == ActivationLayout::kReplicated) return positions_BT;
   const int64_t count = positions_BT.numel() / tensor_axis_.size();
   return positions_BT.reshape({-1}).narrow(0, tensor_axis_.rank() * count,
                                            count);

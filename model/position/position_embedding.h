@@ -28,12 +28,14 @@ class PositionEmbedding {
   // [B T / P, C] of the tokens. positions int64 [B, T]; undefined: 0 .. T-1 in
   // every row. LEARNED has rows for positions below the training length.
   at::Tensor AddTo(const at::Tensor& x, at::IntArrayRef tokens_shape,
-                   const at::Tensor& positions_BT, Tokens tokens) const;
+                   const at::Tensor& positions_BT,
+                   ActivationLayout layout) const;
 
   std::vector<Parameter*> parameters();
 
  private:
-  at::Tensor OwnPositions(const at::Tensor& positions_BT, Tokens tokens) const;
+  at::Tensor OwnPositions(const at::Tensor& positions_BT,
+                          ActivationLayout layout) const;
   at::Tensor Sinusoids(const at::Tensor& positions) const;
 
   PositionMethod method_;

@@ -35,7 +35,7 @@ double SmallestFactor(at::ScalarType dtype) {
 
 constexpr int64_t kEndless = std::numeric_limits<int64_t>::max();
 
-// How many positions from the centre on the factors of keys stay in range:
+// How many positions from the center on the factors of keys stay in range:
 // those at its far end times the smallest that is not 0 is the inverse of the
 // former, and so what far queries lose, as their factors fade to 0, counts for
 // nothing.
@@ -49,24 +49,24 @@ int64_t FactorReach(const std::vector<double>& log_factors,
 }
 
 // RoPE and xPos (METHOD section 1): the pair i of a query at position p is
-// rotated by p theta_i and scaled by zeta_i^((p - centre) / scale_base), that
+// rotated by p theta_i and scaled by zeta_i^((p - center) / scale_base), that
 // of a key by the inverse factor. RoPE is zeta = 1.
 class RotaryEncoding : public PositionEncoding {
  public:
   // Per pair: theta_i, and log(zeta_i) / scale_base. Queries and keys are
   // multiplied by `scale` as well.
   RotaryEncoding(std::vector<double> angles, std::vector<double> log_factors,
-                 double scale, int64_t centre, at::ScalarType dtype)
+                 double scale, int64_t center, at::ScalarType dtype)
       : angles_(std::move(angles)),
         log_factors_(std::move(log_factors)),
         scale_(scale),
         reach_(FactorReach(log_factors_, dtype)),
-        centre_(std::min(centre, reach_)),
+        center_(std::min(center, reach_)),
         dtype_(dtype) {}
 
   int64_t key_span() const override {
     return reach_ == kEndless ? kEndless
-                              : std::max<int64_t>(1, centre_ + reach_ + 1);
+                              : std::max<int64_t>(1, center_ + reach_ + 1);
   }
 
   void Rotate(AttentionRole role, const at::Tensor& in_BTHD,
@@ -138,7 +138,7 @@ class RotaryEncoding : public PositionEncoding {
          .batch = in.size(0),
          .places = in.size(1),
          .heads = in.size(2),
-         .head_size = in.size(3),
+         .head_dim = in.size(3),
          .transposed = transposed},
         in.device());
   }
@@ -166,8 +166,8 @@ class RotaryEncoding : public PositionEncoding {
       scalar_t* sin = table.sin.mutable_data_ptr<scalar_t>();
       for (int64_t position = 0; position < num_positions; ++position) {
         const double exponent = static_cast<double>(
-            role == AttentionRole::kQuery ? position - centre_
-                                          : centre_ - position);
+            role == AttentionRole::kQuery ? position - center_
+                                          : center_ - position);
         for (int64_t i = 0; i < pairs; ++i) {
           double factor = scale_ * std::exp(exponent * log_factors_[i]);
           if (factor < smallest) factor = 0;
@@ -184,14 +184,14 @@ class RotaryEncoding : public PositionEncoding {
   std::vector<double> log_factors_;
   double scale_;
   int64_t reach_;
-  int64_t centre_;
+  int64_t center_;
   at::ScalarType dtype_;
   mutable Table queries_;
   mutable Table keys_;
 };
 
 // NONE, and the methods that add to the embedding.
-class NoEncoding : public PositionEncoding {};
+class IdentityEncoding : public PositionEncoding {};
 
 // Press et al. 2022: heads a power of two have slopes 2^(-8h/H), h = 1 .. H;
 // otherwise the slopes of the lower power of two, and then the first, third, ..
@@ -236,20 +236,20 @@ std::unique_ptr<PositionEncoding> MakeAlibi(const ModelConfig& model,
       tensor_axis == nullptr ? at::Device(at::kCPU) : tensor_axis->device());
 }
 
-// theta_i of the extended method.
+// theta_i after scaling.
 std::vector<double> Angles(const ModelConfig& model,
-                           const AngleExtension& extension) {
-  const int64_t pairs = model.head_size() / 2;
-  const double s = extension.factor;
+                           const AngleScaling& scaling) {
+  const int64_t pairs = model.head_dim() / 2;
+  const double s = scaling.factor;
   double base = model.rotary_base();
-  if (extension.method == NTK && pairs > 1) {
+  if (scaling.method == RopeScaling::NTK && pairs > 1) {
     base *= std::pow(s, static_cast<double>(pairs) / (pairs - 1));
   }
   std::vector<double> angles(pairs);
   for (int64_t i = 0; i < pairs; ++i) {
     angles[i] = std::pow(base, -static_cast<double>(i) / pairs);
-    if (extension.method == INTERPOLATION) angles[i] /= s;
-    if (extension.method == YARN) {
+    if (scaling.method == RopeScaling::LINEAR) angles[i] /= s;
+    if (scaling.method == RopeScaling::YARN) {
       // Turns of this pair within the training length: kept from 32 on, divided
       // below 1 (Peng et al. 2024, "YaRN", section 3.2).
       const double turns =
@@ -263,16 +263,16 @@ std::vector<double> Angles(const ModelConfig& model,
 
 // log(zeta_i) / scale_base.
 std::vector<double> LogFactors(const ModelConfig& model,
-                               const AngleExtension& extension) {
-  const int64_t pairs = model.head_size() / 2;
+                               const AngleScaling& scaling) {
+  const int64_t pairs = model.head_dim() / 2;
   std::vector<double> log_factors(pairs, 0.0);
-  if (!FactsOf(model.position()).has_exponent) return log_factors;
+  if (!FactsOf(model.position_encoding()).has_exponent) return log_factors;
   const double gamma = model.xpos_gamma();
   for (int64_t i = 0; i < pairs; ++i) {
     const double fraction = static_cast<double>(i) / static_cast<double>(pairs);
     log_factors[i] =
         std::log((fraction + gamma) / (1 + gamma)) / model.xpos_scale_base();
-    if (extension.scales_exponent) log_factors[i] /= extension.factor;
+    if (scaling.scales_exponent) log_factors[i] /= scaling.factor;
   }
   return log_factors;
 }
@@ -299,17 +299,17 @@ DistanceBias PositionEncoding::ScoreBias(Positions queries,
 }
 
 std::unique_ptr<PositionEncoding> MakePositionEncoding(
-    const ModelConfig& model, int64_t centre, const Communicator* tensor_axis,
-    const AngleExtension& extension) {
-  if (model.position() == ALIBI) return MakeAlibi(model, tensor_axis);
-  if (!FactsOf(model.position()).rotates) return std::make_unique<NoEncoding>();
-  const AngleExtension used =
-      extension.factor > 1 ? extension : AngleExtension();
+    const ModelConfig& model, int64_t center, const Communicator* tensor_axis,
+    const AngleScaling& scaling) {
+  if (model.position_encoding() == ALIBI) return MakeAlibi(model, tensor_axis);
+  if (!FactsOf(model.position_encoding()).rotates)
+    return std::make_unique<IdentityEncoding>();
+  const AngleScaling used = scaling.factor > 1 ? scaling : AngleScaling();
   // YaRN's temperature: both sides of a score are made larger.
   const double scale =
-      used.method == YARN ? 0.1 * std::log(used.factor) + 1 : 1;
+      used.method == RopeScaling::YARN ? 0.1 * std::log(used.factor) + 1 : 1;
   return std::make_unique<RotaryEncoding>(
-      Angles(model, used), LogFactors(model, used), scale, centre,
+      Angles(model, used), LogFactors(model, used), scale, center,
       MasterType(model.precision()));
 }
 

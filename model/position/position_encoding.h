@@ -53,13 +53,13 @@ class PositionEncoding {
 
 // How the angles of XPOS and ROPE are changed for sequences `factor` times as
 // long as training's (docs/method.md section 5). A factor of 1 changes nothing.
-struct AngleExtension {
-  Extension method = UNCHANGED;
+struct AngleScaling {
+  RopeScaling::Type method = RopeScaling::NONE;
   double factor = 1;
   bool scales_exponent = false;  // xPos's positions are divided too
 };
 
-// The method of `model` (resolved). `centre` is the position at which xPos's
+// The method of `model` (resolved). `center` is the position at which xPos's
 // factors are 1: half the window, so that they stay near 1 on both sides; or
 // less, where half the window is further from its start than factors reach.
 // ALiBi's slopes are those of the heads on this rank of the tensor axis; null:
@@ -67,9 +67,9 @@ struct AngleExtension {
 // for models of that precision, otherwise in fp32, on first use and when longer
 // ones are asked for. bfloat16 tensors are rotated in fp32 and rounded once.
 std::unique_ptr<PositionEncoding> MakePositionEncoding(
-    const ModelConfig& model, int64_t centre,
+    const ModelConfig& model, int64_t center,
     const Communicator* tensor_axis = nullptr,
-    const AngleExtension& extension = {});
+    const AngleScaling& scaling = {});
 
 }  // namespace lextra
 

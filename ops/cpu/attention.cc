@@ -125,7 +125,7 @@ class HeadAttention {
                int64_t h) {
     PackKeys(b, h / group_);
     values_.Pack(RowsOf(operands_.v, b, 0, h / group_), shape_.keys,
-                 shape_.head_size);
+                 shape_.head_dim);
     for (int64_t t = 0; t < shape_.queries; t += kQueryRows) {
       const int64_t rows = std::min(kQueryRows, shape_.queries - t);
       const int64_t keys = KeysSeen(t + rows - 1);
@@ -140,11 +140,11 @@ class HeadAttention {
         Merge(result, b, h, t, rows, keys, maxima, sums);
         continue;
       }
-      values_.Multiply(Rows(scores_), rows, shape_.head_size, keys,
+      values_.Multiply(Rows(scores_), rows, shape_.head_dim, keys,
                        Into(result.out, b, t, h));
       for (int64_t r = 0; r < rows; ++r) {
         *result.lse.At(b, t + r, h) = maxima[r] + std::log(sums[r]);
-        Scale(result.out.At(b, t + r, h), 1 / sums[r], shape_.head_size);
+        Scale(result.out.At(b, t + r, h), 1 / sums[r], shape_.head_dim);
       }
     }
   }
@@ -157,8 +157,8 @@ class HeadAttention {
                 int64_t kv, bool accumulate) {
     dscores_.resize(scores_.size());
     PackKeys(b, kv);
-    keys_.Pack(RowsOf(operands_.k, b, 0, kv), shape_.keys, shape_.head_size);
-    values_.Pack(RowsOf(operands_.v, b, 0, kv).Transposed(), shape_.head_size,
+    keys_.Pack(RowsOf(operands_.k, b, 0, kv), shape_.keys, shape_.head_dim);
+    values_.Pack(RowsOf(operands_.v, b, 0, kv).Transposed(), shape_.head_dim,
                  shape_.keys);
     const int64_t last = (shape_.queries - 1) / kQueryRows * kQueryRows;
     bool add_keys = accumulate;
@@ -166,14 +166,14 @@ class HeadAttention {
       for (int64_t t = last; t >= 0; t -= kQueryRows) {
         const int64_t rows = std::min(kQueryRows, shape_.queries - t);
         const int64_t keys = KeysSeen(t + rows - 1);
-        const int64_t d = shape_.head_size;
+        const int64_t d = shape_.head_dim;
         ProbabilitiesAndScoreGradients(merged, dout, b, h, t, rows, keys);
         keys_.Multiply(Rows(dscores_), rows, d, keys,
                        Into(gradients.dq, b, t, h, accumulate));
-        queries_.Take(RowsOf(operands_.q, b, t, h), rows, d);
+        queries_.View(RowsOf(operands_.q, b, t, h), rows, d);
         queries_.Multiply(Rows(dscores_).Transposed(), keys, d, rows,
                           Into(gradients.dk, b, 0, kv, add_keys));
-        dout_.Take(RowsOf(dout, b, t, h), rows, d);
+        dout_.View(RowsOf(dout, b, t, h), rows, d);
         dout_.Multiply(Rows(scores_).Transposed(), keys, d, rows,
                        Into(gradients.dv, b, 0, kv, add_keys));
         add_keys = true;
@@ -192,12 +192,12 @@ class HeadAttention {
 
   void PackKeys(int64_t b, int64_t kv) {
     scaled_keys_.Pack(RowsOf(operands_.k, b, 0, kv).Transposed(),
-                      shape_.head_size, shape_.keys, Scalar(shape_.scale));
+                      shape_.head_dim, shape_.keys, Scalar(shape_.scale));
   }
 
   void Scores(int64_t b, int64_t h, int64_t t, int64_t rows, int64_t keys) {
     scaled_keys_.Multiply(RowsOf(operands_.q, b, t, h), rows, keys,
-                          shape_.head_size,
+                          shape_.head_dim,
                           {.data = scores_.data(), .row_step = pitch_});
     if (operands_.slopes == nullptr) return;
     for (int64_t r = 0; r < rows; ++r) {
@@ -212,7 +212,7 @@ class HeadAttention {
   void Merge(const AttentionResult<Scalar>& result, int64_t b, int64_t h,
              int64_t t, int64_t rows, int64_t keys, const Scalar* maxima,
              const Scalar* sums) {
-    const int64_t d = shape_.head_size;
+    const int64_t d = shape_.head_dim;
     part_.resize(kQueryRows * d);
     values_.Multiply(Rows(scores_), rows, d, keys,
                      {.data = part_.data(), .row_step = d});
@@ -232,11 +232,11 @@ class HeadAttention {
       const HeadVectors<const Scalar>& dout, int64_t b, int64_t h, int64_t t,
       int64_t rows, int64_t keys) {
     Scores(b, h, t, rows, keys);
-    values_.Multiply(RowsOf(dout, b, t, h), rows, keys, shape_.head_size,
+    values_.Multiply(RowsOf(dout, b, t, h), rows, keys, shape_.head_dim,
                      {.data = dscores_.data(), .row_step = pitch_});
     for (int64_t r = 0; r < rows; ++r) {
       const Scalar delta = Dot(dout.At(b, t + r, h), merged.out.At(b, t + r, h),
-                               shape_.head_size);
+                               shape_.head_dim);
       ScoreGradients(&scores_[r * pitch_], &dscores_[r * pitch_],
                      KeysSeen(t + r), keys, *merged.lse.At(b, t + r, h), delta,
                      Scalar(shape_.scale));

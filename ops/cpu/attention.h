@@ -20,7 +20,7 @@ struct AttentionShape {
   int64_t keys;
   int64_t heads;
   int64_t kv_heads;
-  int64_t head_size;
+  int64_t head_dim;
   double scale;
   bool
       causal;  // query t sees keys 0 .. t; there are no fewer queries than keys

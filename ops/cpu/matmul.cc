@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/math.h"
 #include "base/work_counter.h"
 
 namespace lextra {
@@ -19,10 +20,6 @@ static_assert(kRowBlock % kTileRows == 0);
 constexpr int64_t kPackedNumbers = 1 << 20;
 // Multiplications that are worth a thread.
 constexpr int64_t kGrain = 1 << 18;
-
-int64_t RoundUp(int64_t x, int64_t multiple) {
-  return (x + multiple - 1) / multiple * multiple;
-}
 
 // Copying a number takes as long as this many multiplications.
 constexpr int64_t kCopyCost = 16;
@@ -44,7 +41,7 @@ void RightOperand<Scalar>::Pack(MatrixView<Scalar> b, int64_t inner,
     packed_ = std::make_unique_for_overwrite<Scalar[]>(size);
     capacity_ = size;
   }
-  const int64_t num_panels = (columns + panel_columns() - 1) / panel_columns();
+  const int64_t num_panels = CeilDivide(columns, panel_columns());
   const int64_t grain = 1 + kGrain / kCopyCost / (inner * panel_columns() + 1);
   at::parallel_for(0, num_panels, grain, [&](int64_t begin, int64_t end) {
     for (int64_t panel = begin; panel < end; ++panel) {
@@ -90,7 +87,7 @@ void RightOperand<Scalar>::PackPanel(MatrixView<Scalar> b, int64_t inner,
 }
 
 template <typename Scalar>
-void RightOperand<Scalar>::Take(MatrixView<Scalar> b, int64_t inner,
+void RightOperand<Scalar>::View(MatrixView<Scalar> b, int64_t inner,
                                 int64_t columns) {
   // Vectors narrower than a line would use parts of lines that are far apart.
   const bool is_narrow =
@@ -132,8 +129,7 @@ void RightOperand<Scalar>::MultiplyPanel(MatrixView<Scalar> a, int64_t rows,
                                          int64_t first_column, int64_t columns,
                                          int64_t first_inner, int64_t inner,
                                          ProductResult<Scalar> c) const {
-  const int64_t num_vectors =
-      (columns + tiles_->vector_size - 1) / tiles_->vector_size;
+  const int64_t num_vectors = CeilDivide(columns, tiles_->vector_size);
   MatrixView<Scalar> b = borrowed_;
   if (b.data != nullptr) {
     b = b.From(first_inner, first_column);
@@ -173,7 +169,7 @@ void MultiplyOnCpu(MatrixView<Scalar> a, MatrixView<Scalar> b, int64_t rows,
   for (int64_t first = 0; first < columns; first += block_columns) {
     const int64_t width = std::min(block_columns, columns - first);
     const bool is_last = first + width == columns;
-    right.Take(b.From(0, first), inner, width);
+    right.View(b.From(0, first), inner, width);
     const auto multiply = [&](int64_t begin, int64_t end) {
       right.Multiply(
           a.From(begin, 0), end - begin, width, inner,
@@ -184,7 +180,7 @@ void MultiplyOnCpu(MatrixView<Scalar> a, MatrixView<Scalar> b, int64_t rows,
     // Whole tiles for each thread; with a function to call, blocks of rows that
     // stay in the cache.
     const int64_t rows_together = finish_rows ? kRowBlock : kTileRows;
-    at::parallel_for(0, (rows + rows_together - 1) / rows_together,
+    at::parallel_for(0, CeilDivide(rows, rows_together),
                      1 + kGrain / (rows_together * width * inner + 1),
                      [&](int64_t begin, int64_t end) {
                        const int64_t end_row =

@@ -51,7 +51,7 @@ class RightOperand {
   void Pack(MatrixView<Scalar> b, int64_t inner, int64_t columns,
             Scalar factor = 1);
   // Refers to b where its rows allow it, or else copies it.
-  void Take(MatrixView<Scalar> b, int64_t inner, int64_t columns);
+  void View(MatrixView<Scalar> b, int64_t inner, int64_t columns);
 
   // c = a b on the calling thread, for the first `columns` and `inner` of b at
   // most. a is [rows, inner].

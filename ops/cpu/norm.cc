@@ -34,7 +34,7 @@ LEXTRA_VECTOR_CLONES Compute RowSquares(const Element* x, Compute mean,
 }
 
 template <typename Element, typename Compute>
-LEXTRA_VECTOR_CLONES void NormaliseRow(const Element* x, Compute mean,
+LEXTRA_VECTOR_CLONES void NormalizeRow(const Element* x, Compute mean,
                                        Compute rstd, const Element* weight,
                                        const Element* bias, int64_t columns,
                                        Element* y) {
@@ -96,7 +96,7 @@ LEXTRA_VECTOR_CLONES void RowGradient(const Element* x, const Element* dy,
   template void AddRows(const Element*, const Element*, int64_t, Element*);    \
   template Compute RowSum<Element, Compute>(const Element*, int64_t);          \
   template Compute RowSquares(const Element*, Compute, int64_t);               \
-  template void NormaliseRow(const Element*, Compute, Compute, const Element*, \
+  template void NormalizeRow(const Element*, Compute, Compute, const Element*, \
                              const Element*, int64_t, Element*);               \
   template void RowGradientSums(const Element*, const Element*, Compute,       \
                                 Compute, const Element*, int64_t, Compute*,    \

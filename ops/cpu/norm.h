@@ -26,7 +26,7 @@ Compute RowSquares(const Element* x, Compute mean, int64_t columns);
 
 // `bias` may be null.
 template <typename Element, typename Compute>
-void NormaliseRow(const Element* x, Compute mean, Compute rstd,
+void NormalizeRow(const Element* x, Compute mean, Compute rstd,
                   const Element* weight, const Element* bias, int64_t columns,
                   Element* y);
 

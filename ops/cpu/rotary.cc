@@ -38,11 +38,11 @@ LEXTRA_VECTOR_CLONES void RotatePlace(const Scalar* in, int64_t in_stride,
 template <typename Scalar>
 void RotatePairs(HeadVectors<const Scalar> in, HeadVectors<Scalar> out,
                  RotationTable<Scalar> table, int64_t batch, int64_t places,
-                 int64_t heads, int64_t head_size, bool transposed) {
-  const int64_t pairs = head_size / 2;
+                 int64_t heads, int64_t head_dim, bool transposed) {
+  const int64_t pairs = head_dim / 2;
   const Scalar sign = transposed ? -1 : 1;
   const int64_t grain =
-      std::max<int64_t>(1, kGrain / std::max<int64_t>(1, heads * head_size));
+      std::max<int64_t>(1, kGrain / std::max<int64_t>(1, heads * head_dim));
   at::parallel_for(0, batch * places, grain, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t b = row / places;

@@ -23,7 +23,7 @@ struct RotationTable {
 template <typename Scalar>
 void RotatePairs(HeadVectors<const Scalar> in, HeadVectors<Scalar> out,
                  RotationTable<Scalar> table, int64_t batch, int64_t places,
-                 int64_t heads, int64_t head_size, bool transposed);
+                 int64_t heads, int64_t head_dim, bool transposed);
 
 }  // namespace lextra
 

@@ -112,7 +112,7 @@ struct RowOfX {
     return SumOverRow<kThreads>(squares);
   }
 
-  __device__ void Normalise(Compute mean, Compute rstd, const Element* weight,
+  __device__ void Normalize(Compute mean, Compute rstd, const Element* weight,
                             const Element* bias, Element* y) const {
     ForEachPack([&](int64_t c, Packs values) {
       const Packs w = LoadPack<kPack>(weight + c);
@@ -129,7 +129,7 @@ struct RowOfX {
 };
 
 template <typename Element, int kThreads, int kPack, bool kHeld>
-__global__ void NormaliseRowsKernel(NormaliseRowsCuda a) {
+__global__ void NormalizeRowsKernel(NormalizeRowsCuda a) {
   using Compute = ComputeType<Element>;
   const int64_t n =
       static_cast<int64_t>(blockIdx.x) * (kThreadsPerBlock / kThreads) +
@@ -148,7 +148,7 @@ __global__ void NormaliseRowsKernel(NormaliseRowsCuda a) {
   row.Read(branch == nullptr ? nullptr : branch + begin,
            static_cast<Element*>(a.sum) + begin);
   Compute mean = 0;
-  if (all ? a.centred : a.stage == NormStage::kMean) {
+  if (all ? a.centered : a.stage == NormStage::kMean) {
     mean = row.Sum() / width;
     if (lane == 0) *mean_of_row = mean;
     if (!all) return;
@@ -169,7 +169,7 @@ __global__ void NormaliseRowsKernel(NormaliseRowsCuda a) {
   const Compute rstd =
       1 / std::sqrt(variance + static_cast<Compute>(a.epsilon));
   if (lane == 0) *rstd_of_row = rstd;
-  row.Normalise(mean, rstd, static_cast<const Element*>(a.weight),
+  row.Normalize(mean, rstd, static_cast<const Element*>(a.weight),
                 static_cast<const Element*>(a.bias),
                 static_cast<Element*>(a.y) + begin);
 }
@@ -179,7 +179,7 @@ template <typename Element, int kPack>
 struct BlockOfRows {
   using Compute = ComputeType<Element>;
 
-  __device__ explicit BlockOfRows(const NormaliseRowsGradientCuda& arguments)
+  __device__ explicit BlockOfRows(const NormalizeRowsGradientCuda& arguments)
       : a(arguments),
         first(static_cast<int64_t>(blockIdx.x) * kNormRowsPerBlock),
         end(first + kNormRowsPerBlock < a.rows ? first + kNormRowsPerBlock
@@ -227,7 +227,7 @@ struct BlockOfRows {
     Values<Compute, kPack> dbias;
     for (int64_t row = first; row < end; ++row) {
       const Compute* of_row = sums + 2 * (row - first);
-      const Compute mean_g = a.centred ? of_row[0] / width : 0;
+      const Compute mean_g = a.centered ? of_row[0] / width : 0;
       const Compute mean_g_xhat = of_row[1] / width;
       const int64_t place = row * a.columns + c;
       const auto x_c = LoadPack<kPack>(x + place);
@@ -249,7 +249,7 @@ struct BlockOfRows {
     StorePack(dbias, dparameters + a.columns + c);
   }
 
-  const NormaliseRowsGradientCuda& a;
+  const NormalizeRowsGradientCuda& a;
   int64_t first;
   int64_t end;
   const Element* x;
@@ -260,7 +260,7 @@ struct BlockOfRows {
 };
 
 template <typename Element, int kPack>
-__global__ void NormaliseRowsGradientKernel(NormaliseRowsGradientCuda a) {
+__global__ void NormalizeRowsGradientKernel(NormalizeRowsGradientCuda a) {
   using Compute = ComputeType<Element>;
   const BlockOfRows<Element, kPack> rows(a);
   Compute* const all_sums = static_cast<Compute*>(a.sums);
@@ -286,10 +286,10 @@ __global__ void NormaliseRowsGradientKernel(NormaliseRowsGradientCuda a) {
 }  // namespace
 }  // namespace lextra
 
-extern "C" const char* LextraNormaliseRows(
-    const lextra::NormaliseRowsCuda& arguments, void* stream) {
+extern "C" const char* LextraNormalizeRows(
+    const lextra::NormalizeRowsCuda& arguments, void* stream) {
   using namespace lextra;
-  const NormaliseRowsCuda& a = arguments;
+  const NormalizeRowsCuda& a = arguments;
   return DispatchElement(a.type, [&](auto element) {
     using Element = decltype(element);
     const bool packs = ArePacks<Element>(a.columns, a.x, a.branch, a.sum,
@@ -297,30 +297,30 @@ extern "C" const char* LextraNormaliseRows(
     return DispatchPacks<Element>(packs, [&](auto pack) {
       constexpr int kPack = decltype(pack)::value;
       if (a.columns <= kShortColumns) {
-        return LaunchKernel(NormaliseRowsKernel<Element, kWarp, kPack, true>,
+        return LaunchKernel(NormalizeRowsKernel<Element, kWarp, kPack, true>,
                             (a.rows + kWarpsPerBlock - 1) / kWarpsPerBlock,
                             kThreadsPerBlock, stream, a);
       }
       return LaunchKernel(
           a.columns <= kHeldColumns
-              ? NormaliseRowsKernel<Element, kThreadsPerBlock, kPack, true>
-              : NormaliseRowsKernel<Element, kThreadsPerBlock, kPack, false>,
+              ? NormalizeRowsKernel<Element, kThreadsPerBlock, kPack, true>
+              : NormalizeRowsKernel<Element, kThreadsPerBlock, kPack, false>,
           a.rows, kThreadsPerBlock, stream, a);
     });
   });
 }
 
-extern "C" const char* LextraNormaliseRowsGradient(
-    const lextra::NormaliseRowsGradientCuda& arguments, void* stream) {
+extern "C" const char* LextraNormalizeRowsGradient(
+    const lextra::NormalizeRowsGradientCuda& arguments, void* stream) {
   using namespace lextra;
-  const NormaliseRowsGradientCuda& a = arguments;
+  const NormalizeRowsGradientCuda& a = arguments;
   return DispatchElement(a.type, [&](auto element) {
     using Element = decltype(element);
     const bool packs = ArePacks<Element>(a.columns, a.x, a.weight, a.dy,
                                          a.dx_from_residual, a.dx);
     return DispatchPacks<Element>(packs, [&](auto pack) {
       return LaunchKernel(
-          NormaliseRowsGradientKernel<Element, decltype(pack)::value>,
+          NormalizeRowsGradientKernel<Element, decltype(pack)::value>,
           (a.rows + kNormRowsPerBlock - 1) / kNormRowsPerBlock,
           kThreadsPerBlock, stream, a);
     });

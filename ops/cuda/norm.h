@@ -21,11 +21,11 @@ enum class NormStage {
 
 // Device pointers to [rows, columns] and [columns] elements; mean, rstd, sums
 // and dparameters are double for double elements, else float.
-struct NormaliseRowsCuda {
+struct NormalizeRowsCuda {
   ElementType type;
   NormStage stage;
   const void* x;
-  const void* branch;  // not null: sum <- x + branch is what is normalised
+  const void* branch;  // not null: sum <- x + branch is what is normalized
   void* sum;
   const void* weight;
   const void* bias;  // may be null
@@ -35,15 +35,15 @@ struct NormaliseRowsCuda {
   int64_t rows;
   int64_t columns;
   int64_t width;  // columns of all ranks
-  bool centred;
+  bool centered;
   double epsilon;
 };
-inline constexpr char kNormaliseRowsCuda[] = "LextraNormaliseRows";
+inline constexpr char kNormalizeRowsCuda[] = "LextraNormalizeRows";
 
 // A block of threads takes so many rows and adds their parameters' gradients.
 constexpr int64_t kNormRowsPerBlock = 16;
 
-struct NormaliseRowsGradientCuda {
+struct NormalizeRowsGradientCuda {
   ElementType type;
   NormStage stage;
   const void* x;
@@ -59,10 +59,10 @@ struct NormaliseRowsGradientCuda {
   int64_t rows;
   int64_t columns;
   int64_t width;
-  bool centred;
+  bool centered;
 };
-inline constexpr char kNormaliseRowsGradientCuda[] =
-    "LextraNormaliseRowsGradient";
+inline constexpr char kNormalizeRowsGradientCuda[] =
+    "LextraNormalizeRowsGradient";
 
 }  // namespace lextra
 

@@ -1,4 +1,4 @@
-// Several neighbouring elements of a row at once: 16 bytes a load instead of
+// Several neighboring elements of a row at once: 16 bytes a load instead of
 // one element.
 #ifndef LEXTRA_OPS_CUDA_PACKED_COLUMNS_CUH_
 #define LEXTRA_OPS_CUDA_PACKED_COLUMNS_CUH_

@@ -1,4 +1,4 @@
-// A thread for some neighbouring pairs of a head vector: 16 bytes, or one pair.
+// A thread for some neighboring pairs of a head vector: 16 bytes, or one pair.
 #include "ops/cuda/packed_columns.cuh"
 #include "ops/cuda/rotary.h"
 
@@ -9,7 +9,7 @@ namespace {
 template <typename Element, int kPairs, int kPack>
 __global__ void RotatePairsKernel(RotatePairsCuda a) {
   using Compute = ComputeType<Element>;
-  const int64_t pairs = a.head_size / 2;
+  const int64_t pairs = a.head_dim / 2;
   const int64_t threads_per_head = pairs / kPairs;
   const int64_t index =
       static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -64,7 +64,7 @@ extern "C" const char* LextraRotatePairs(
   const RotatePairsCuda& a = arguments;
   const auto launch = [&](auto* kernel, int pairs_of_thread) {
     const int64_t threads =
-        a.batch * a.places * a.heads * (a.head_size / 2 / pairs_of_thread);
+        a.batch * a.places * a.heads * (a.head_dim / 2 / pairs_of_thread);
     return LaunchKernel(kernel,
                         (threads + kThreadsPerBlock - 1) / kThreadsPerBlock,
                         kThreadsPerBlock, stream, a);
@@ -73,7 +73,7 @@ extern "C" const char* LextraRotatePairs(
     using Element = decltype(element);
     constexpr int kPack = kPackSize<Element>;
     const bool packs =
-        ArePacks<Element>(a.head_size, a.in.data, a.out.data, a.cos, a.sin) &&
+        ArePacks<Element>(a.head_dim, a.in.data, a.out.data, a.cos, a.sin) &&
         BeginAtPacks<Element>(a.in) && BeginAtPacks<Element>(a.out);
     return packs
                ? launch(RotatePairsKernel<Element, kPack / 2, kPack>, kPack / 2)

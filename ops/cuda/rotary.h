@@ -14,12 +14,12 @@ struct RotatePairsCuda {
   ElementType type;
   HeadVectors<const void> in;
   HeadVectors<void> out;  // may be `in`
-  const void* cos;        // [places, head_size / 2]
+  const void* cos;        // [places, head_dim / 2]
   const void* sin;
   int64_t batch;
   int64_t places;
   int64_t heads;
-  int64_t head_size;
+  int64_t head_dim;
   bool transposed;
 };
 inline constexpr char kRotatePairsCuda[] = "LextraRotatePairs";

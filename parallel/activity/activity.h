@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "base/work_counter.h"
-#include "parallel/activity/device_groups.h"
 #include "parallel/activity/group_call.h"
+#include "parallel/activity/in_flight_calls.h"
 
 namespace lextra {
 
@@ -82,7 +82,7 @@ class Activity {
   // The groups over all ranks are told apart by the order they are made in.
   uint64_t NextRootId();
   // Those of this rank whose calls go on after they returned.
-  DeviceGroups& device_groups() { return device_groups_; }
+  InFlightCalls& in_flight_calls() { return device_groups_; }
 
   // Around everything that may block. Calls of one rank come one after the
   // other. Enter(call) goes back into a call that was left under way.
@@ -127,7 +127,7 @@ class Activity {
   mutable std::mutex mutex_;
   uint64_t num_roots_ = 0;
 
-  DeviceGroups device_groups_;
+  InFlightCalls device_groups_;
 
   // Of the training thread alone.
   Clock::time_point phase_start_;

@@ -50,8 +50,8 @@ PendingCollective HaloExchange::Hop(int64_t hop) {
   const int64_t right = rank + 1 < size ? segment_ + 1 : segment_ - rank;
   const bool sends = IsNeeded(sent, right);
   const bool receives = IsNeeded(SegmentFromLeft(hop), segment_);
-  received_ = receives ? at::empty_like(travelling_) : at::Tensor();
-  return sequence_axis_.SendReceiveAsync(sends ? travelling_ : at::Tensor(),
+  received_ = receives ? at::empty_like(traveling_) : at::Tensor();
+  return sequence_axis_.SendReceiveAsync(sends ? traveling_ : at::Tensor(),
                                          (rank + 1) % size, received_,
                                          (rank + size - 1) % size);
 }
@@ -60,7 +60,7 @@ void HaloExchange::Start(int64_t layer, const at::Tensor& tail) {
   TORCH_CHECK(layer >= 0 && layer < std::ssize(kept_), "halo of layer ", layer,
               " of ", kept_.size());
   kept_[layer][segment_] = tail;
-  travelling_ = tail;
+  traveling_ = tail;
   if (sequence_axis_.size() > 1) pending_ = Hop(1);
 }
 
@@ -73,7 +73,7 @@ std::vector<at::Tensor> HaloExchange::Finish(int64_t layer) {
     pending_.Wait();
     if (received_.defined()) {
       kept[SegmentFromLeft(hop)] = received_;
-      travelling_ = std::exchange(received_, at::Tensor());
+      traveling_ = std::exchange(received_, at::Tensor());
     }
   }
   std::vector<at::Tensor> before;
@@ -85,7 +85,7 @@ std::vector<at::Tensor> HaloExchange::Finish(int64_t layer) {
   std::erase_if(kept, [&](const auto& entry) {
     return segment_ + size - entry.first > reach_;
   });
-  travelling_ = at::Tensor();
+  traveling_ = at::Tensor();
   return before;
 }
 

@@ -1,7 +1,7 @@
 // What attention over blocks needs from segments before a rank's own: the keys
 // and values of their last blocks (docs/method.md, section 2).
 //
-// A document's segments are dealt to the P ranks of the sequence axis in
+// A document's segments are dealt to the P ranks of the context axis in
 // rounds: segment s is rank s % P's in round s / P. A segment needs the tails
 // of up to `reach` segments before it: one, where a tail has all the blocks
 // that queries look back at, more where a window is longer than a segment. In
@@ -54,8 +54,8 @@ class HaloExchange {
   int64_t num_segments_ = 0;
   int64_t reach_ = 1;
   int64_t segment_ = 0;
-  at::Tensor travelling_;  // what the next hop sends
-  at::Tensor received_;    // what this hop brings; undefined for nothing
+  at::Tensor traveling_;  // what the next hop sends
+  at::Tensor received_;   // what this hop brings; undefined for nothing
   PendingCollective pending_;
 };
 

@@ -1,5 +1,5 @@
 // What attention with sinks needs from the document's start: the keys and
-// values of its first tokens, on every rank of the sequence axis.
+// values of its first tokens, on every rank of the context axis.
 #ifndef LEXTRA_PARALLEL_CONTEXT_PARALLEL_SINK_RELAY_H_
 #define LEXTRA_PARALLEL_CONTEXT_PARALLEL_SINK_RELAY_H_
 
@@ -14,7 +14,7 @@ namespace lextra {
 
 // The document's first tokens' keys and values for all ranks that have a
 // segment: rank 0 holds them in round 0, where they are handed on from
-// neighbour to neighbour, and they are kept per layer.
+// neighbor to neighbor, and they are kept per layer.
 class SinkRelay {
  public:
   SinkRelay(Communicator& sequence_axis, int64_t num_layers);

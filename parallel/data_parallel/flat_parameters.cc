@@ -4,15 +4,9 @@
 
 #include <algorithm>
 
+#include "base/math.h"
+
 namespace lextra {
-namespace {
-
-int64_t RoundedUp(int64_t size, int64_t multiple) {
-  return (size + multiple - 1) / multiple * multiple;
-}
-
-}  // namespace
-
 FlatParameters::FlatParameters(std::vector<Parameter*> parameters,
                                const Options& options)
     : options_(options) {
@@ -25,7 +19,7 @@ FlatParameters::FlatParameters(std::vector<Parameter*> parameters,
     TORCH_CHECK(parameter->leaf.dtype() == full.dtype(),
                 "parameters of two dtypes");
   }
-  const int64_t bucket_size = RoundedUp(
+  const int64_t bucket_size = RoundUp(
       std::max<int64_t>(1, options.bucket_bytes / full.dtype().itemsize()),
       options.num_owners);
   LayOut(parameters, /*weight_decay=*/true, bucket_size);
@@ -70,7 +64,7 @@ void FlatParameters::LayOut(const std::vector<Parameter*>& parameters,
       num_elements_ += parameter->leaf.numel();
     }
   }
-  num_elements_ = begin + RoundedUp(num_elements_ - begin, options_.num_owners);
+  num_elements_ = begin + RoundUp(num_elements_ - begin, options_.num_owners);
   for (int64_t end = num_elements_; end > begin;) {
     const int64_t size = std::min(bucket_size, end - begin);
     end -= size;

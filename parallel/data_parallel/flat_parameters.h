@@ -53,7 +53,7 @@ class FlatParameters {
     int64_t place;
     bool weight_decay;
   };
-  // Elements that this rank owns, of neighbouring parameters of one kind.
+  // Elements that this rank owns, of neighboring parameters of one kind.
   struct Run {
     int64_t begin;
     int64_t size;

@@ -139,7 +139,8 @@ void GradientReducer::Start() { impl_->Start(); }
 
 void GradientReducer::Finish() { impl_->Finish(); }
 
-void SumReplicated(FlatParameters& parameters, Communicator& tensor_axis) {
+void AllReduceSequenceParallelGradients(FlatParameters& parameters,
+                                        Communicator& tensor_axis) {
   for (const FlatParameters::Run& run : parameters.OwnRuns()) {
     if (run.tensor_sharded) continue;
     tensor_axis.AllReduce(parameters.gradients().narrow(0, run.begin, run.size),

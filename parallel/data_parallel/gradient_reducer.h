@@ -37,7 +37,8 @@ class GradientReducer {
 // For layers that ran on split tokens (sharded_layers.h), once a step, after
 // Finish(): sums the gradients of parameters that every rank of the tensor axis
 // holds over it, where this rank owns them.
-void SumReplicated(FlatParameters& parameters, Communicator& tensor_axis);
+void AllReduceSequenceParallelGradients(FlatParameters& parameters,
+                                        Communicator& tensor_axis);
 
 }  // namespace lextra
 

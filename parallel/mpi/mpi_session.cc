@@ -3,6 +3,7 @@
 #include <mpi.h>
 
 #include "base/failure.h"
+#include "base/host.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "parallel/mpi/mpi_check.h"
@@ -12,13 +13,6 @@ namespace lextra {
 namespace {
 
 void AbortWorld(int exit_code) { MPI_Abort(MPI_COMM_WORLD, exit_code); }
-
-std::string HostName() {
-  char name[MPI_MAX_PROCESSOR_NAME];
-  int length = 0;
-  LEXTRA_CHECK_MPI(MPI_Get_processor_name(name, &length));
-  return std::string(name, length);
-}
 
 }  // namespace
 

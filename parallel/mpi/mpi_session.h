@@ -15,12 +15,12 @@ namespace lextra {
 
 class MpiSession {
  public:
-  // Initialises MPI, names the log's speaker (base/log.h) and makes MPI_Abort
+  // Initializes MPI, names the log's speaker (base/log.h) and makes MPI_Abort
   // the abort handler (base/failure.h).
   static absl::StatusOr<std::unique_ptr<MpiSession>> Start(int* argc,
                                                            char*** argv);
   MpiSession(const MpiSession&) = delete;
-  // Does not finalise: after an error the other ranks may not come along.
+  // Does not finalize: after an error the other ranks may not come along.
   ~MpiSession() = default;
 
   int rank() const { return rank_; }

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "base/host.h"
 #include "ops/cuda_library.h"
 #include "parallel/agreement.h"
 
@@ -15,12 +16,6 @@ namespace lextra {
 namespace {
 
 constexpr char kShareVariable[] = "LEXTRA_TEST_SHARE_GPU";
-
-std::string HostName() {
-  char name[256] = "";
-  gethostname(name, sizeof(name) - 1);
-  return name;
-}
 
 // The module's functions and what its host offers, or why not.
 struct Backend {

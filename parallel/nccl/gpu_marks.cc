@@ -12,10 +12,10 @@ constexpr size_t kMostMarks = size_t{1} << 14;
 
 GpuMarks::GpuMarks(std::shared_ptr<Activity> activity)
     : activity_(std::move(activity)) {
-  activity_->device_groups().SetWork(this);
+  activity_->in_flight_calls().SetWork(this);
 }
 
-GpuMarks::~GpuMarks() { activity_->device_groups().SetWork(nullptr); }
+GpuMarks::~GpuMarks() { activity_->in_flight_calls().SetWork(nullptr); }
 
 void GpuMarks::Add(const std::shared_ptr<GpuStreams>& streams) {
   const std::lock_guard<std::mutex> lock(mutex_);

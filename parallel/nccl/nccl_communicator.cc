@@ -25,7 +25,7 @@ NcclType TypeOf(const at::Tensor& tensor) {
 // Under way on the own stream until `done` comes.
 class PendingOnStream : public PendingCollective::State {
  public:
-  PendingOnStream(std::shared_ptr<GpuWaits> waits,
+  PendingOnStream(std::shared_ptr<ExposedCommunication> waits,
                   std::shared_ptr<GpuStreams> streams,
                   std::shared_ptr<GpuEvent> done,
                   std::vector<at::Tensor> tensors)
@@ -37,7 +37,7 @@ class PendingOnStream : public PendingCollective::State {
   void Wait() override { waits_->MakeWait(streams_, *done_); }
 
  private:
-  std::shared_ptr<GpuWaits> waits_;
+  std::shared_ptr<ExposedCommunication> waits_;
   std::shared_ptr<GpuStreams> streams_;
   std::shared_ptr<GpuEvent> done_;
   // Their memory is not given to others before the current stream waits.
@@ -87,7 +87,7 @@ class NcclCommunicator : public Communicator {
     backend_.marks->Add(streams_);
   }
 
-  double TakeWaitMilliseconds() override {
+  double TakeExposedMilliseconds() override {
     return backend_.waits->TakeMilliseconds();
   }
 

@@ -13,9 +13,9 @@
 #include <string>
 
 #include "parallel/communicator.h"
+#include "parallel/nccl/exposed_communication.h"
 #include "parallel/nccl/gpu_marks.h"
 #include "parallel/nccl/gpu_streams.h"
-#include "parallel/nccl/gpu_waits.h"
 #include "parallel/nccl/nccl_library.h"
 
 namespace lextra {
@@ -27,7 +27,8 @@ struct GpuBackend {
   // Another own stream for each communicator.
   std::function<std::shared_ptr<GpuStreams>()> make_streams;
   // Of all its communicators.
-  std::shared_ptr<GpuWaits> waits = std::make_shared<GpuWaits>();
+  std::shared_ptr<ExposedCommunication> waits =
+      std::make_shared<ExposedCommunication>();
   // Those of all its communicators; null: the first communicator makes them.
   std::shared_ptr<GpuMarks> marks = nullptr;
 };

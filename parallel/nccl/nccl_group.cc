@@ -25,7 +25,7 @@ NcclGroup::NcclGroup(std::shared_ptr<NcclLibrary> nccl,
       streams_(std::move(streams)),
       activity_(std::move(activity)),
       axis_(std::move(axis)) {
-  activity_->device_groups().Add(this);
+  activity_->in_flight_calls().Add(this);
   NcclResult result;
   {
     const auto lock = Enter();
@@ -34,7 +34,7 @@ NcclGroup::NcclGroup(std::shared_ptr<NcclLibrary> nccl,
   Complete(result, "ncclCommInitRankConfig on axis " + axis_);
 }
 
-NcclGroup::~NcclGroup() { activity_->device_groups().Remove(this); }
+NcclGroup::~NcclGroup() { activity_->in_flight_calls().Remove(this); }
 
 void NcclGroup::Run(const GroupCall& call,
                     const std::function<NcclResult(NcclHandle)>& issue) {
@@ -100,7 +100,7 @@ void NcclGroup::Fail(NcclResult result, const std::string& place) {
   const std::string text = ErrorText(result, place);
   TORCH_CHECK(result != NcclResult::kInvalidArgument, text);
   AbortAllRanks(ExitCode::kCommunication, text,
-                [this] { activity_->device_groups().AbortAll(); });
+                [this] { activity_->in_flight_calls().AbortAll(); });
 }
 
 std::string NcclGroup::ErrorText(NcclResult result, const std::string& place) {

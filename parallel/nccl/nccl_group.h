@@ -18,13 +18,13 @@
 #include <string>
 
 #include "parallel/activity/activity.h"
-#include "parallel/activity/device_groups.h"
+#include "parallel/activity/in_flight_calls.h"
 #include "parallel/nccl/gpu_streams.h"
 #include "parallel/nccl/nccl_library.h"
 
 namespace lextra {
 
-class NcclGroup : public DeviceGroup {
+class NcclGroup : public AbortableGroup {
  public:
   // Collective over the `size` ranks that hold `id`; returns when all are
   // there. `axis` is what messages call the group.

@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "base/math.h"
 #include "ops/cuda/softmax.h"
 #include "ops/cuda_kernel.h"
 #include "parallel/tensor_parallel/local_ids.h"
@@ -54,8 +55,7 @@ ChunkedSoftmax::ChunkedSoftmax(Communicator& axis,
   const at::ScalarType statistics = StatisticsType(rows_VC.scalar_type());
   int64_t row_size = rows_vC_.size(0);
   if (by_kernels) {
-    row_size = (row_size + kScoreRowMultiple - 1) / kScoreRowMultiple *
-               kScoreRowMultiple;
+    row_size = RoundUp(row_size, kScoreRowMultiple);
   } else {
     rows_vC_ = rows_vC_.to(statistics);
   }
@@ -77,7 +77,7 @@ at::Tensor ChunkedSoftmax::Score(const at::Tensor& x_nC,
   const int64_t n = x_nC.size(0);
   scores_nv_ = scores_.narrow(0, 0, n).narrow(1, 0, rows_vC_.size(0));
   targets_n_ = targets_n.contiguous();
-  SetProduct(scores_nv_, x_nC, rows_vC_.t());
+  Matmul(scores_nv_, x_nC, rows_vC_.t());
   const at::Tensor mine_3n = at::empty({3, n}, scores_.options());
   maximum_n_ = mine_3n[0];
   if (by_kernels_) {

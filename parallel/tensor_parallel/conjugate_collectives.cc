@@ -46,8 +46,8 @@ class ReduceScatter : public torch::autograd::Function<ReduceScatter> {
 }  // namespace
 
 at::Tensor ReduceFromAxis(const at::Tensor& x, Communicator& axis,
-                          Tokens tokens) {
-  const bool split = tokens == Tokens::kSplit;
+                          ActivationLayout layout) {
+  const bool split = layout == ActivationLayout::kSplit;
   if (axis.size() == 1) return split ? x.flatten(0, -2) : x;
   return split ? ReduceScatter::apply(x, &axis) : Reduce::apply(x, &axis);
 }

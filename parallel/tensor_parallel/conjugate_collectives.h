@@ -30,12 +30,13 @@ namespace lextra {
 // What a rank of the axis holds between the sharded layers: all N tokens, or
 // those of its part, tokens [rank N/P, (rank + 1) N/P) as [N/P, C]. Tokens are
 // counted through a batch: any leading dimensions, flattened.
-enum class Tokens { kReplicated, kSplit };
+enum class ActivationLayout { kReplicated, kSplit };
 
 // The sum of the ranks' x [.., C]: all of it, shaped like x, or this rank's
 // part [N/P, C]. A group of one rank has x already.
-at::Tensor ReduceFromAxis(const at::Tensor& x, Communicator& axis,
-                          Tokens tokens = Tokens::kReplicated);
+at::Tensor ReduceFromAxis(
+    const at::Tensor& x, Communicator& axis,
+    ActivationLayout layout = ActivationLayout::kReplicated);
 
 // A tensor that is there after Wait(), which must be called.
 class PendingTensor {

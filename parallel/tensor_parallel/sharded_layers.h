@@ -3,10 +3,11 @@
 // "sharded" ones are this rank's part. All are exact: they equal the dense
 // layer up to the order of additions.
 //
-// With Tokens::kSplit, what is said to be replicated is split by tokens between
-// the layers: this rank has [N/P, ..] of it (conjugate_collectives.h). A
-// replicated parameter's gradient is then that of this rank's tokens, to be
-// summed over the axis (SumReplicated in gradient_reducer.h).
+// With ActivationLayout::kSplit, what is said to be replicated is split by
+// tokens between the layers: this rank has [N/P, ..] of it
+// (conjugate_collectives.h). A replicated parameter's gradient is then that of
+// this rank's tokens, to be summed over the axis
+// (AllReduceSequenceParallelGradients in gradient_reducer.h).
 //
 // Shapes: N tokens (any leading dimensions), C width, V padded vocabulary,
 // P ranks of the tensor axis.
@@ -42,18 +43,20 @@ class ColumnParallelLinear {
                        int64_t in_features, bool bias,
                        const Initializer& initialize);
 
-  at::Tensor operator()(const at::Tensor& x,
-                        Tokens tokens = Tokens::kReplicated) {
-    return Apply(x, tokens, /*gelu=*/false);
+  at::Tensor operator()(
+      const at::Tensor& x,
+      ActivationLayout layout = ActivationLayout::kReplicated) {
+    return Apply(x, layout, /*gelu=*/false);
   }
   // gelu(y), in the erf form.
-  at::Tensor Gelu(const at::Tensor& x, Tokens tokens = Tokens::kReplicated) {
-    return Apply(x, tokens, /*gelu=*/true);
+  at::Tensor Gelu(const at::Tensor& x,
+                  ActivationLayout layout = ActivationLayout::kReplicated) {
+    return Apply(x, layout, /*gelu=*/true);
   }
   std::vector<Parameter*> parameters();
 
  private:
-  at::Tensor Apply(const at::Tensor& x, Tokens tokens, bool gelu);
+  at::Tensor Apply(const at::Tensor& x, ActivationLayout layout, bool gelu);
 
   Communicator& tensor_axis_;
   Parameter weight_;
@@ -69,8 +72,8 @@ class RowParallelLinear {
                     int64_t out_features, int64_t in_features, bool bias,
                     const Initializer& initialize);
 
-  at::Tensor operator()(const at::Tensor& x,
-                        Tokens tokens = Tokens::kReplicated);
+  at::Tensor operator()(const at::Tensor& x, ActivationLayout layout =
+                                                 ActivationLayout::kReplicated);
   std::vector<Parameter*> parameters();
 
  private:
@@ -88,8 +91,9 @@ class VocabParallelEmbedding {
                          const Initializer& initialize);
 
   // ids (int64, [..], each below V) -> x [.., C] replicated.
-  at::Tensor operator()(const at::Tensor& ids,
-                        Tokens tokens = Tokens::kReplicated);
+  at::Tensor operator()(
+      const at::Tensor& ids,
+      ActivationLayout layout = ActivationLayout::kReplicated);
   // This rank's rows [V / P, C] and the first of them.
   const at::Tensor& rows() const { return weight_.leaf; }
   int64_t first_row() const { return weight_.pieces[0].box.offset[0]; }
@@ -117,7 +121,8 @@ class VocabParallelCrossEntropy {
   // in the same pass as the loss (no logits are kept or made again), in
   // proportion to `scale`.
   at::Tensor Loss(const at::Tensor& x, const at::Tensor& targets_N,
-                  double scale, Tokens tokens = Tokens::kReplicated);
+                  double scale,
+                  ActivationLayout layout = ActivationLayout::kReplicated);
 
   // The N losses in nats, without gradient.
   at::Tensor Nll(const at::Tensor& x_NC, const at::Tensor& targets_N);

@@ -18,9 +18,9 @@ using torch::autograd::variable_list;
 
 // The sum of the ranks' dx [N, C], under way, or of this rank's tokens of it.
 PendingTensor StartSum(const at::Tensor& dx, Communicator* axis,
-                       Tokens tokens) {
+                       ActivationLayout layout) {
   if (axis == nullptr) return PendingTensor(dx);
-  if (tokens == Tokens::kSplit) return StartReduceScatter(dx, *axis);
+  if (layout == ActivationLayout::kSplit) return StartReduceScatter(dx, *axis);
   return PendingTensor(dx, axis->AllReduceAsync(dx, ReduceOp::kSum));
 }
 
@@ -33,7 +33,7 @@ class Linear : public torch::autograd::Function<Linear> {
  public:
   struct Options {
     Communicator* axis = nullptr;  // outlives every graph
-    Tokens tokens = Tokens::kReplicated;
+    ActivationLayout layout = ActivationLayout::kReplicated;
     bool gelu = false;
   };
 
@@ -43,25 +43,25 @@ class Linear : public torch::autograd::Function<Linear> {
     // inside forward.
     return apply(x, weight.leaf,
                  bias.leaf.defined() ? std::optional(bias.leaf) : std::nullopt,
-                 options.axis, options.tokens, options.gelu,
+                 options.axis, options.layout, options.gelu,
                  at::GradMode::is_enabled());
   }
 
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
                             const at::Tensor& weight,
                             const std::optional<at::Tensor>& optional_bias,
-                            Communicator* axis, Tokens tokens, bool gelu,
-                            bool with_gradient) {
+                            Communicator* axis, ActivationLayout layout,
+                            bool gelu, bool with_gradient) {
     const at::Tensor bias = optional_bias.value_or(at::Tensor());
     const at::Tensor kept = x.reshape({-1, weight.size(1)});
-    const bool is_split = axis != nullptr && tokens == Tokens::kSplit;
+    const bool is_split = axis != nullptr && layout == ActivationLayout::kSplit;
     const at::Tensor x_NC = is_split ? StartGather(kept, *axis).Wait() : kept;
     GeluProduct product;
     if (gelu) {
       product = GeluOfProduct(x_NC, weight.t(), bias, with_gradient);
     } else {
       product.y = at::empty({x_NC.size(0), weight.size(0)}, x.options());
-      SetProduct(product.y, x_NC, weight.t(), bias);
+      Matmul(product.y, x_NC, weight.t(), bias);
     }
     context->save_for_backward({kept, weight, bias, product.saved});
     // Autograd's notebook takes numbers.
@@ -84,11 +84,12 @@ class Linear : public torch::autograd::Function<Linear> {
     const at::Tensor dbias = saved[2].defined() && context->needs_input_grad(2)
                                  ? GradientOf(saved[2])
                                  : at::Tensor();
-    const Tokens tokens = context->saved_data["is_split"].toBool()
-                              ? Tokens::kSplit
-                              : Tokens::kReplicated;
-    PendingTensor x_NC = tokens == Tokens::kSplit ? StartGather(saved[0], *axis)
-                                                  : PendingTensor(saved[0]);
+    const ActivationLayout layout = context->saved_data["is_split"].toBool()
+                                        ? ActivationLayout::kSplit
+                                        : ActivationLayout::kReplicated;
+    PendingTensor x_NC = layout == ActivationLayout::kSplit
+                             ? StartGather(saved[0], *axis)
+                             : PendingTensor(saved[0]);
     at::Tensor dy = gradients[0].reshape({-1, weight.size(0)});
     if (before_gelu.defined()) {
       dy = GeluGradient(dy, before_gelu, dbias);
@@ -99,11 +100,12 @@ class Linear : public torch::autograd::Function<Linear> {
     if (context->needs_input_grad(0)) {
       const at::Tensor own =
           at::empty({dy.size(0), weight.size(1)}, dy.options());
-      SetProduct(own, dy, weight);
-      dx = StartSum(own, axis, tokens);
+      Matmul(own, dy, weight);
+      dx = StartSum(own, axis, layout);
     }
     const at::Tensor x = x_NC.Wait();
-    if (context->needs_input_grad(1)) AddProduct(GradientOf(weight), dy.t(), x);
+    if (context->needs_input_grad(1))
+      MatmulAccumulate(GradientOf(weight), dy.t(), x);
     variable_list of_arguments(7);
     if (context->needs_input_grad(0)) {
       of_arguments[0] =
@@ -177,13 +179,13 @@ ColumnParallelLinear::ColumnParallelLinear(Communicator& tensor_axis,
   }
 }
 
-at::Tensor ColumnParallelLinear::Apply(const at::Tensor& x, Tokens tokens,
-                                       bool gelu) {
+at::Tensor ColumnParallelLinear::Apply(const at::Tensor& x,
+                                       ActivationLayout layout, bool gelu) {
   CheckInput(x, weight_);
   return Linear::Apply(
       x, weight_, bias_,
       {.axis = tensor_axis_.size() > 1 ? &tensor_axis_ : nullptr,
-       .tokens = tokens,
+       .layout = layout,
        .gelu = gelu});
 }
 
@@ -213,13 +215,14 @@ RowParallelLinear::RowParallelLinear(Communicator& tensor_axis,
   }
 }
 
-at::Tensor RowParallelLinear::operator()(const at::Tensor& x, Tokens tokens) {
+at::Tensor RowParallelLinear::operator()(const at::Tensor& x,
+                                         ActivationLayout layout) {
   CheckInput(x, weight_);
   // On one rank the bias goes into the product; otherwise it follows the sum.
   const bool is_alone = tensor_axis_.size() == 1;
   const at::Tensor y = ReduceFromAxis(
       Linear::Apply(x, weight_, is_alone ? bias_ : Parameter(), {}),
-      tensor_axis_, tokens);
+      tensor_axis_, layout);
   return bias_.leaf.defined() && !is_alone ? AddBias::apply(y, bias_.leaf) : y;
 }
 

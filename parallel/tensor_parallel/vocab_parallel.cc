@@ -40,12 +40,12 @@ class Embedding : public torch::autograd::Function<Embedding> {
     const at::Tensor& weight = saved[1];
     const at::Tensor dx = gradients[0].reshape({-1, weight.size(1)});
     if (context->saved_data["has_all_rows"].toBool()) {
-      AddRows(GradientOf(weight), tokens, dx);
+      IndexAddRows(GradientOf(weight), tokens, dx);
     } else {
       const LocalIds ids(tokens, context->saved_data["first_row"].toInt(),
                          weight.size(0));
-      AddRows(GradientOf(weight), ids.place,
-              dx.masked_fill(ids.outside.unsqueeze(-1), 0));
+      IndexAddRows(GradientOf(weight), ids.place,
+                   dx.masked_fill(ids.outside.unsqueeze(-1), 0));
     }
     return {at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
   }
@@ -53,7 +53,7 @@ class Embedding : public torch::autograd::Function<Embedding> {
 
 // Hands the gradients that were made with the loss to autograd: dx [N, C], and
 // dE [v, C] of the first v rows of E.
-class MadeLoss : public torch::autograd::Function<MadeLoss> {
+class PrecomputedLoss : public torch::autograd::Function<PrecomputedLoss> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& /*x*/,
                             const at::Tensor& weight, const at::Tensor& loss,
@@ -104,12 +104,12 @@ VocabParallelEmbedding::VocabParallelEmbedding(Communicator& tensor_axis,
 }
 
 at::Tensor VocabParallelEmbedding::operator()(const at::Tensor& ids,
-                                              Tokens tokens) {
+                                              ActivationLayout layout) {
   CheckIds(ids, weight_.pieces[0].global_shape[0], "tokens");
   return ReduceFromAxis(
       Embedding::apply(ids, weight_.leaf, first_row(),
                        /*has_all_rows=*/tensor_axis_.size() == 1),
-      tensor_axis_, tokens);
+      tensor_axis_, layout);
 }
 
 std::vector<Parameter*> VocabParallelEmbedding::parameters() {
@@ -129,11 +129,12 @@ VocabParallelCrossEntropy::VocabParallelCrossEntropy(
 
 at::Tensor VocabParallelCrossEntropy::Loss(const at::Tensor& x,
                                            const at::Tensor& targets_N,
-                                           double scale, Tokens tokens) {
+                                           double scale,
+                                           ActivationLayout layout) {
   RECORD_USER_SCOPE("loss: cross entropy");
   const at::Tensor& weight = output_.rows();
   CheckHidden(x, weight);
-  const at::Tensor x_NC = tokens == Tokens::kSplit
+  const at::Tensor x_NC = layout == ActivationLayout::kSplit
                               ? StartGather(x.detach(), tensor_axis_).Wait()
                               : x;
   if (!at::GradMode::is_enabled() ||
@@ -158,13 +159,13 @@ at::Tensor VocabParallelCrossEntropy::Loss(const at::Tensor& x,
           const at::Tensor dscores_nv = softmax.ScoreGradient(scale);
           at::Tensor dx_nC = dx_NC.narrow(0, begin, x_nC.size(0));
           if (rows_vC.scalar_type() == dx_nC.scalar_type()) {
-            SetProduct(dx_nC, dscores_nv, rows_vC);
+            Matmul(dx_nC, dscores_nv, rows_vC);
           } else {
             dx_nC.copy_(at::mm(dscores_nv, rows_vC));
           }
-          AddProduct(dweight_vC, dscores_nv.t(), x_nC);
+          MatmulAccumulate(dweight_vC, dscores_nv.t(), x_nC);
         });
-    if (tokens == Tokens::kSplit) {
+    if (layout == ActivationLayout::kSplit) {
       dx = StartReduceScatter(dx_NC, tensor_axis_).Wait();
     } else {
       tensor_axis_.AllReduce(dx_NC, ReduceOp::kSum);
@@ -172,7 +173,7 @@ at::Tensor VocabParallelCrossEntropy::Loss(const at::Tensor& x,
     }
     loss = Sum(nll_N, scale);
   }
-  return MadeLoss::apply(x, weight, loss, dx, dweight_vC);
+  return PrecomputedLoss::apply(x, weight, loss, dx, dweight_vC);
 }
 
 at::Tensor VocabParallelCrossEntropy::Nll(const at::Tensor& x_NC,
@@ -193,7 +194,7 @@ at::Tensor VocabParallelCrossEntropy::Logits(const at::Tensor& x_NC) {
   at::Tensor logits =
       at::empty({x_NC.size(0), rows_VC.size(0)},
                 x_NC.options().dtype(StatisticsType(x_NC.scalar_type())));
-  SetProduct(logits, x_NC, rows_VC.t());
+  Matmul(logits, x_NC, rows_VC.t());
   if (tensor_axis_.size() > 1) {
     const at::Tensor all =
         at::empty({tensor_axis_.size(), logits.size(0), logits.size(1)},

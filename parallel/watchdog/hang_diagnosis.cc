@@ -98,12 +98,12 @@ class HangDiagnosis {
   std::optional<Diagnosis> CompleteButUnending() const;
   std::optional<Diagnosis> Cycle() const;
 
-  std::string Person(int rank) const {
+  std::string RankText(int rank) const {
     return absl::StrCat("rank ", rank, " (host ", ranks_[rank].host, ")");
   }
   // What it is doing, and which call it is in or finished last.
   std::string Doing(int rank) const;
-  std::string People(const std::vector<int>& ranks) const;
+  std::string RanksText(const std::vector<int>& ranks) const;
   // "; AllReduce 5 on axis data (4 bytes) waits: arrived 0, 2; missing 1"
   std::string WaitText(const std::vector<int>& culprits) const;
 
@@ -164,11 +164,11 @@ std::string HangDiagnosis::Doing(int rank) const {
   return text;
 }
 
-std::string HangDiagnosis::People(const std::vector<int>& ranks) const {
+std::string HangDiagnosis::RanksText(const std::vector<int>& ranks) const {
   std::vector<std::string> texts;
   for (const int rank : ranks) {
     if (texts.size() == kMostNamed) break;
-    texts.push_back(absl::StrCat(Person(rank), " [", Doing(rank), "]"));
+    texts.push_back(absl::StrCat(RankText(rank), " [", Doing(rank), "]"));
   }
   if (texts.size() < ranks.size()) {
     texts.push_back(absl::StrCat(ranks.size() - texts.size(), " more"));
@@ -209,7 +209,7 @@ std::optional<Diagnosis> HangDiagnosis::Silent() const {
   diagnosis.report = absl::StrFormat(
       "watchdog: no sign of life for %.1f s of %s: stopped, or its host or "
       "link is down%s",
-      longest, People(diagnosis.culprits), WaitText(diagnosis.culprits));
+      longest, RanksText(diagnosis.culprits), WaitText(diagnosis.culprits));
   return diagnosis;
 }
 
@@ -229,7 +229,7 @@ std::optional<Diagnosis> HangDiagnosis::HangingOrGone() const {
   if (diagnosis.culprits.empty()) return std::nullopt;
   diagnosis.report = absl::StrFormat(
       "watchdog: no progress for %.1f s of %s, outside of any collective%s",
-      longest, People(diagnosis.culprits), WaitText(diagnosis.culprits));
+      longest, RanksText(diagnosis.culprits), WaitText(diagnosis.culprits));
   return diagnosis;
 }
 
@@ -244,7 +244,7 @@ std::optional<Diagnosis> HangDiagnosis::CompleteButUnending() const {
             "%s; a message is lost, a GPU "
             "is stuck, or the ranks' calls differ",
             CallText(ranks_[rank].activity), ranks_[rank].idle_seconds,
-            People(arrived))};
+            RanksText(arrived))};
   }
   return std::nullopt;
 }
@@ -260,7 +260,7 @@ std::optional<Diagnosis> HangDiagnosis::Cycle() const {
   if (diagnosis.culprits.empty()) return std::nullopt;
   diagnosis.report =
       absl::StrFormat("watchdog: ranks wait for each other for %.1f s: %s",
-                      longest, People(diagnosis.culprits));
+                      longest, RanksText(diagnosis.culprits));
   return diagnosis;
 }
 

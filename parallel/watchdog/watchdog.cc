@@ -33,7 +33,7 @@ struct Beat {
 };
 static_assert(std::is_trivially_copyable_v<Beat>);
 
-double SecondsSince(Clock::time_point then, Clock::time_point now) {
+double SecondsBetween(Clock::time_point then, Clock::time_point now) {
   return Seconds(now - then).count();
 }
 
@@ -63,7 +63,7 @@ class Movement {
     missing_ = std::move(missing);
   }
   double IdleSeconds(Clock::time_point now) const {
-    return SecondsSince(std::min(host_, device_), now);
+    return SecondsBetween(std::min(host_, device_), now);
   }
 
  private:
@@ -117,7 +117,7 @@ class Peer {
   RankState State(Clock::time_point now) const {
     return {.activity = last_.activity,
             .host = last_.host.data(),
-            .silent_seconds = SecondsSince(heard_, now),
+            .silent_seconds = SecondsBetween(heard_, now),
             .idle_seconds = movement_.IdleSeconds(now),
             .finished = last_.finished};
   }
@@ -233,14 +233,14 @@ void Watchdog::Thread::Watch() {
     if (wish == Wish::kLeave) return;
     const Clock::time_point now = Clock::now();
     for (const std::unique_ptr<Peer>& peer : peers_) peer->Receive(now);
-    if (const auto error = activity_->device_groups().Error()) {
+    if (const auto error = activity_->in_flight_calls().Error()) {
       EndJob("watchdog: " + *error);
     }
     SendBeats(wish == Wish::kStop);
     if (wish == Wish::kStop && AllFinished()) return;
     // This process, and perhaps its host, was stopped: nothing was heard
     // because nobody listened.
-    if (SecondsSince(due_, now) > late_seconds) ResetClocks(now);
+    if (SecondsBetween(due_, now) > late_seconds) ResetClocks(now);
     if (const auto diagnosis =
             Diagnose(States(now, wish == Wish::kStop), limits_)) {
       EndJob(diagnosis->report);
@@ -251,13 +251,13 @@ void Watchdog::Thread::Watch() {
 
 void Watchdog::Thread::EndJob(const std::string& report) {
   AbortAllRanks(ExitCode::kCommunication, report,
-                [this] { activity_->device_groups().AbortAll(); });
+                [this] { activity_->in_flight_calls().AbortAll(); });
 }
 
 ActivitySnapshot Watchdog::Thread::Snapshot() {
   ActivitySnapshot activity = activity_->Snapshot();
-  activity.device_work = activity_->device_groups().NumWorkDone();
-  const auto oldest = activity_->device_groups().OldestCall();
+  activity.device_work = activity_->in_flight_calls().NumWorkDone();
+  const auto oldest = activity_->in_flight_calls().OldestCall();
   if (!oldest) return activity;
   activity.device_call = oldest->number;
   // A call that the host itself waits in says more.

@@ -16,9 +16,9 @@
 // A process that was stopped together with its thread starts its clocks anew.
 //
 // On GPUs the host runs ahead: there a rank is in a call until its GPU is
-// through with it (device_groups.h). With each beat a rank also asks its groups
-// for errors and ends the job itself when there is one. Before a rank ends the
-// job it aborts its groups.
+// through with it (in_flight_calls.h). With each beat a rank also asks its
+// groups for errors and ends the job itself when there is one. Before a rank
+// ends the job it aborts its groups.
 #ifndef LEXTRA_PARALLEL_WATCHDOG_WATCHDOG_H_
 #define LEXTRA_PARALLEL_WATCHDOG_WATCHDOG_H_
 

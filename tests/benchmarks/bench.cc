@@ -11,12 +11,13 @@
 #include <benchmark/benchmark.h>
 
 #include "base/hash/crc32c.h"
-#include "data/batch_schedule.h"
-#include "data/packed_samples.h"
+#include "data/samples/batch_schedule.h"
+#include "data/samples/packed_samples.h"
 #include "data/token_file_writer.h"
 #include "model/feed_forward.h"
 #include "model/initialization.h"
 #include "model/norm.h"
+#include "model/parameter_shapes.h"
 #include "model/position/position_encoding.h"
 #include "ops/attention_part.h"
 #include "ops/matmul.h"
@@ -59,8 +60,10 @@ struct Size {
 
   int64_t length() const { return model.training_length(); }
   int64_t tokens() const { return batch * length(); }
-  int64_t width() const { return model.width(); }
-  double bytes() const { return 4.0 * tokens() * width(); }  // of x [N, C]
+  int64_t hidden_size() const { return model.hidden_size(); }
+  double bytes() const {
+    return 4.0 * tokens() * hidden_size();
+  }  // of x [N, C]
 };
 
 absl::StatusOr<Size> MakeSize(const std::string& name, int64_t batch,
@@ -84,12 +87,12 @@ void AddProducts(const Size& size) {
             const at::Tensor b =
                 b_transposed ? at::randn({n, k}).t() : at::randn({k, n});
             at::Tensor out = at::empty({m, n});
-            if (own) return [=] { SetProduct(out, a, b); };
+            if (own) return [=] { Matmul(out, a, b); };
             return [=]() mutable { at::mm_out(out, a, b); };
           });
     }
   };
-  const int64_t c = size.width();
+  const int64_t c = size.hidden_size();
   const std::pair<int64_t, int64_t> shapes[] = {
       {c, 3 * c}, {c, c}, {c, 4 * c}, {4 * c, c}, {c, 320}};
   for (const auto& [in, out] : shapes) {
@@ -111,7 +114,7 @@ struct Heads {
 void AddAttentionPart(const std::string& name, int64_t batch, int64_t length,
                       const ModelConfig& model, bool causal) {
   const int64_t h = model.num_heads();
-  const int64_t d = model.head_size();
+  const int64_t d = model.head_dim();
   const auto random_heads = [=] {
     return Heads{at::randn({batch, length, 3 * h, d}), h};
   };
@@ -148,7 +151,7 @@ void AddAttention(const Size& size) {
         MakePositionEncoding(size.model, size.length() / 2);
     const at::Tensor q =
         at::randn({size.batch, size.length(), size.model.num_heads(),
-                   size.model.head_size()});
+                   size.model.head_dim()});
     const at::Tensor out = at::empty_like(q);
     return [=] { positions->Rotate(AttentionRole::kQuery, q, out, 0); };
   });
@@ -164,7 +167,9 @@ void AddLayer(const std::string& name, const char* unit, double forward,
               double with_gradient, const Size& size,
               const std::function<std::shared_ptr<Layer>()>& make,
               const std::function<at::Tensor(Layer&, const at::Tensor&)>& run) {
-  const auto random = [=] { return at::randn({size.tokens(), size.width()}); };
+  const auto random = [=] {
+    return at::randn({size.tokens(), size.hidden_size()});
+  };
   Add(name + "/forward", unit, forward, [=]() -> Work {
     return [run, layer = make(), x = random()] {
       const at::NoGradGuard no_gradients;
@@ -188,14 +193,16 @@ void AddLayers(const Size& size, Communicator& axis) {
       "residual and norm " + size.name, kBytes, 4 * size.bytes(),
       8 * size.bytes(), size,
       [=] {
-        return std::make_shared<NormLayer>(LAYER_NORM, "norm", model.width(),
-                                           1e-5, true, nullptr, initialize);
+        return std::make_shared<NormLayer>(LAYER_NORM, "norm",
+                                           model.hidden_size(), 1e-5, true,
+                                           nullptr, initialize);
       },
-      [branch = at::randn({size.tokens(), size.width()})](NormLayer& norm,
-                                                          const at::Tensor& x) {
-        return norm(x, branch).normalised;
+      [branch = at::randn({size.tokens(), size.hidden_size()})](
+          NormLayer& norm, const at::Tensor& x) {
+        return norm(x, branch).normalized;
       });
-  const double product = 2.0 * size.tokens() * 8 * size.width() * size.width();
+  const double product =
+      2.0 * size.tokens() * 8 * size.hidden_size() * size.hidden_size();
   AddLayer<FeedForward>(
       "feed forward " + size.name, kFlop, product, 3 * product, size,
       [=, &axis] {
@@ -204,7 +211,7 @@ void AddLayers(const Size& size, Communicator& axis) {
       [](FeedForward& layer, const at::Tensor& x) { return layer(x); });
   const double wide = 4.0 * size.bytes();
   Add("gelu " + size.name + "/forward", kBytes, 2 * wide, [=]() -> Work {
-    const at::Tensor x = at::randn({size.tokens(), 4 * size.width()});
+    const at::Tensor x = at::randn({size.tokens(), 4 * size.hidden_size()});
     at::Tensor out = at::empty_like(x);
     return [=]() mutable { at::gelu_out(out, x); };
   });
@@ -213,7 +220,7 @@ void AddLayers(const Size& size, Communicator& axis) {
 // The tied output projection and its loss.
 struct Output {
   Output(Communicator& axis, int64_t vocab, const Size& size)
-      : rows(axis, "embed_tokens", vocab, size.width(),
+      : rows(axis, "embed_tokens", vocab, size.hidden_size(),
              MakeInitializer(size.model, at::kCPU)),
         loss(axis, rows, vocab) {}
   VocabParallelEmbedding rows;
@@ -224,8 +231,8 @@ void AddLoss(const Size& size, int64_t vocab, int64_t tokens,
              Communicator& axis) {
   const std::string name =
       absl::StrFormat("cross entropy %s, %d ids", size.name, vocab);
-  const double product = 2.0 * tokens * size.width() * vocab;
-  const auto random = [=] { return at::randn({tokens, size.width()}); };
+  const double product = 2.0 * tokens * size.hidden_size() * vocab;
+  const auto random = [=] { return at::randn({tokens, size.hidden_size()}); };
   const auto targets = [=] { return at::randint(vocab, {tokens}, at::kLong); };
   const auto output = [=, &axis] {
     return std::make_shared<Output>(axis, vocab, size);
@@ -359,11 +366,11 @@ absl::Status Run(MpiSession& mpi, int64_t threads) {
     return absl::OkStatus();
   }
   LEXTRA_ASSIGN_OR_RETURN(const Size small, MakeSize("2.7M", 16, {}, mpi));
-  LEXTRA_ASSIGN_OR_RETURN(const Size large,
-                          MakeSize("14.3M", 8,
-                                   {"model.num_layers=8", "model.width=384",
-                                    "model.training_length=512"},
-                                   mpi));
+  LEXTRA_ASSIGN_OR_RETURN(
+      const Size large, MakeSize("14.3M", 8,
+                                 {"model.num_layers=8", "model.hidden_size=384",
+                                  "model.training_length=512"},
+                                 mpi));
   at::set_num_threads(static_cast<int>(threads));
   const testing::TemporaryFolder folder;
   LEXTRA_RETURN_IF_ERROR(WriteDataset(folder / "tokens"));

@@ -79,7 +79,7 @@ absl::StatusOr<RunConfig> BenchmarkConfig(
     const MpiSession& mpi) {
   RunConfig config;
   config.mutable_model()->set_vocab_size(320);
-  config.mutable_model()->set_vocab_multiple(64);
+  config.mutable_model()->set_pad_vocab_to_multiple_of(64);
   config.mutable_data()->set_train("random tokens");
   LEXTRA_RETURN_IF_ERROR(ApplyOverrides(overrides, &config));
   LEXTRA_RETURN_IF_ERROR(Resolve(&config, purpose, mpi.size()));
@@ -95,9 +95,9 @@ void FillTokens(int64_t first, int64_t vocab_size, const at::Tensor& tokens) {
 
 void FillWeights(Transformer& model, Communicator& tensor_axis) {
   for (Parameter* parameter : model.parameters()) {
-    for (const ShardedTensor& shard :
-         parameter->Shards(parameter->leaf, "", 0, 1, tensor_axis.rank(),
-                           tensor_axis.size())) {
+    for (const ShardedTensor& shard : parameter->Shards(
+             parameter->leaf, {.tensor_rank = tensor_axis.rank(),
+                              .num_tensor = tensor_axis.size()})) {
       if (shard.global_shape.size() != 2) continue;
       int64_t sum_of_letters = 0;
       for (const char letter : shard.name) sum_of_letters += letter;

@@ -13,7 +13,7 @@
 
 #include "base/status.h"
 #include "config/resolve.h"
-#include "launch/command_line.h"
+#include "launch/arguments/command_line.h"
 #include "model/transformer.h"
 #include "parallel/mpi/mpi_session.h"
 

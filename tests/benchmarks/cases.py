@@ -49,9 +49,9 @@ class Model:
         return 2 * tokens * (12 * self.layers * self.width ** 2 + self.vocabulary * self.width)
 
     def overrides(self, threads):
-        return [f"model.num_layers={self.layers}", f"model.width={self.width}",
+        return [f"model.num_layers={self.layers}", f"model.hidden_size={self.width}",
                 f"model.num_heads={self.heads}", f"model.training_length={self.length}",
-                f"model.vocab_size={self.vocabulary}", f"data.global_batch={self.batch}",
+                f"model.vocab_size={self.vocabulary}", f"data.global_batch_size={self.batch}",
                 f"evaluation.segment_tokens={self.segment}", f"parallel.num_threads={threads}"]
 
     def options(self, threads):
@@ -161,7 +161,7 @@ def positions_case(model):
         "positions_2.7m", f"what xPos costs of a training step: {model}; {model.tokens} tokens "
         "a step", "ms",
         [training("lextra", model, work="xpos"),
-         training("lextra_no_positions", model, "model.position=NONE", work="none")],
+         training("lextra_no_positions", model, "model.position_encoding=NONE", work="none")],
         [Ratio("lextra", "lextra_no_positions", "ms", "<= 1.02")], rounds=21)
 
 
@@ -182,9 +182,9 @@ def scoring_cases(model, k):
     yield Case(
         "score_2ranks", f"twice the document on two ranks: {about}", "ms",
         [scoring("lextra_1rank", model, 32 * k, threads=1),
-         scoring("lextra_2ranks", model, 64 * k, "parallel.sequence=2", ranks=2, threads=1)],
+         scoring("lextra_2ranks", model, 64 * k, "parallel.context=2", ranks=2, threads=1)],
         [Ratio("lextra_1rank", "lextra_2ranks", "ms", ">= 0.9"),
-         Ratio("lextra_2ranks", messages * 2 * model.block * model.width * 4, "bytes_sent",
+         Ratio("lextra_2ranks", messages * 2 * model.block * model.hidden_size * 4, "bytes_sent",
                "== 1")], rounds=9)
     yield Case(
         "bca_vs_causal_16k", f"BCA against plain causal attention of {n} tokens: {about}",

@@ -2,7 +2,8 @@
 // plain calls with outputs that are used again. What it reaches is the ceiling
 // of all contenders.
 //
-//   lextra_gemm_ceiling model.width=384 parallel.num_threads=2 [--forward]
+//   lextra_gemm_ceiling model.hidden_size=384 parallel.num_threads=2
+//   [--forward]
 #include <ATen/ATen.h>
 
 #include "config/model_facts.h"
@@ -36,16 +37,16 @@ absl::Status Run(MpiSession& mpi, const std::vector<std::string>& overrides,
   LEXTRA_ASSIGN_OR_RETURN(const RunConfig config,
                           BenchmarkConfig(overrides, Purpose::kTrain, mpi));
   const ModelConfig& model = config.model();
-  const int64_t width = model.width();
+  const int64_t width = model.hidden_size();
   const int64_t packed =
-      (model.num_heads() + 2 * model.num_kv_heads()) * model.head_size();
+      (model.num_heads() + 2 * model.num_kv_heads()) * model.head_dim();
   // Layers have their own memory, as in a step.
   std::vector<Products> products;
   for (int64_t layer = 0; layer < model.num_layers(); ++layer) {
     products.emplace_back(num_tokens, width, packed);
     products.emplace_back(num_tokens, width, width);
-    products.emplace_back(num_tokens, width, model.ffn_width());
-    products.emplace_back(num_tokens, model.ffn_width(), width);
+    products.emplace_back(num_tokens, width, model.ffn_hidden_size());
+    products.emplace_back(num_tokens, model.ffn_hidden_size(), width);
   }
   products.emplace_back(num_tokens, width, PaddedVocab(model));
   TakeTurns(mpi, [&]() -> Figures {

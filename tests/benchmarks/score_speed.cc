@@ -21,19 +21,20 @@ absl::Status Run(MpiSession& mpi, const Options& options,
                  const std::vector<std::string>& overrides) {
   LEXTRA_ASSIGN_OR_RETURN(const RunConfig config,
                           BenchmarkConfig(overrides, Purpose::kEvaluate, mpi));
-  LongDocumentScorer::Options how = {
-      .block_size = config.evaluation().block_size(),
-      .segment_tokens = config.evaluation().segment_tokens()};
-  if (!Mask_Parse(options.mask, &how.mask)) {
+  Mask kind = BCA;
+  if (!Mask_Parse(options.mask, &kind)) {
     return UsageError("--mask=" + options.mask + ": expected BCA or CAUSAL");
   }
+  const LongDocumentScorer::Options how = {
+      .mask = MaskOf(kind, config.evaluation()),
+      .segment_tokens = config.evaluation().segment_tokens()};
   LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<DeviceMesh> mesh,
                           MakeMesh(mpi, config.parallel()));
   Transformer model(config.model(), mesh->tensor());
   FillWeights(model, mesh->tensor());
   LongDocumentScorer scorer(model, *mesh, how);
   TakeTurns(mpi, [&]() -> Figures {
-    const int64_t sent_before = mesh->sequence().bytes_sent();
+    const int64_t sent_before = mesh->context().bytes_sent();
     double sum = 0;
     scorer.Score(
         1, options.tokens + 1,
@@ -44,7 +45,7 @@ absl::Status Run(MpiSession& mpi, const Options& options,
           sum += nll_BT.sum().item<double>();
         });
     return {{"result", sum / static_cast<double>(options.tokens)},
-            {"bytes_sent", mesh->sequence().bytes_sent() - sent_before}};
+            {"bytes_sent", mesh->context().bytes_sent() - sent_before}};
   });
   return mesh->Finalize();
 }

@@ -1,7 +1,7 @@
 // A contender of compare.py: training steps of a model, by a rank or by all
 // ranks of mpirun. The configuration is `lextra train`'s:
 //
-//   lextra_train_speed model.position=NONE parallel.num_threads=2
+//   lextra_train_speed model.position_encoding=NONE parallel.num_threads=2
 #include <ATen/ATen.h>
 
 #include "launch/session_setup.h"
@@ -18,11 +18,11 @@ constexpr double kLearningRate = 1e-3;
 std::vector<at::Tensor> Batches(const RunConfig& config,
                                 const Communicator& data_axis) {
   const int64_t length = config.model().training_length() + 1;
-  const int64_t share = config.data().global_batch() / data_axis.size();
+  const int64_t share = config.data().global_batch_size() / data_axis.size();
   std::vector<at::Tensor> batches;
   for (int64_t i = 0; i < kNumBatches; ++i) {
     const at::Tensor all =
-        at::empty({config.data().global_batch(), length}, at::kLong);
+        at::empty({config.data().global_batch_size(), length}, at::kLong);
     FillTokens(i * all.numel(), config.model().vocab_size(), all.view(-1));
     batches.push_back(
         all.narrow(0, data_axis.rank() * share, share).contiguous());

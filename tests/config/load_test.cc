@@ -39,12 +39,12 @@ std::string OverrideError(const std::vector<std::string>& overrides) {
 TEST(ParseRunConfig, ReadsFieldsListsAndComments) {
   const absl::StatusOr<RunConfig> config = ParseRunConfig(
       "# a comment\n"
-      "model { width: 256 position: ROPE }  # another\n"
+      "model { hidden_size: 256 position_encoding: ROPE }  # another\n"
       "evaluation { lengths: [128, 512] masks: BCA }\n",
       "run.textproto");
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->model().width(), 256);
-  EXPECT_EQ(config->model().position(), ROPE);
+  EXPECT_EQ(config->model().hidden_size(), 256);
+  EXPECT_EQ(config->model().position_encoding(), ROPE);
   EXPECT_THAT(config->evaluation().lengths(), ElementsAre(128, 512));
   EXPECT_THAT(config->evaluation().masks(), ElementsAre(BCA));
   // Not given: absent, with the default of run.proto.
@@ -59,61 +59,63 @@ TEST(ParseRunConfig, AnEmptyTextIsAllDefaults) {
 }
 
 TEST(ParseRunConfig, AnUnknownFieldIsNamedWithItsPlaceAndTheKnownOnes) {
+  EXPECT_THAT(ParseError("model {\n  hiden_size: 3\n}\n"),
+              AllOf(StartsWith("run.textproto:2:13: "),
+                    HasSubstr("\"hiden_size\" in 'hiden_size: 3'. Did you"),
+                    HasSubstr("Did you mean hidden_size?"),
+                    HasSubstr("num_layers, hidden_size, num_heads"),
+                    Not(HasSubstr("\n"))));
   EXPECT_THAT(
-      ParseError("model {\n  widht: 3\n}\n"),
-      AllOf(StartsWith("run.textproto:2:8: "),
-            HasSubstr("\"widht\" in 'widht: 3'. Did you"),
-            HasSubstr("Did you mean width?"),
-            HasSubstr("num_layers, width, num_heads"), Not(HasSubstr("\n"))));
-  EXPECT_THAT(
-      ParseError("models { width: 3 }"),
+      ParseError("models { hidden_size: 3 }"),
       AllOf(StartsWith("run.textproto:1:8: "), HasSubstr("Did you mean model?"),
             HasSubstr("model, data, optimizer")));
 }
 
 TEST(ParseRunConfig, AWrongTypeIsNamedWithItsPlaceValueAndField) {
   EXPECT_THAT(
-      ParseError("model {\n  width: \"abc\"\n}\n"),
-      AllOf(StartsWith("run.textproto:2:10: "), HasSubstr("Expected integer"),
-            HasSubstr("width: "), Not(HasSubstr("\n"))));
-  EXPECT_THAT(ParseError("model { width: 1.5 }"),
+      ParseError("model {\n  hidden_size: \"abc\"\n}\n"),
+      AllOf(StartsWith("run.textproto:2:16: "), HasSubstr("Expected integer"),
+            HasSubstr("hidden_size: "), Not(HasSubstr("\n"))));
+  EXPECT_THAT(ParseError("model { hidden_size: 1.5 }"),
               AllOf(HasSubstr("Expected integer"), HasSubstr("1.5")));
   EXPECT_THAT(ParseError("model { bias: perhaps }"),
               AllOf(StartsWith("run.textproto:1:"), HasSubstr("perhaps")));
   EXPECT_THAT(ParseError("model { init_seed: -1 }"),
               AllOf(StartsWith("run.textproto:1:"), HasSubstr("init_seed")));
-  EXPECT_THAT(ParseError("model { width: 99999999999 }"),
+  EXPECT_THAT(ParseError("model { hidden_size: 99999999999 }"),
               HasSubstr("99999999999"));
 }
 
 TEST(ParseRunConfig, AnUnknownEnumNameListsTheAllowedOnes) {
   EXPECT_THAT(
-      ParseError("model { position: XPROS }"),
+      ParseError("model { position_encoding: XPROS }"),
       AllOf(HasSubstr("XPROS"), HasSubstr("one of XPOS, ROPE, NONE, ALIBI")));
 }
 
 TEST(ParseRunConfig, AFieldOrSectionGivenTwiceIsRefused) {
-  EXPECT_THAT(ParseError("model {\n  width: 1\n  width: 2\n}\n"),
-              AllOf(StartsWith("run.textproto:3:"), HasSubstr("\"width\"")));
-  EXPECT_THAT(ParseError("model { width: 1 }\nmodel { num_heads: 2 }\n"),
+  EXPECT_THAT(
+      ParseError("model {\n  hidden_size: 1\n  hidden_size: 2\n}\n"),
+      AllOf(StartsWith("run.textproto:3:"), HasSubstr("\"hidden_size\"")));
+  EXPECT_THAT(ParseError("model { hidden_size: 1 }\nmodel { num_heads: 2 }\n"),
               AllOf(StartsWith("run.textproto:2:"), HasSubstr("\"model\"")));
 }
 
 TEST(ParseRunConfig, NonFiniteNumbersAreRefusedByName) {
-  EXPECT_THAT(ParseError("model { width: 64 }\n"
+  EXPECT_THAT(ParseError("model { hidden_size: 64 }\n"
                          "schedule {\n  learning_rate: nan\n}\n"),
               AllOf(StartsWith("run.textproto:3:3: schedule.learning_rate"),
                     HasSubstr("nan"), HasSubstr("finite")));
-  EXPECT_THAT(ParseError("optimizer { clip_norm: inf }"),
-              HasSubstr("optimizer.clip_norm"));
-  EXPECT_THAT(ParseError("optimizer { clip_norm: -inf }"),
-              HasSubstr("optimizer.clip_norm"));
-  EXPECT_THAT(ParseError("optimizer { clip_norm: 1e999 }"),
-              HasSubstr("optimizer.clip_norm"));
+  EXPECT_THAT(ParseError("optimizer { max_grad_norm: inf }"),
+              HasSubstr("optimizer.max_grad_norm"));
+  EXPECT_THAT(ParseError("optimizer { max_grad_norm: -inf }"),
+              HasSubstr("optimizer.max_grad_norm"));
+  EXPECT_THAT(ParseError("optimizer { max_grad_norm: 1e999 }"),
+              HasSubstr("optimizer.max_grad_norm"));
 }
 
 TEST(ParseRunConfig, BrokenTextIsRefused) {
-  EXPECT_THAT(ParseError("model { width: 3"), StartsWith("run.textproto:1:"));
+  EXPECT_THAT(ParseError("model { hidden_size: 3"),
+              StartsWith("run.textproto:1:"));
   EXPECT_THAT(ParseError(std::string("model\0{}", 8)),
               StartsWith("run.textproto:1:"));
   EXPECT_THAT(ParseError("\x7f\x45\x4c\x46\xff\xfe"),
@@ -163,20 +165,20 @@ TEST(ParseRunConfig, ATextBeyondOneMebibyteIsRefused) {
 TEST(ApplyOverrides, SetsEveryKindOfField) {
   RunConfig config;
   const absl::Status status = ApplyOverrides(
-      {"model.width=256", "schedule.num_steps=5000000000",
+      {"model.hidden_size=256", "schedule.num_steps=5000000000",
        "model.init_seed=18446744073709551615", "model.sub_ln=true",
-       "schedule.learning_rate=3e-4", "model.position=ROPE",
+       "schedule.learning_rate=3e-4", "model.position_encoding=ROPE",
        "data.train=my data/train=1", "data.validation=\"quoted\"",
        "evaluation.lengths=[128, 512]", "evaluation.masks=[BCA]",
        " model.num_heads = 8 "},
       &config);
   ASSERT_TRUE(status.ok()) << status;
-  EXPECT_EQ(config.model().width(), 256);
+  EXPECT_EQ(config.model().hidden_size(), 256);
   EXPECT_EQ(config.schedule().num_steps(), 5000000000);
   EXPECT_EQ(config.model().init_seed(), UINT64_MAX);
   EXPECT_TRUE(config.model().sub_ln());
   EXPECT_EQ(config.schedule().learning_rate(), 3e-4);
-  EXPECT_EQ(config.model().position(), ROPE);
+  EXPECT_EQ(config.model().position_encoding(), ROPE);
   EXPECT_EQ(config.data().train(), "my data/train=1");
   EXPECT_EQ(config.data().validation(), "quoted");
   EXPECT_THAT(config.evaluation().lengths(), ElementsAre(128, 512));
@@ -194,29 +196,30 @@ TEST(ApplyOverrides, AListReplacesTheFilesList) {
 }
 
 TEST(ApplyOverrides, UnknownNamesListWhatExists) {
-  EXPECT_THAT(
-      OverrideError({"model.widht=3"}),
-      AllOf(StartsWith("\"model.widht=3\": "), HasSubstr("Did you mean width?"),
-            HasSubstr("num_layers, width")));
-  EXPECT_THAT(OverrideError({"modle.width=3"}),
-              AllOf(StartsWith("\"modle.width=3\": "),
+  EXPECT_THAT(OverrideError({"model.hiden_size=3"}),
+              AllOf(StartsWith("\"model.hiden_size=3\": "),
+                    HasSubstr("Did you mean hidden_size?"),
+                    HasSubstr("num_layers, hidden_size")));
+  EXPECT_THAT(OverrideError({"modle.hidden_size=3"}),
+              AllOf(StartsWith("\"modle.hidden_size=3\": "),
                     HasSubstr("Did you mean model?")));
-  EXPECT_THAT(OverrideError({"banana.width=3"}),
+  EXPECT_THAT(OverrideError({"banana.hidden_size=3"}),
               AllOf(HasSubstr("model, data"), Not(HasSubstr("Did you mean"))));
 }
 
 TEST(ApplyOverrides, WrongTypesSayWhatIsExpected) {
-  EXPECT_THAT(
-      OverrideError({"model.width=abc"}),
-      AllOf(StartsWith("\"model.width=abc\": "), HasSubstr("whole number")));
-  EXPECT_THAT(OverrideError({"model.width="}), HasSubstr("whole number"));
-  EXPECT_THAT(OverrideError({"model.width=1 2"}), HasSubstr("whole number"));
-  EXPECT_THAT(OverrideError({"model.width=3000000000"}),
+  EXPECT_THAT(OverrideError({"model.hidden_size=abc"}),
+              AllOf(StartsWith("\"model.hidden_size=abc\": "),
+                    HasSubstr("whole number")));
+  EXPECT_THAT(OverrideError({"model.hidden_size="}), HasSubstr("whole number"));
+  EXPECT_THAT(OverrideError({"model.hidden_size=1 2"}),
+              HasSubstr("whole number"));
+  EXPECT_THAT(OverrideError({"model.hidden_size=3000000000"}),
               HasSubstr("whole number below 2^31"));
   EXPECT_THAT(OverrideError({"model.init_seed=-1"}), HasSubstr("not negative"));
   EXPECT_THAT(OverrideError({"model.bias=perhaps"}),
               HasSubstr("true or false"));
-  EXPECT_THAT(OverrideError({"model.position=CIRCLES"}),
+  EXPECT_THAT(OverrideError({"model.position_encoding=CIRCLES"}),
               HasSubstr("one of XPOS, ROPE, NONE, ALIBI"));
   EXPECT_THAT(OverrideError({"evaluation.masks=[BCA, X]"}),
               HasSubstr("one of CAUSAL, BCA"));
@@ -232,13 +235,13 @@ TEST(ApplyOverrides, WrongTypesSayWhatIsExpected) {
 }
 
 TEST(ApplyOverrides, WhatIsNoFieldAssignmentIsRefused) {
-  EXPECT_THAT(
-      OverrideError({"model.width"}),
-      AllOf(StartsWith("\"model.width\": "), HasSubstr("section.field=value")));
+  EXPECT_THAT(OverrideError({"model.hidden_size"}),
+              AllOf(StartsWith("\"model.hidden_size\": "),
+                    HasSubstr("section.field=value")));
   EXPECT_THAT(OverrideError({"model=256"}),
-              AllOf(HasSubstr("model is a section"), HasSubstr("width")));
-  EXPECT_THAT(OverrideError({"model.width.x=256"}),
-              HasSubstr("model.width is a value"));
+              AllOf(HasSubstr("model is a section"), HasSubstr("hidden_size")));
+  EXPECT_THAT(OverrideError({"model.hidden_size.x=256"}),
+              HasSubstr("model.hidden_size is a value"));
   EXPECT_THAT(OverrideError({"=3"}), HasSubstr("no section"));
   EXPECT_THAT(OverrideError({"model.=3"}), HasSubstr("no field \"\""));
 }
@@ -250,14 +253,15 @@ TEST(ApplyOverrides, TextsThatCanBeNoPathAreRefused) {
 }
 
 TEST(ApplyOverrides, TheSameFieldTwiceIsRefused) {
-  EXPECT_THAT(OverrideError({"model.width=3", "model.width=4"}),
-              AllOf(StartsWith("\"model.width=4\": "),
-                    HasSubstr("model.width is given twice")));
+  EXPECT_THAT(OverrideError({"model.hidden_size=3", "model.hidden_size=4"}),
+              AllOf(StartsWith("\"model.hidden_size=4\": "),
+                    HasSubstr("model.hidden_size is given twice")));
 }
 
 TEST(ApplyOverrides, AnErrorLeavesTheConfigurationAsItWas) {
   RunConfig config;
-  EXPECT_FALSE(ApplyOverrides({"model.width=3", "model.bias=x"}, &config).ok());
+  EXPECT_FALSE(
+      ApplyOverrides({"model.hidden_size=3", "model.bias=x"}, &config).ok());
   EXPECT_THAT(DifferingFields(config, RunConfig()), IsEmpty());
 }
 
@@ -275,18 +279,18 @@ class LoadRunConfigTest : public ::testing::Test {
 
 TEST_F(LoadRunConfigTest, OverridesWinOverTheFileAndTheFileOverDefaults) {
   const std::string path = folder_ + "/run.textproto";
-  std::ofstream(path) << "model { width: 64 num_heads: 2 }\n";
+  std::ofstream(path) << "model { hidden_size: 64 num_heads: 2 }\n";
   const absl::StatusOr<RunConfig> config =
-      LoadRunConfig(path, {"model.width=96"});
+      LoadRunConfig(path, {"model.hidden_size=96"});
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->model().width(), 96);
+  EXPECT_EQ(config->model().hidden_size(), 96);
   EXPECT_EQ(config->model().num_heads(), 2);
   EXPECT_EQ(config->model().num_layers(), 6);
 }
 
 TEST_F(LoadRunConfigTest, ErrorsNameTheFile) {
   const std::string path = folder_ + "/run.textproto";
-  std::ofstream(path) << "model { widht: 64 }\n";
+  std::ofstream(path) << "model { hiden_size: 64 }\n";
   EXPECT_THAT(UsageMessage(LoadRunConfig(path, {}).status()),
               StartsWith(path + ":1:"));
 }
@@ -308,14 +312,14 @@ TEST_F(LoadRunConfigTest, AFileWinsOverAPresetOfItsName) {
   const std::filesystem::path before = std::filesystem::current_path();
   std::filesystem::current_path(folder_);
   std::filesystem::create_directory("lex_124m");  // a folder is no file
-  std::ofstream("quickstart") << "model { width: 77 }\n";
+  std::ofstream("quickstart") << "model { hidden_size: 77 }\n";
   const absl::StatusOr<RunConfig> file = LoadRunConfig("quickstart", {});
   const absl::StatusOr<RunConfig> preset = LoadRunConfig("lex_124m", {});
   std::filesystem::current_path(before);
   ASSERT_TRUE(file.ok()) << file.status();
-  EXPECT_EQ(file->model().width(), 77);
+  EXPECT_EQ(file->model().hidden_size(), 77);
   ASSERT_TRUE(preset.ok()) << preset.status();
-  EXPECT_EQ(preset->model().width(), 768);
+  EXPECT_EQ(preset->model().hidden_size(), 768);
 }
 
 TEST_F(LoadRunConfigTest, AFileBeyondOneMebibyteIsRefused) {
@@ -336,7 +340,7 @@ TEST(RunConfigText, HoldsEveryFieldAndParsesBackToTheSame) {
   const std::string text = RunConfigText(config);
   EXPECT_THAT(text,
               AllOf(HasSubstr("  num_layers: 6\n"), HasSubstr("norm: LAYER"),
-                    HasSubstr("every_steps: 10"), HasSubstr("bias: true")));
+                    HasSubstr("interval_steps: 10"), HasSubstr("bias: true")));
   const absl::StatusOr<RunConfig> parsed = ParseRunConfig(text, "text");
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   EXPECT_THAT(DifferingFields(config, *parsed), IsEmpty());
@@ -350,10 +354,10 @@ TEST(RunConfigText, HoldsEveryFieldAndParsesBackToTheSame) {
 
 TEST(RunConfigTable, MarksWhatDiffersFromTheDefault) {
   RunConfig config;
-  config.mutable_model()->set_width(64);
+  config.mutable_model()->set_hidden_size(64);
   config.mutable_model()->set_num_heads(6);  // the default, given explicitly
   const std::string table = RunConfigTable(config);
-  EXPECT_THAT(table, HasSubstr("* model.width "));
+  EXPECT_THAT(table, HasSubstr("* model.hidden_size "));
   EXPECT_THAT(table, HasSubstr("  model.num_heads "));
   EXPECT_THAT(table, Not(HasSubstr("* model.num_heads ")));
   EXPECT_THAT(table, HasSubstr("  evaluation.masks "));
@@ -363,7 +367,7 @@ TEST(RunConfigTable, MarksWhatDiffersFromTheDefault) {
 TEST(RunConfigTable, AlignsItsValues) {
   const std::string table = RunConfigTable(RunConfig());
   const size_t first = table.find("6\n") - table.find("  model.num_layers");
-  const size_t second = table.find("192\n") - table.find("  model.width");
+  const size_t second = table.find("192\n") - table.find("  model.hidden_size");
   EXPECT_EQ(first, second);
 }
 
@@ -371,15 +375,15 @@ TEST(DifferingFields, NamesFieldAndBothValues) {
   RunConfig a;
   RunConfig b;
   a.mutable_model()->set_num_layers(6);  // equal to the default of b
-  b.mutable_model()->set_width(64);
-  b.mutable_model()->set_position(NONE);
+  b.mutable_model()->set_hidden_size(64);
+  b.mutable_model()->set_position_encoding(NONE);
   b.mutable_evaluation()->add_lengths(5);
   b.mutable_data()->set_train("x");
-  EXPECT_THAT(
-      DifferingFields(a, b),
-      ElementsAre("model.width: 192 -> 64", "model.position: XPOS -> NONE",
-                  "data.train: \"\" -> \"x\"",
-                  "evaluation.lengths: [] -> [5]"));
+  EXPECT_THAT(DifferingFields(a, b),
+              ElementsAre("model.hidden_size: 192 -> 64",
+                          "model.position_encoding: XPOS -> NONE",
+                          "data.train: \"\" -> \"x\"",
+                          "evaluation.lengths: [] -> [5]"));
 }
 
 }  // namespace

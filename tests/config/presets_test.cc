@@ -70,11 +70,12 @@ TEST(Presets, Lex355mIsThePapersModel) {
       LoadRunConfig("lex_355m", {"data.train=t", "data.validation=v"}).value();
   ASSERT_EQ(Resolve(&config, Purpose::kTrain, 8), absl::OkStatus());
   EXPECT_EQ(config.model().num_layers(), 24);
-  EXPECT_EQ(config.model().width(), 1024);
+  EXPECT_EQ(config.model().hidden_size(), 1024);
   EXPECT_EQ(config.model().num_heads(), 16);
   EXPECT_EQ(config.model().training_length(), 1024);
-  EXPECT_EQ(config.data().global_batch() * config.model().training_length(),
-            1 << 19);
+  EXPECT_EQ(
+      config.data().global_batch_size() * config.model().training_length(),
+      1 << 19);
   EXPECT_EQ(config.schedule().learning_rate(), 3e-4);
   EXPECT_EQ(config.optimizer().beta1(), 0.9);
   EXPECT_EQ(config.optimizer().beta2(), 0.98);
@@ -84,9 +85,9 @@ TEST(Presets, Lex355mIsThePapersModel) {
 
 TEST(Presets, TakeOverrides) {
   const absl::StatusOr<RunConfig> config =
-      LoadRunConfig("quickstart", {"model.width=64"});
+      LoadRunConfig("quickstart", {"model.hidden_size=64"});
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_EQ(config->model().width(), 64);
+  EXPECT_EQ(config->model().hidden_size(), 64);
   EXPECT_THAT(LoadRunConfig("quickstart", {"model.x=1"}).status().message(),
               HasSubstr("no field \"x\""));
 }

@@ -47,17 +47,18 @@ std::string UsageMessage(const absl::Status& status) {
 }
 
 TEST(Resolve, MakesDefaultsAndDerivedValuesExplicit) {
-  RunConfig config = Trainable({"model.width=64", "model.num_heads=4",
-                                "parallel.tensor=2", "data.global_batch=12"});
+  RunConfig config =
+      Trainable({"model.hidden_size=64", "model.num_heads=4",
+                 "parallel.tensor=2", "data.global_batch_size=12"});
   ASSERT_TRUE(Resolve(&config, Purpose::kTrain, 6).ok());
   EXPECT_TRUE(config.model().has_num_layers());
-  EXPECT_TRUE(config.logging().has_every_steps());
+  EXPECT_TRUE(config.logging().has_interval_steps());
   EXPECT_EQ(config.model().num_kv_heads(), 4);
-  EXPECT_EQ(config.model().head_size(), 16);
-  EXPECT_EQ(config.model().ffn_width(), 256);
+  EXPECT_EQ(config.model().head_dim(), 16);
+  EXPECT_EQ(config.model().ffn_hidden_size(), 256);
   EXPECT_EQ(config.model().vocab_size(), 0);
   EXPECT_EQ(config.parallel().data(), 3);
-  EXPECT_EQ(config.data().micro_batch(), 4);
+  EXPECT_EQ(config.data().micro_batch_size(), 4);
   EXPECT_THAT(config.evaluation().masks(), ElementsAre(CAUSAL, BCA));
   EXPECT_THAT(config.evaluation().lengths(),
               ElementsAre(256, 1024, 4096, 16384));
@@ -66,17 +67,17 @@ TEST(Resolve, MakesDefaultsAndDerivedValuesExplicit) {
 }
 
 TEST(Resolve, LeavesGivenValuesAlone) {
-  RunConfig config =
-      Trainable({"model.num_kv_heads=2", "model.head_size=16",
-                 "model.ffn_width=100", "parallel.data=2", "data.micro_batch=4",
-                 "evaluation.masks=[BCA]", "evaluation.lengths=[77]",
-                 "evaluation.protocols=[PREFIX]", "evaluation.block_size=10"});
+  RunConfig config = Trainable(
+      {"model.num_kv_heads=2", "model.head_dim=16", "model.ffn_hidden_size=100",
+       "parallel.data=2", "data.micro_batch_size=4", "evaluation.masks=[BCA]",
+       "evaluation.lengths=[77]", "evaluation.protocols=[PREFIX]",
+       "evaluation.block_size=10"});
   ASSERT_TRUE(Resolve(&config, Purpose::kTrain, 2).ok());
   EXPECT_EQ(config.model().num_kv_heads(), 2);
-  EXPECT_EQ(config.model().head_size(), 16);
-  EXPECT_EQ(config.model().ffn_width(), 100);
+  EXPECT_EQ(config.model().head_dim(), 16);
+  EXPECT_EQ(config.model().ffn_hidden_size(), 100);
   EXPECT_EQ(config.parallel().data(), 2);
-  EXPECT_EQ(config.data().micro_batch(), 4);
+  EXPECT_EQ(config.data().micro_batch_size(), 4);
   EXPECT_THAT(config.evaluation().masks(), ElementsAre(BCA));
   EXPECT_THAT(config.evaluation().lengths(), ElementsAre(77));
   EXPECT_THAT(config.evaluation().protocols(), ElementsAre(PREFIX));
@@ -105,10 +106,10 @@ TEST(Resolve, AnErrorLeavesTheConfigurationAsItWas) {
 TEST(Resolve, ReportsAllProblemsAtOnceOneALine) {
   EXPECT_EQ(UsageMessage(TrainStatus(
                 {"model.num_layers=-1", "schedule.warmup_steps=2000",
-                 "optimizer.beta1=1", "model.head_size=33"})),
+                 "optimizer.beta1=1", "model.head_dim=33"})),
             "model.num_layers = -1: at least 1 and at most 65536\n"
             "optimizer.beta1 = 1: above 0 and below 1\n"
-            "model.head_size = 33: even, because XPOS rotates pairs\n"
+            "model.head_dim = 33: even, because XPOS rotates pairs\n"
             "schedule.warmup_steps = 2000: at most schedule.num_steps = 1000");
 }
 
@@ -118,17 +119,18 @@ TEST(Resolve, ARefusedFieldCausesNoSecondComplaint) {
             "schedule.num_steps = 0: at least 1");
   EXPECT_EQ(UsageMessage(TrainStatus({"parallel.tensor=0"}, 5)),
             "parallel.tensor = 0: at least 1");
-  EXPECT_EQ(UsageMessage(TrainStatus({"model.num_heads=0", "model.width=7"})),
-            "model.num_heads = 0: at least 1 and at most 65536");
+  EXPECT_EQ(
+      UsageMessage(TrainStatus({"model.num_heads=0", "model.hidden_size=7"})),
+      "model.num_heads = 0: at least 1 and at most 65536");
   EXPECT_EQ(UsageMessage(TrainStatus(
                 {"schedule.warmup_steps=-1", "schedule.num_steps=10"})),
             "schedule.warmup_steps = -1: at least 0");
   EXPECT_THAT(
-      UsageMessage(TrainStatus({"model.width=100", "model.num_heads=3"})),
-      AllOf(StartsWith("model.width = 100"), Not(HasSubstr("\n"))));
-  EXPECT_THAT(
-      UsageMessage(TrainStatus({"parallel.data=3", "data.micro_batch=32"}, 2)),
-      AllOf(StartsWith("parallel.data * "), Not(HasSubstr("\n"))));
+      UsageMessage(TrainStatus({"model.hidden_size=100", "model.num_heads=3"})),
+      AllOf(StartsWith("model.hidden_size = 100"), Not(HasSubstr("\n"))));
+  EXPECT_THAT(UsageMessage(TrainStatus(
+                  {"parallel.data=3", "data.micro_batch_size=32"}, 2)),
+              AllOf(StartsWith("parallel.data * "), Not(HasSubstr("\n"))));
 }
 
 struct Refused {
@@ -138,15 +140,17 @@ struct Refused {
 
 TEST(Resolve, RefusesNumbersOutOfRangeInTraining) {
   const std::vector<Refused> cases = {
-      {"model.width=0", "model.width = 0"},
-      {"model.width=-192", "model.width = -192"},
+      {"model.hidden_size=0", "model.hidden_size = 0"},
+      {"model.hidden_size=-192", "model.hidden_size = -192"},
       {"model.num_heads=-6", "model.num_heads = -6"},
       {"model.num_kv_heads=-1", "model.num_kv_heads = -1"},
-      {"model.head_size=-2", "model.head_size = -2"},
-      {"model.ffn_width=-1", "model.ffn_width = -1"},
-      {"model.ffn_width=2147483647", "model.ffn_width = 2147483647"},
+      {"model.head_dim=-2", "model.head_dim = -2"},
+      {"model.ffn_hidden_size=-1", "model.ffn_hidden_size = -1"},
+      {"model.ffn_hidden_size=2147483647",
+       "model.ffn_hidden_size = 2147483647"},
       {"model.vocab_size=-1", "model.vocab_size = -1"},
-      {"model.vocab_multiple=0", "model.vocab_multiple = 0"},
+      {"model.pad_vocab_to_multiple_of=0",
+       "model.pad_vocab_to_multiple_of = 0"},
       {"model.training_length=0", "model.training_length = 0"},
       {"model.norm_epsilon=0", "model.norm_epsilon = 0"},
       {"model.embedding_scale=0", "model.embedding_scale = 0"},
@@ -156,19 +160,19 @@ TEST(Resolve, RefusesNumbersOutOfRangeInTraining) {
       {"model.rotary_base=0", "model.rotary_base = 0"},
       {"model.init_std=0", "model.init_std = 0"},
       {"data.train=", "data.train = \"\""},
-      {"data.global_batch=0", "data.global_batch = 0"},
-      {"data.micro_batch=-1", "data.micro_batch = -1"},
-      {"data.micro_batch=3", "data.micro_batch = 3"},
-      {"data.micro_batch=32", "data.micro_batch = 32"},
+      {"data.global_batch_size=0", "data.global_batch_size = 0"},
+      {"data.micro_batch_size=-1", "data.micro_batch_size = -1"},
+      {"data.micro_batch_size=3", "data.micro_batch_size = 3"},
+      {"data.micro_batch_size=32", "data.micro_batch_size = 32"},
       {"optimizer.beta1=0", "optimizer.beta1 = 0"},
       {"optimizer.beta2=1", "optimizer.beta2 = 1"},
       {"optimizer.epsilon=0", "optimizer.epsilon = 0"},
       {"optimizer.weight_decay=-0.1", "optimizer.weight_decay = -0.1"},
-      {"optimizer.clip_norm=-1", "optimizer.clip_norm = -1"},
-      {"optimizer.max_skipped_in_a_row=-1",
-       "optimizer.max_skipped_in_a_row = -1"},
-      {"optimizer.skip_z_score=-1", "optimizer.skip_z_score = -1"},
-      {"optimizer.skip_z_score=0.5", "optimizer.skip_z_score = 0.5"},
+      {"optimizer.max_grad_norm=-1", "optimizer.max_grad_norm = -1"},
+      {"optimizer.max_consecutive_skips=-1",
+       "optimizer.max_consecutive_skips = -1"},
+      {"optimizer.spike_z_threshold=-1", "optimizer.spike_z_threshold = -1"},
+      {"optimizer.spike_z_threshold=0.5", "optimizer.spike_z_threshold = 0.5"},
       {"schedule.num_steps=-5", "schedule.num_steps = -5"},
       {"schedule.learning_rate=-1e-3", "schedule.learning_rate = -0.001"},
       {"schedule.min_learning_rate=-1", "schedule.min_learning_rate = -1"},
@@ -176,20 +180,21 @@ TEST(Resolve, RefusesNumbersOutOfRangeInTraining) {
       {"schedule.warmup_steps=-1", "schedule.warmup_steps = -1"},
       {"schedule.warmup_steps=1001", "schedule.warmup_steps = 1001"},
       {"parallel.data=-1", "parallel.data = -1"},
-      {"parallel.sequence=0", "parallel.sequence = 0"},
+      {"parallel.context=0", "parallel.context = 0"},
       {"parallel.tensor=-2", "parallel.tensor = -2"},
       {"parallel.num_threads=-1", "parallel.num_threads = -1"},
       {"parallel.bucket_bytes=0", "parallel.bucket_bytes = 0"},
-      {"parallel.compare_replicas_every=-1",
-       "parallel.compare_replicas_every = -1"},
+      {"parallel.replica_check_interval_steps=-1",
+       "parallel.replica_check_interval_steps = -1"},
       {"parallel.timeout_seconds=-1", "parallel.timeout_seconds = -1"},
       {"parallel.timeout_seconds=0.5", "parallel.timeout_seconds = 0.5"},
       {"parallel.timeout_seconds=1e300", "parallel.timeout_seconds = 1e+300"},
-      {"checkpoint.every_steps=-1", "checkpoint.every_steps = -1"},
+      {"checkpoint.interval_steps=-1", "checkpoint.interval_steps = -1"},
       {"checkpoint.keep_last=1", "checkpoint.keep_last = 1"},
       {"checkpoint.keep_every=-1", "checkpoint.keep_every = -1"},
-      {"checkpoint.every_seconds=-1", "checkpoint.every_seconds = -1"},
-      {"evaluation.every_steps=-1", "evaluation.every_steps = -1"},
+      {"checkpoint.interval_seconds=-1", "checkpoint.interval_seconds = -1"},
+      {"evaluation.validation_interval_steps=-1",
+       "evaluation.validation_interval_steps = -1"},
       {"evaluation.validation_samples=0", "evaluation.validation_samples = 0"},
       {"evaluation.lengths=[128, 0]", "evaluation.lengths = [128, 0]"},
       {"evaluation.block_size=-1", "evaluation.block_size = -1"},
@@ -200,10 +205,10 @@ TEST(Resolve, RefusesNumbersOutOfRangeInTraining) {
        "evaluation.resolution_lengths = [0]"},
       {"evaluation.resolution_documents=0",
        "evaluation.resolution_documents = 0"},
-      {"evaluation.extensions=[YARN, YARN]",
-       "evaluation.extensions = [YARN, YARN]"},
+      {"evaluation.rope_scaling=[YARN, YARN]",
+       "evaluation.rope_scaling = [YARN, YARN]"},
       {"evaluation.validation_tokens=-1", "evaluation.validation_tokens = -1"},
-      {"logging.every_steps=0", "logging.every_steps = 0"},
+      {"logging.interval_steps=0", "logging.interval_steps = 0"},
   };
   ASSERT_TRUE(TrainStatus({}).ok()) << TrainStatus({});
   for (const Refused& refused : cases) {
@@ -222,7 +227,8 @@ TEST(Resolve, TheLeastBaseOfXPosDependsOnGamma) {
       "(from one position to the next the fastest pair may fade by e^-8, no "
       "more)");
   EXPECT_TRUE(
-      TrainStatus({"model.position=ROPE", "model.xpos_scale_base=0.1"}).ok());
+      TrainStatus({"model.position_encoding=ROPE", "model.xpos_scale_base=0.1"})
+          .ok());
 }
 
 TEST(Resolve, TheWatchdogIsOffAtZeroAndPatientForAtLeastASecond) {
@@ -236,27 +242,28 @@ TEST(Resolve, TheWatchdogIsOffAtZeroAndPatientForAtLeastASecond) {
 
 TEST(Resolve, RefusesNumbersThatAreNotFinite) {
   RunConfig config = Trainable();
-  config.mutable_optimizer()->set_clip_norm(
+  config.mutable_optimizer()->set_max_grad_norm(
       std::numeric_limits<double>::quiet_NaN());
   config.mutable_optimizer()->set_epsilon(
       std::numeric_limits<double>::infinity());
-  config.mutable_optimizer()->set_skip_z_score(
+  config.mutable_optimizer()->set_spike_z_threshold(
       std::numeric_limits<double>::infinity());
   EXPECT_EQ(UsageMessage(Resolve(&config, Purpose::kTrain, 1)),
             "optimizer.epsilon = inf: above 0\n"
-            "optimizer.clip_norm = nan: at least 0\n"
-            "optimizer.skip_z_score = inf: at least 0");
+            "optimizer.max_grad_norm = nan: at least 0\n"
+            "optimizer.spike_z_threshold = inf: at least 0");
 }
 
 TEST(Resolve, TheBoundsThemselvesAreAllowed) {
   for (const char* override :
-       {"data.micro_batch=16", "data.micro_batch=1", "optimizer.clip_norm=0",
-        "optimizer.weight_decay=0", "schedule.learning_rate=1e-4",
-        "schedule.warmup_steps=1000", "schedule.warmup_steps=0",
-        "schedule.min_learning_rate=0", "checkpoint.every_steps=0",
-        "checkpoint.keep_last=2", "optimizer.skip_z_score=0",
-        "optimizer.skip_z_score=1", "parallel.compare_replicas_every=0",
-        "parallel.compare_replicas_every=1", "model.training_length=1",
+       {"data.micro_batch_size=16", "data.micro_batch_size=1",
+        "optimizer.max_grad_norm=0", "optimizer.weight_decay=0",
+        "schedule.learning_rate=1e-4", "schedule.warmup_steps=1000",
+        "schedule.warmup_steps=0", "schedule.min_learning_rate=0",
+        "checkpoint.interval_steps=0", "checkpoint.keep_last=2",
+        "optimizer.spike_z_threshold=0", "optimizer.spike_z_threshold=1",
+        "parallel.replica_check_interval_steps=0",
+        "parallel.replica_check_interval_steps=1", "model.training_length=1",
         "model.training_length=255", "model.num_layers=1"}) {
     EXPECT_TRUE(TrainStatus({override}).ok()) << TrainStatus({override});
   }
@@ -272,36 +279,38 @@ TEST(Resolve, ACopyOfTheModelMustDivideIntoItsTensorRanks) {
                   {"parallel.tensor=3", "model.num_kv_heads=2"}, 3)),
               StartsWith("model.num_kv_heads = 2: a multiple of "
                          "parallel.tensor = 3"));
-  EXPECT_THAT(UsageMessage(
-                  TrainStatus({"parallel.tensor=3", "model.ffn_width=100"}, 3)),
-              StartsWith("model.ffn_width = 100: a multiple of "
+  EXPECT_THAT(UsageMessage(TrainStatus(
+                  {"parallel.tensor=3", "model.ffn_hidden_size=100"}, 3)),
+              StartsWith("model.ffn_hidden_size = 100: a multiple of "
                          "parallel.tensor = 3"));
   EXPECT_TRUE(
-      TrainStatus({"parallel.tensor=3", "data.global_batch=15"}, 3).ok());
+      TrainStatus({"parallel.tensor=3", "data.global_batch_size=15"}, 3).ok());
 }
 
 TEST(Resolve, HeadsMustFitTheWidthAndTheirGroups) {
-  EXPECT_EQ(UsageMessage(TrainStatus({"model.num_heads=5"})),
-            "model.width = 192: a multiple of model.num_heads = 5 (or set "
-            "model.head_size)");
-  EXPECT_TRUE(TrainStatus({"model.num_heads=5", "model.head_size=32"}).ok());
+  EXPECT_EQ(
+      UsageMessage(TrainStatus({"model.num_heads=5"})),
+      "model.hidden_size = 192: a multiple of model.num_heads = 5 (or set "
+      "model.head_dim)");
+  EXPECT_TRUE(TrainStatus({"model.num_heads=5", "model.head_dim=32"}).ok());
   EXPECT_THAT(UsageMessage(TrainStatus({"model.num_kv_heads=4"})),
               StartsWith("model.num_heads = 6: a multiple of "
                          "model.num_kv_heads = 4"));
-  EXPECT_THAT(
-      UsageMessage(TrainStatus({"model.position=ROPE", "model.head_size=9"})),
-      StartsWith("model.head_size = 9: even, because ROPE"));
-  EXPECT_TRUE(TrainStatus({"model.position=NONE", "model.head_size=9"}).ok());
+  EXPECT_THAT(UsageMessage(TrainStatus(
+                  {"model.position_encoding=ROPE", "model.head_dim=9"})),
+              StartsWith("model.head_dim = 9: even, because ROPE"));
+  EXPECT_TRUE(
+      TrainStatus({"model.position_encoding=NONE", "model.head_dim=9"}).ok());
 }
 
 TEST(Resolve, TheMeshMustBeTheNumberOfRanks) {
   EXPECT_EQ(
       UsageMessage(TrainStatus({"parallel.data=2", "parallel.tensor=2"}, 3)),
-      "parallel.data * parallel.sequence * parallel.tensor = 2 * 1 * 2: "
+      "parallel.data * parallel.context * parallel.tensor = 2 * 1 * 2: "
       "must be the number of ranks, 3 (change mpirun -np, or set "
       "parallel.data=0 for all there are)");
   EXPECT_THAT(UsageMessage(TrainStatus({"parallel.tensor=2"}, 3)),
-              StartsWith("parallel.sequence * parallel.tensor = 1 * 2: a "
+              StartsWith("parallel.context * parallel.tensor = 1 * 2: a "
                          "divisor of the number of ranks, 3"));
   for (const char* data : {"parallel.data=1", "parallel.data=2147483647"}) {
     EXPECT_THAT(UsageMessage(TrainStatus({data}, 2)),
@@ -311,9 +320,9 @@ TEST(Resolve, TheMeshMustBeTheNumberOfRanks) {
 }
 
 TEST(Resolve, OnlyTheEvaluatorSpreadsADocumentOverRanks) {
-  EXPECT_THAT(UsageMessage(TrainStatus({"parallel.sequence=2"}, 2)),
-              StartsWith("parallel.sequence = 2: 1 in training"));
-  EXPECT_TRUE(EvaluateStatus({"parallel.sequence=2"}, 2).ok());
+  EXPECT_THAT(UsageMessage(TrainStatus({"parallel.context=2"}, 2)),
+              StartsWith("parallel.context = 2: 1 in training"));
+  EXPECT_TRUE(EvaluateStatus({"parallel.context=2"}, 2).ok());
 }
 
 TEST(Resolve, SequenceRegionsSplitTheTrainingLength) {
@@ -324,29 +333,32 @@ TEST(Resolve, SequenceRegionsSplitTheTrainingLength) {
   EXPECT_THAT(
       UsageMessage(
           TrainStatus({odd, "evaluation.masks=[CAUSAL]", "parallel.tensor=2",
-                       "parallel.sequence_regions=true"},
+                       "parallel.sequence_parallel=true"},
                       2)),
       StartsWith("model.training_length = 257: a multiple of parallel.tensor "
-                 "= 2 (or set parallel.sequence_regions=false)"));
+                 "= 2 (or set parallel.sequence_parallel=false)"));
   EXPECT_TRUE(
-      TrainStatus({"parallel.tensor=2", "parallel.sequence_regions=true"}, 2)
+      TrainStatus({"parallel.tensor=2", "parallel.sequence_parallel=true"}, 2)
           .ok());
 }
 
 TEST(Resolve, EveryDataRankTakesAsManySamples) {
-  EXPECT_THAT(UsageMessage(TrainStatus({}, 3)),
-              StartsWith("data.global_batch = 16: a multiple of parallel.data "
-                         "= 3"));
-  EXPECT_THAT(UsageMessage(TrainStatus({"data.micro_batch=3"}, 2)),
-              StartsWith("data.micro_batch = 3: a divisor of the 8 samples"));
+  EXPECT_THAT(
+      UsageMessage(TrainStatus({}, 3)),
+      StartsWith("data.global_batch_size = 16: a multiple of parallel.data "
+                 "= 3"));
+  EXPECT_THAT(
+      UsageMessage(TrainStatus({"data.micro_batch_size=3"}, 2)),
+      StartsWith("data.micro_batch_size = 3: a divisor of the 8 samples"));
 }
 
 TEST(Resolve, EvaluationIgnoresWhatOnlyTrainingNeeds) {
-  EXPECT_TRUE(EvaluateStatus(
-                  {"data.train=", "data.global_batch=5", "data.micro_batch=3",
-                   "schedule.warmup_steps=9999", "optimizer.beta1=7"},
-                  2)
-                  .ok());
+  EXPECT_TRUE(
+      EvaluateStatus(
+          {"data.train=", "data.global_batch_size=5", "data.micro_batch_size=3",
+           "schedule.warmup_steps=9999", "optimizer.beta1=7"},
+          2)
+          .ok());
 }
 
 TEST(Resolve, ABlockOfBcaMustFit) {
@@ -394,7 +406,7 @@ TEST(Resolve, ALongListIsCheckedQuicklyAndRefusedInBrief) {
 
 TEST(PaddedVocab, IsTheNextMultiple) {
   ModelConfig model;
-  model.set_vocab_multiple(128);
+  model.set_pad_vocab_to_multiple_of(128);
   EXPECT_EQ(PaddedVocab(model), 0);
   model.set_vocab_size(1);
   EXPECT_EQ(PaddedVocab(model), 128);
@@ -413,7 +425,7 @@ TEST(Resolve, ThePaddedVocabularyMustDivideIntoTensorRanks) {
   EXPECT_THAT(UsageMessage(TrainStatus({tensor, "model.vocab_size=256"}, 3)),
               AllOf(StartsWith("model.vocab_size = 256: padded to 256, a "
                                "multiple of parallel.tensor = 3"),
-                    HasSubstr("model.vocab_multiple")));
+                    HasSubstr("model.pad_vocab_to_multiple_of")));
 }
 
 TEST(Resolve, WindowsAndStridesAreDerivedForAnEvaluation) {
@@ -425,30 +437,33 @@ TEST(Resolve, WindowsAndStridesAreDerivedForAnEvaluation) {
   ASSERT_TRUE(Resolve(&config, Purpose::kEvaluate, 1).ok());
   EXPECT_EQ(config.evaluation().window_size(), 128);
   EXPECT_EQ(config.evaluation().stride(), 48);
-  EXPECT_THAT(config.evaluation().extensions(), ElementsAre(UNCHANGED));
+  EXPECT_THAT(config.evaluation().rope_scaling(),
+              ElementsAre(RopeScaling::NONE));
 }
 
 TEST(Resolve, AnEvaluationThatAMethodOrMaskCannotDoIsRefused) {
   const Refused cases[] = {
       {"evaluation.num_sinks=5", "evaluation.num_sinks = 5: at most"},
       {"evaluation.stride=33", "evaluation.stride = 33: at most"},
-      {"model.position=ALIBI", "evaluation.extensions = [YARN]: [UNCHANGED]"},
+      {"model.position_encoding=ALIBI",
+       "evaluation.rope_scaling = [YARN]: [NONE]"},
   };
   for (const Refused& refused : cases) {
-    EXPECT_THAT(UsageMessage(EvaluateStatus(
-                    {"evaluation.masks=[SINKS]", "evaluation.window_size=4",
-                     "evaluation.protocols=[SAME_TARGETS]",
-                     "evaluation.lengths=[32, 64]",
-                     "evaluation.extensions=[YARN]", refused.override})),
-                StartsWith(refused.field));
+    EXPECT_THAT(
+        UsageMessage(EvaluateStatus(
+            {"evaluation.masks=[WINDOW_AND_SINKS]", "evaluation.window_size=4",
+             "evaluation.protocols=[SAME_TARGETS]",
+             "evaluation.lengths=[32, 64]", "evaluation.rope_scaling=[YARN]",
+             refused.override})),
+        StartsWith(refused.field));
   }
-  EXPECT_THAT(UsageMessage(TrainStatus({"model.position=LEARNED",
+  EXPECT_THAT(UsageMessage(TrainStatus({"model.position_encoding=LEARNED",
                                         "evaluation.validation_tokens=10"})),
               StartsWith("evaluation.validation_tokens = 10: 0, because"));
-  EXPECT_THAT(
-      UsageMessage(TrainStatus({"model.position=SINUSOIDAL", "model.width=33",
-                                "model.num_heads=1", "model.head_size=8"})),
-      HasSubstr("model.width = 33: even"));
+  EXPECT_THAT(UsageMessage(TrainStatus(
+                  {"model.position_encoding=SINUSOIDAL", "model.hidden_size=33",
+                   "model.num_heads=1", "model.head_dim=8"})),
+              HasSubstr("model.hidden_size = 33: even"));
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ std::vector<std::string> Names(const std::string& folder) {
 void LeaveAClaimBehind(const std::string& prefix) {
   const pid_t child = fork();
   if (child == 0) {
-    const auto claim = OutputClaim::Take(prefix);
+    const auto claim = OutputClaim::Acquire(prefix);
     if (!claim.ok()) _exit(1);
     WriteText((*claim)->TemporaryName(".bin"), "half of the tokens");
     raise(SIGKILL);
@@ -45,9 +45,9 @@ void LeaveAClaimBehind(const std::string& prefix) {
 TEST(OutputClaim, NamesAreHiddenAndNeverTheSame) {
   const TemporaryFolder folder;
   const std::string first =
-      (*OutputClaim::Take(folder / "p"))->TemporaryName(".bin");
+      (*OutputClaim::Acquire(folder / "p"))->TemporaryName(".bin");
   const std::string second =
-      (*OutputClaim::Take(folder / "p"))->TemporaryName(".bin");
+      (*OutputClaim::Acquire(folder / "p"))->TemporaryName(".bin");
   EXPECT_NE(first, second);
   EXPECT_TRUE(first.starts_with(folder / ".p.")) << first;
   EXPECT_THAT(Names(folder.path()), ElementsAre());
@@ -56,10 +56,10 @@ TEST(OutputClaim, NamesAreHiddenAndNeverTheSame) {
 TEST(OutputClaim, IsOfOneAtATime) {
   const TemporaryFolder folder;
   {
-    const auto claim = OutputClaim::Take(folder / "p");
+    const auto claim = OutputClaim::Acquire(folder / "p");
     ASSERT_TRUE(claim.ok()) << claim.status();
     WriteText((*claim)->TemporaryName(".bin"), "mine");
-    const absl::Status refused = OutputClaim::Take(folder / "p").status();
+    const absl::Status refused = OutputClaim::Acquire(folder / "p").status();
     EXPECT_EQ(ExitCodeOf(refused), ExitCode::kRunFolderHeld) << refused;
     EXPECT_THAT(
         std::string(refused.message()),
@@ -67,11 +67,11 @@ TEST(OutputClaim, IsOfOneAtATime) {
                         std::to_string(getpid())),
               HasSubstr("--output")));
     // Another prefix, although one begins with the other.
-    EXPECT_TRUE(OutputClaim::Take(folder / "p.q").ok());
-    EXPECT_TRUE(OutputClaim::Take(folder / "").ok());
+    EXPECT_TRUE(OutputClaim::Acquire(folder / "p.q").ok());
+    EXPECT_TRUE(OutputClaim::Acquire(folder / "").ok());
     EXPECT_TRUE(std::filesystem::exists((*claim)->TemporaryName(".bin")));
   }
-  EXPECT_TRUE(OutputClaim::Take(folder / "p").ok());
+  EXPECT_TRUE(OutputClaim::Acquire(folder / "p").ok());
   EXPECT_THAT(Names(folder.path()), ElementsAre());
 }
 
@@ -92,9 +92,9 @@ TEST(OutputClaim, RemovesWhatAKilledWriterLeftAndNothingElse) {
     WriteText(folder / name, "a file of somebody's");
   }
   // Of another prefix.
-  ASSERT_TRUE(OutputClaim::Take(folder / "q").ok());
+  ASSERT_TRUE(OutputClaim::Acquire(folder / "q").ok());
   EXPECT_EQ(Names(folder.path()).size(), 2 + others.size());
-  ASSERT_TRUE(OutputClaim::Take(folder / "p").ok());
+  ASSERT_TRUE(OutputClaim::Acquire(folder / "p").ok());
   EXPECT_THAT(Names(folder.path()),
               ::testing::UnorderedElementsAreArray(others));
 }

@@ -86,6 +86,35 @@ TEST_F(PrepareTest, WritesEveryDocumentToOneSideOfTheSplit) {
   EXPECT_EQ(Open("train").meta().bytes, summary->train.bytes);
 }
 
+// One id for a whole document, its length: cut in pieces it would be several.
+class LengthTokenizer : public ByteTokenizer {
+ public:
+  std::string name() const override { return "length"; }
+  std::string sha256() const override { return std::string(64, 'a'); }
+  int64_t vocab_size() const override { return 1 << 20; }
+  int64_t eos_id() const override { return 0; }
+  absl::Status Encode(std::string_view document, IdSink sink) const override {
+    const auto id = static_cast<int32_t>(document.size());
+    return sink({&id, 1});
+  }
+};
+
+TEST_F(PrepareTest, ATokenizerGetsWholeDocuments) {
+  WriteText(folder_ / "in/long.txt", std::string(100000, 'x'));
+  options_.inputs = {folder_ / "in/long.txt"};
+  options_.tokenizer = std::make_shared<LengthTokenizer>();
+  options_.validation_fraction = 0;
+  ASSERT_TRUE(Prepare(options_).ok());
+  const auto dataset = TokenDataset::Open(options_.output + "-train");
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ(dataset->meta().tokenizer, "length");
+  EXPECT_EQ(dataset->meta().tokenizer_sha256, std::string(64, 'a'));
+  ASSERT_EQ(dataset->num_documents(), 1);
+  std::vector<int64_t> ids(2);
+  ASSERT_TRUE(dataset->Read(0, 0, ids).ok());
+  EXPECT_EQ(ids, (std::vector<int64_t>{100000, 0}));
+}
+
 TEST_F(PrepareTest, SplitDependsOnTheTextAlone) {
   for (int i = 0; i < 100; ++i) {
     AddFile(absl::StrCat(i, ".txt"), absl::StrCat("text ", i));

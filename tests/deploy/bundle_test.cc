@@ -90,7 +90,7 @@ TEST_F(BundleTest, SaysWhichLibTorchItWants) {
 // deploy/checks/gpu_check.sh, CPU against CPU.
 TEST_F(BundleTest, TheGpuCheckPassesAndAnotherSeedFailsIt) {
   const Arguments check = {"env",
-                           "LEXTRA_TORCH=" LEXTRA_LIBTORCH_DIR,
+                           "LEXTRA_TORCH_DIR=" LEXTRA_LIBTORCH_DIR,
                            Path("lextra-bundle/deploy/checks/gpu_check.sh"),
                            "--device=cpu",
                            "--output=" + Path("check"),

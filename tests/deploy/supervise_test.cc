@@ -349,8 +349,9 @@ std::vector<pid_t> RanksUnder(const Process& supervisor, size_t num_ranks) {
 class SuperviseTraining : public EndToEndTest {};
 
 TEST_F(SuperviseTraining, TwoKilledRanksLaterTheRunIsTheUninterruptedOne) {
-  const Arguments more = {"schedule.num_steps=60", "evaluation.every_steps=0",
-                          "checkpoint.every_steps=5"};
+  const Arguments more = {"schedule.num_steps=60",
+                          "evaluation.validation_interval_steps=0",
+                          "checkpoint.interval_steps=5"};
   RunWell(LextraOn(2, Train(Path("whole"), more)));
   const std::string run = Path("supervised");
   Process supervisor(Supervise(Arguments{"--run_dir=" + run, "--"} +

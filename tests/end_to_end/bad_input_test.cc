@@ -74,7 +74,7 @@ struct Scene {
   Arguments Evaluate(const Arguments& more = {}) const {
     return Arguments{"evaluate", "--checkpoint=" + run(),
                      "--results_dir=" + folder + "/results",
-                     "parallel.sequence=2", "parallel.data=1"} +
+                     "parallel.context=2", "parallel.data=1"} +
            more;
   }
   // Two documents from a file, none of them the results'.
@@ -151,9 +151,9 @@ std::vector<BadInput> ConfigCases() {
                     {"epsilon"}),
       BadConfigFile("FileWithRepeatedField", "\nlogging { every_steps: 2 }",
                     {"every_steps"}),
-      BadArguments("OverrideOfUnknownField", {"model.widht=3"},
-                   {"model.widht=3", "width"}),
-      BadArguments("OverrideOfUnknownSection", {"modell.width=3"},
+      BadArguments("OverrideOfUnknownField", {"model.hiden_size=3"},
+                   {"model.hiden_size=3", "hidden_size"}),
+      BadArguments("OverrideOfUnknownSection", {"modell.hidden_size=3"},
                    {"modell", "model"}),
       BadArguments("OverrideWithNan", {"schedule.learning_rate=nan"},
                    {"schedule.learning_rate=nan"}),
@@ -170,12 +170,12 @@ std::vector<BadInput> ConfigCases() {
                    {"model.num_heads = 1", "parallel.tensor = 2"}),
       BadArguments("MeshOfAnotherSize", {"parallel.data=3"},
                    {"3 * 1 * 1", "number of ranks, 2"}),
-      BadArguments("BatchNotDivisibleByRanks", {"data.global_batch=7"},
-                   {"data.global_batch = 7", "parallel.data = 2"}),
+      BadArguments("BatchNotDivisibleByRanks", {"data.global_batch_size=7"},
+                   {"data.global_batch_size = 7", "parallel.data = 2"}),
       BadArguments("VocabularyBelowTheData", {"model.vocab_size=100"},
                    {"model.vocab_size = 100"}),
-      BadArguments("SequenceAxisInTraining", {"parallel.sequence=2"},
-                   {"parallel.sequence = 2"}),
+      BadArguments("SequenceAxisInTraining", {"parallel.context=2"},
+                   {"parallel.context = 2"}),
       BadArguments("OtherWorldSizeExpected", {"--expect_world_size=4"},
                    {"--expect_world_size=4", "2 rank(s)"}),
       BadArguments("UnknownFlag", {"--rundir=x"}, {"--rundir", "--run_dir"}),
@@ -209,18 +209,17 @@ std::vector<BadInput> ConfigCases() {
        kRanks,
        kUsage,
        [](const Scene& scene) {
-         return scene.EvaluateTokens(
-             {"--nll_out=" + scene.folder + "/nll",
-              "evaluation.extensions=[UNCHANGED, YARN]"});
+         return scene.EvaluateTokens({"--nll_out=" + scene.folder + "/nll",
+                                      "evaluation.rope_scaling=[NONE, YARN]"});
        },
        {"--nll_out", "one extension"}},
       {"ExtensionThatChangesNoRow",
        kRanks,
        kUsage,
        [](const Scene& scene) {
-         return scene.EvaluateTokens({"evaluation.extensions=[YARN]"});
+         return scene.EvaluateTokens({"evaluation.rope_scaling=[YARN]"});
        },
-       {"evaluation.extensions", "no row to score"}},
+       {"evaluation.rope_scaling", "no row to score"}},
       {"MeshOfAnotherSizeInEvaluate",
        kRanks,
        kUsage,
@@ -695,9 +694,9 @@ INSTANTIATE_TEST_SUITE_P(Cases, BadInputTest, ::testing::ValuesIn(AllCases()),
                          [](const auto& info) { return info.param.name; });
 
 TEST_F(EndToEndTest, MpirunEndsWithTheCodeOfTheRanks) {
-  const ProcessResult result =
-      RunProcess(LextraOn(kRanks, Train(Path("new-run"), {"model.width=-1"})),
-                 kBadInputSeconds);
+  const ProcessResult result = RunProcess(
+      LextraOn(kRanks, Train(Path("new-run"), {"model.hidden_size=-1"})),
+      kBadInputSeconds);
   EXPECT_FALSE(result.timed_out);
   EXPECT_EQ(result.exit_code, kUsage);
 }

@@ -15,6 +15,7 @@
 #include "checkpoint/tensor_file.h"
 #include "tests/end_to_end/lextra_program.h"
 #include "tests/testing/golden.h"
+#include "tests/testing/tolerances.h"
 
 namespace lextra::testing {
 namespace {
@@ -24,7 +25,6 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 // fp32 against fp64 golden values, nats a token.
-constexpr double kNllTolerance = 2e-5;
 
 // A decoder of tests/golden with the smallest segments that its blocks allow,
 // so that its short documents flow through all ranks.
@@ -83,7 +83,7 @@ TEST_P(GoldenNllTest, IsTorchscalesPlainAndBca) {
   const std::string run = Import(decoder);
   const NamedTensors golden = Golden(decoder.name + "_io");
   const Arguments layout = {
-      "parallel.data=1", "parallel.sequence=" + std::to_string(sequence),
+      "parallel.data=1", "parallel.context=" + std::to_string(sequence),
       "parallel.tensor=" + std::to_string(tensor),
       "evaluation.segment_tokens=" + std::to_string(decoder.segment_tokens)};
   for (const auto& [mask, suffix] :
@@ -96,7 +96,7 @@ TEST_P(GoldenNllTest, IsTorchscalesPlainAndBca) {
         layout + Arguments{std::string("evaluation.masks=[") + mask + "]"});
     EXPECT_EQ(nll.scalar_type(), at::kDouble);
     EXPECT_LT(MaxDifference(nll, golden.at(std::string("nll_") + suffix)),
-              kNllTolerance);
+              testing::kProgramNll);
   }
 }
 
@@ -116,7 +116,7 @@ TEST_F(EvaluateTest, RowsOfOneTokenOrNoneHaveNoTargets) {
     const at::Tensor nll = Score(
         2, Import(kDecoders[0]),
         TokensFile("short", at::full({2, length}, 5, at::kLong)),
-        {"parallel.data=1", "parallel.sequence=2", "evaluation.masks=[BCA]"});
+        {"parallel.data=1", "parallel.context=2", "evaluation.masks=[BCA]"});
     EXPECT_EQ(nll.sizes(), (std::vector<int64_t>{2, 0}));
   }
 }
@@ -127,15 +127,18 @@ TEST_F(EvaluateTest, ATrainedRunIsScoredIntoATable) {
   const std::string results = Path("results");
   const ProcessResult evaluated = RunWell(LextraOn(
       2, {"evaluate", "--checkpoint=" + run, "--results_dir=" + results,
-          "parallel.data=1", "parallel.sequence=2", "parallel.num_threads=1",
+          "parallel.data=1", "parallel.context=2", "parallel.num_threads=1",
           "evaluation.lengths=[32, 128]",
           "evaluation.protocols=[NON_OVERLAPPING, PREFIX]",
           "evaluation.segment_tokens=64", "evaluation.max_tokens=4096"}));
-  for (const char* name : {"results.json", "results.csv", "results.md"}) {
+  for (const char* name :
+       {"results.json", "report.csv", "report.md", "report.html"}) {
     EXPECT_TRUE(fs::is_regular_file(results + "/" + name)) << name;
   }
-  // The table on the terminal is the one in the folder.
-  EXPECT_THAT(evaluated.output, HasSubstr(ReadText(results + "/results.md")));
+  // The tables on the terminal are those in the folder.
+  const std::string report = ReadText(results + "/report.md");
+  EXPECT_THAT(evaluated.output,
+              HasSubstr(report.substr(report.find("| protocol"))));
 
   const nlohmann::json json =
       nlohmann::json::parse(ReadText(results + "/results.json"));
@@ -251,7 +254,7 @@ TEST_F(EvaluateTest, ResultsLieBesideCheckpointsHoweverPathsAreTyped) {
 
 TEST_F(EvaluateTest, AFolderInUseOrWithOtherResultsIsRefused) {
   const std::string run = Path("run_of_two_steps");
-  RunWell(LextraOn(2, Train(run, {"checkpoint.every_steps=10"})));
+  RunWell(LextraOn(2, Train(run, {"checkpoint.interval_steps=10"})));
   const std::string results = Path("held results");
   const Arguments there = {"--results_dir=" + results};
   const std::string first = run + "/step-00000010";
@@ -365,7 +368,7 @@ TEST_F(EvaluateTest, AnNllThatIsNotFiniteEndsWithItsOwnCodeAndWritesNothing) {
 TEST_F(EvaluateTest, CheckpointListAndShowSayWhatIsThere) {
   const std::string run = Path("listed");
   RunWell(LextraOn(2, Train(run, {"--stop_at_step=4", "parallel.tensor=2",
-                                  "checkpoint.every_steps=2"})));
+                                  "checkpoint.interval_steps=2"})));
   const std::string list = RunWell(Lextra({"checkpoint", "list", run})).output;
   const ProcessResult refused = RunProcess(
       Lextra({"checkpoint", "list", run + "/step-00000004"}), kLimitSeconds);
@@ -376,7 +379,7 @@ TEST_F(EvaluateTest, CheckpointListAndShowSayWhatIsThere) {
   const std::string show = RunWell(Lextra({"checkpoint", "show", run})).output;
   for (const char* text :
        {"/step-00000004\n", "step           4\n", "tokens seen    1024\n",
-        "byte, 257 ids, eos 256", "width: 32", "training_length: 32"}) {
+        "byte, 257 ids, eos 256", "hidden_size: 32", "training_length: 32"}) {
     EXPECT_THAT(show, HasSubstr(text));
   }
   EXPECT_THAT(show, ::testing::ContainsRegex(

@@ -28,7 +28,7 @@ class EvaluationKillTest : public EndToEndTest {
     return LextraOn(
         kRanks,
         {"evaluate", "--checkpoint=" + Path("run"), "--results_dir=" + results,
-         "parallel.data=2", "parallel.sequence=2", "parallel.num_threads=1",
+         "parallel.data=2", "parallel.context=2", "parallel.num_threads=1",
          "evaluation.lengths=[32, 64, 128]",
          "evaluation.protocols=[NON_OVERLAPPING, SAME_TARGETS, "
          "STREAMING]",

@@ -54,8 +54,8 @@ class KillTest : public EndToEndTest {
         Train(run_folder, {"parallel.data=2",
                            "parallel.tensor=" + std::to_string(num_ranks / 2),
                            "schedule.num_steps=" + std::to_string(num_steps),
-                           "evaluation.every_steps=0",
-                           "checkpoint.every_steps=" +
+                           "evaluation.validation_interval_steps=0",
+                           "checkpoint.interval_steps=" +
                                std::to_string(steps_between_saves)}));
   }
 

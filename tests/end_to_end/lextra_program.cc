@@ -17,15 +17,15 @@ namespace lextra::testing {
 namespace {
 
 constexpr char kSmallModel[] = R"(
-model { num_layers: 2 width: 32 num_heads: 4 training_length: 32 }
-data { global_batch: 8 }
+model { num_layers: 2 hidden_size: 32 num_heads: 4 training_length: 32 }
+data { global_batch_size: 8 }
 schedule {
   num_steps: 20 warmup_steps: 4 learning_rate: 5e-3 min_learning_rate: 5e-4
 }
 parallel { num_threads: 1 bucket_bytes: 16384 }
-checkpoint { every_steps: 0 }
-evaluation { every_steps: 10 validation_samples: 8 }
-logging { every_steps: 1 }
+checkpoint { interval_steps: 0 }
+evaluation { validation_interval_steps: 10 validation_samples: 8 }
+logging { interval_steps: 1 }
 )";
 
 std::string Variable(const char* name, const std::string& otherwise) {

@@ -133,8 +133,9 @@ class RankDeathTest : public EndToEndTest {
     fs::remove_all(run_folder);
     return LextraOn(
         kRanks,
-        Train(run_folder, {"data.global_batch=12", "schedule.num_steps=1000000",
-                           "evaluation.every_steps=0", kTimeout}));
+        Train(run_folder,
+              {"data.global_batch_size=12", "schedule.num_steps=1000000",
+               "evaluation.validation_interval_steps=0", kTimeout}));
   }
   // A row takes less than a second on a quiet machine; these take minutes.
   static Arguments Evaluating() {
@@ -147,7 +148,7 @@ class RankDeathTest : public EndToEndTest {
         {"evaluate", "--checkpoint=" + Path("trained"),
          "--results_dir=" + Path("results"), "evaluation.masks=[BCA]",
          "evaluation.lengths=[" + lengths + "]", "evaluation.segment_tokens=64",
-         "parallel.sequence=3", kTimeout});
+         "parallel.context=3", kTimeout});
   }
   static bool Trains(const std::string& run_folder) {
     std::error_code error;
@@ -188,8 +189,9 @@ TEST_F(RankDeathTest, AnExceptionThatNobodyCatchesEndsTheJob) {
 TEST_F(RankDeathTest, ARankOutOfMemoryEndsTheJobAndIsNamed) {
   // A matrix of 4.3 GB; the last rank may have 4 GB of addresses in all.
   const Arguments train = Lextra(Train(
-      Path("large"), {"data.global_batch=12", "model.num_layers=1",
-                      "model.ffn_width=16777216", "model.width=64", kTimeout}));
+      Path("large"),
+      {"data.global_batch_size=12", "model.num_layers=1",
+       "model.ffn_hidden_size=16777216", "model.hidden_size=64", kTimeout}));
   for (int i = 0; i < DeathsPerKind(); ++i) {
     Arguments command = Mpirun(kRanks - 1, train);
     command = command +

@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "checkpoint/files/manifest.h"
 #include "tests/end_to_end/lextra_program.h"
+#include "tests/testing/tolerances.h"
 
 namespace lextra::testing {
 namespace {
@@ -19,9 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-// Between layouts: sums of fp32 in another order, over a few dozen steps.
-constexpr double kOtherLayoutTolerance = 1e-5;
 
 std::string Step(const std::string& run_folder, int step) {
   return absl::StrFormat("%s/step-%08d", run_folder, step);
@@ -55,10 +53,11 @@ class RecoveryTest : public EndToEndTest {
   // Two ranks that save every fifth of 20 steps and keep all.
   static Arguments TrainTwoRanks(const std::string& run_folder,
                                  const Arguments& more = {}) {
-    return LextraOn(2, Train(run_folder, Arguments{"parallel.tensor=2",
-                                                   "checkpoint.every_steps=5",
-                                                   "checkpoint.keep_every=5"} +
-                                             more));
+    return LextraOn(
+        2, Train(run_folder,
+                 Arguments{"parallel.tensor=2", "checkpoint.interval_steps=5",
+                           "checkpoint.keep_every=5"} +
+                     more));
   }
 };
 
@@ -142,7 +141,7 @@ TEST_F(RecoveryTest, FollowsLinksAndNeverStartsFromScratchWhereStepsAreGone) {
 
 TEST_F(RecoveryTest, ARunThatDiedBeforeItsFirstSaveStartsAgain) {
   const std::string run = Path("died-early");
-  const Arguments command = Lextra(Train(run, {"checkpoint.every_steps=5"}));
+  const Arguments command = Lextra(Train(run, {"checkpoint.interval_steps=5"}));
   RunProcess(WithFaults("@copied:1:kill", command), kLimitSeconds);
   EXPECT_EQ(LossesOf(run).size(), 5u);
   const std::string metrics = ReadText(run + "/metrics.jsonl");
@@ -209,10 +208,10 @@ TEST_F(RecoveryTest, ResumesFromTheStepThatIsAskedFor) {
 
 TEST_F(RecoveryTest, SavesByTheClockOfRankZeroToo) {
   const std::string run = Path("by-the-clock");
-  const ProcessResult result = RunWell(LextraOn(
-      2, Train(run,
-               {"parallel.data=2", "schedule.num_steps=200",
-                "evaluation.every_steps=0", "checkpoint.every_seconds=0.1"})));
+  const ProcessResult result = RunWell(
+      LextraOn(2, Train(run, {"parallel.data=2", "schedule.num_steps=200",
+                              "evaluation.validation_interval_steps=0",
+                              "checkpoint.interval_seconds=0.1"})));
   // Two hundred steps take a second or more; the last save is the end's.
   std::istringstream lines(result.output);
   int num_saves = 0;
@@ -262,7 +261,7 @@ TEST_F(RecoveryTest, LayoutsMayChangeMidRunAndTheTokensStayTheSame) {
   };
   // Ranks: 1, 2, 4, 3, 2; the batch of 12 divides by each.
   const Leg legs[] = {{1, 1, 4}, {2, 1, 8}, {2, 2, 12}, {3, 1, 16}, {1, 2, 20}};
-  const Arguments batch = {"data.global_batch=12"};
+  const Arguments batch = {"data.global_batch_size=12"};
   const std::string whole = Path("one-rank");
   RunWell(Lextra(Train(whole, batch)));
   const std::string run = Path("many-layouts");
@@ -282,7 +281,7 @@ TEST_F(RecoveryTest, LayoutsMayChangeMidRunAndTheTokensStayTheSame) {
   double largest = 0;
   for (const auto& [step, loss] : LossesOf(run)) {
     const double error = std::abs(loss / expected.at(step) - 1);
-    EXPECT_LE(error, kOtherLayoutTolerance) << "step " << step;
+    EXPECT_LE(error, testing::kOtherLayoutLoss) << "step " << step;
     largest = std::max(largest, error);
   }
   std::printf("layouts changed mid-run: losses within %.1e of one rank's\n",
@@ -297,7 +296,7 @@ TEST_F(RecoveryTest, OfTwoJobsOnOneFolderOneWins) {
     // Long enough for the other to find it running.
     const Arguments command =
         LextraOn(2, Train(run, {"parallel.tensor=2", "schedule.num_steps=400",
-                                "evaluation.every_steps=0"}));
+                                "evaluation.validation_interval_steps=0"}));
     Process first(command);
     Process second(command);
     const ProcessResult results[] = {first.Wait(kLimitSeconds),

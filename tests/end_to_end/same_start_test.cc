@@ -84,7 +84,7 @@ class SameStartTest : public EndToEndTest {
             "--results_dir=" + Path(results),
             "data.validation=validation",
             "parallel.data=1",
-            "parallel.sequence=2",
+            "parallel.context=2",
             "parallel.num_threads=1",
             "evaluation.lengths=[32]",
             "evaluation.max_tokens=4096"};
@@ -165,9 +165,9 @@ TEST_F(SameStartTest, RanksComputeWithTheInstructionSetThatAllHave) {
   for (const std::string variable :
        {"LEXTRA_INSTRUCTION_SET=baseline", "ATEN_CPU_CAPABILITY=default"}) {
     const std::string run = Path("mixed-" + variable);
-    const ProcessResult mixed =
-        RunPair({"env", variable}, {},
-                Lextra(Train(run, {"parallel.compare_replicas_every=1"})));
+    const ProcessResult mixed = RunPair(
+        {"env", variable}, {},
+        Lextra(Train(run, {"parallel.replica_check_interval_steps=1"})));
     EXPECT_EQ(mixed.exit_code, 0) << mixed.output;
     EXPECT_THAT(LineWith("different instruction sets", mixed.output),
                 HasSubstr("all compute with the least, " + variable));
@@ -195,8 +195,8 @@ TEST_F(SameStartTest, AJournalDoesNotAnswerForOtherData) {
                std::string("data.validation=validation"),
                "data.validation=" + Path("b/validation"));
   std::replace(command.begin(), command.end(),
-               std::string("parallel.sequence=2"),
-               std::string("parallel.sequence=1"));
+               std::string("parallel.context=2"),
+               std::string("parallel.context=1"));
   const std::string known = "they are not scored again";
   const auto results = [] {
     return nlohmann::json::parse(ReadText(Path("journal/results.json")));

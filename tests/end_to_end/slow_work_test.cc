@@ -31,10 +31,12 @@ class SlowWorkTest : public EndToEndTest {
   // 12 layers: an evaluation's piece is 12 pieces of work. 10 micro batches a
   // step and rank.
   static Arguments Training(const std::string& run_folder, int last_step) {
-    return Train(run_folder, {"--stop_at_step=" + std::to_string(last_step),
-                              "model.num_layers=12", "data.global_batch=20",
-                              "data.micro_batch=1", "evaluation.every_steps=0",
-                              "parallel.timeout_seconds=" + Timeout()});
+    return Train(
+        run_folder,
+        {"--stop_at_step=" + std::to_string(last_step), "model.num_layers=12",
+         "data.global_batch_size=20", "data.micro_batch_size=1",
+         "evaluation.validation_interval_steps=0",
+         "parallel.timeout_seconds=" + Timeout()});
   }
   static Arguments Evaluating(const std::string& run_folder) {
     return {"evaluate",

@@ -30,7 +30,7 @@ class StopTest : public EndToEndTest {
     return LextraOn(
         2, Train(run_folder, {"parallel.data=2",
                               "schedule.num_steps=" + std::to_string(kSteps),
-                              "evaluation.every_steps=0"}));
+                              "evaluation.validation_interval_steps=0"}));
   }
 
   // Starts the run and sends mpirun the signal once some steps are done.
@@ -92,8 +92,8 @@ TEST_F(StopTest, TermToTheRanksSavesToo) {
 TEST_F(StopTest, BeforeTheFirstStepNothingIsSavedAndNothingElseIsSaid) {
   const std::string run = Path("never-started");
   const Arguments command = Lextra(
-      Train(run, {"model.width=512", "model.num_layers=8", "--stop_at_step=1",
-                  "evaluation.validation_samples=1"}));
+      Train(run, {"model.hidden_size=512", "model.num_layers=8",
+                  "--stop_at_step=1", "evaluation.validation_samples=1"}));
   Process process(command);
   while (!fs::exists(run + "/log.txt") && !process.HasEnded()) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));

@@ -13,6 +13,7 @@
 #include <tuple>
 
 #include "tests/end_to_end/lextra_program.h"
+#include "tests/testing/tolerances.h"
 
 namespace lextra::testing {
 namespace {
@@ -20,9 +21,6 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-// Between layouts: sums of fp32 in another order, over ten steps.
-constexpr double kOtherLayoutTolerance = 1e-5;
 
 struct Layout {
   int data;
@@ -64,10 +62,10 @@ class TrainOnRanksTest : public TrainTest,
 
 TEST_P(TrainOnRanksTest, LearnsAndLeavesTheFilesOfARun) {
   const std::string run = Path("run-" + GetParam().name());
-  const ProcessResult result =
-      RunWell(LextraOn(GetParam().num_ranks(),
-                       Train(run, GetParam().overrides() +
-                                      Arguments{"checkpoint.every_steps=10"})));
+  const ProcessResult result = RunWell(
+      LextraOn(GetParam().num_ranks(),
+               Train(run, GetParam().overrides() +
+                              Arguments{"checkpoint.interval_steps=10"})));
   for (const char* file :
        {"config.textproto", "cmdline.txt", "env.json", "log.txt",
         "metrics.jsonl", "latest", "step-00000010/MANIFEST.json",
@@ -76,7 +74,8 @@ TEST_P(TrainOnRanksTest, LearnsAndLeavesTheFilesOfARun) {
     EXPECT_GT(fs::file_size(run + "/" + file), 0u) << file;
   }
   EXPECT_EQ(ReadText(run + "/latest"), "20\n");
-  EXPECT_THAT(ReadText(run + "/config.textproto"), HasSubstr("width: 32"));
+  EXPECT_THAT(ReadText(run + "/config.textproto"),
+              HasSubstr("hidden_size: 32"));
   EXPECT_THAT(ReadText(run + "/cmdline.txt"),
               HasSubstr("\n--run_dir=" + run + "\n"));
   EXPECT_THAT(ReadText(run + "/log.txt"), HasSubstr("| loss "));
@@ -131,7 +130,8 @@ TEST_F(TrainTest, ACheckpointOfFourRanksGoesOnAtAnyLayout) {
   const std::string whole = Path("whole-of-four");
   RunWell(LextraOn(
       four.num_ranks(),
-      Train(whole, four.overrides() + Arguments{"checkpoint.every_steps=10"})));
+      Train(whole,
+            four.overrides() + Arguments{"checkpoint.interval_steps=10"})));
   const std::map<int64_t, double> expected = After(10, LossesOf(whole));
   ASSERT_EQ(expected.size(), 10u);
   for (const Layout layout : {Layout{1, 1}, Layout{4, 1}, Layout{1, 4}}) {
@@ -144,7 +144,7 @@ TEST_F(TrainTest, ACheckpointOfFourRanksGoesOnAtAnyLayout) {
     const std::map<int64_t, double> losses = LossesOf(run);
     ASSERT_EQ(losses.size(), 10u);
     for (const auto& [step, loss] : expected) {
-      EXPECT_NEAR(losses.at(step), loss, kOtherLayoutTolerance * loss)
+      EXPECT_NEAR(losses.at(step), loss, testing::kOtherLayoutLoss * loss)
           << "step " << step;
     }
   }
@@ -208,9 +208,10 @@ TEST_F(TrainTest, AProfileSaysWhereTheTimeOfAStepGoes) {
   for (const int ranks : {1, 2}) {
     SCOPED_TRACE(ranks);
     const std::string run = Path("profile-" + std::to_string(ranks));
-    RunWell(LextraOn(
-        ranks, Train(run, {"logging.profile=true", "evaluation.every_steps=2",
-                           "--stop_at_step=6"})));
+    RunWell(
+        LextraOn(ranks, Train(run, {"logging.profile=true",
+                                    "evaluation.validation_interval_steps=2",
+                                    "--stop_at_step=6"})));
     std::map<std::string, double> shares = SharesIn(ReadText(run + "/log.txt"));
     EXPECT_EQ(shares["all"], 100);
     double sum = 0;
@@ -247,7 +248,7 @@ TEST_F(TrainTest, AnotherModelOrOptimizerIsRefusedByName) {
   RunWell(Lextra(Train(run, {"--stop_at_step=2"})));
   const std::string config = ReadText(run + "/config.textproto");
   const std::map<std::string, std::string> refused = {
-      {"model.width=64", "model.width: 32 -> 64"},
+      {"model.hidden_size=64", "model.hidden_size: 32 -> 64"},
       {"model.norm=RMS_NORM", "model.norm: LAYER_NORM -> RMS_NORM"},
       {"optimizer.beta2=0.99", "optimizer.beta2: 0.95 -> 0.99"},
       {"schedule.learning_rate=0.1", "schedule.learning_rate: 0.005 -> 0.1"},
@@ -263,7 +264,7 @@ TEST_F(TrainTest, AnotherModelOrOptimizerIsRefusedByName) {
     EXPECT_EQ(LossesOf(run).size(), 2u);
   }
   RunWell(Lextra(
-      Train(run, {"checkpoint.every_steps=1", "data.micro_batch=2",
+      Train(run, {"checkpoint.interval_steps=1", "data.micro_batch_size=2",
                   "evaluation.validation_samples=4", "--stop_at_step=3"})));
   EXPECT_TRUE(fs::exists(run + "/step-00000003/MANIFEST.json"));
 }
@@ -387,11 +388,11 @@ TEST_F(TrainTest, TheCheckpointFromBeforeAStreakOfSkippedStepsStays) {
   const std::string run = Path("ruined");
   const auto train_to = [&run](int step) {
     const ProcessResult trained = RunProcess(
-        Lextra(Train(run,
-                     {"schedule.learning_rate=1e30", "checkpoint.every_steps=1",
-                      "optimizer.max_skipped_in_a_row=100",
-                      "evaluation.validation_samples=1",
-                      "--stop_at_step=" + std::to_string(step)})),
+        Lextra(Train(
+            run, {"schedule.learning_rate=1e30", "checkpoint.interval_steps=1",
+                  "optimizer.max_consecutive_skips=100",
+                  "evaluation.validation_samples=1",
+                  "--stop_at_step=" + std::to_string(step)})),
         kLimitSeconds);
     // What ends in such a streak is saved, and no success.
     EXPECT_EQ(trained.exit_code, 7) << trained.output;
@@ -412,7 +413,7 @@ TEST_F(TrainTest, TheCheckpointFromBeforeAStreakOfSkippedStepsStays) {
 TEST_F(TrainTest, ValidationShowsHowFarTheModelExtrapolates) {
   const std::string run = Path("extrapolating");
   const ProcessResult trained = RunWell(LextraOn(
-      2, Train(run, {"parallel.tensor=2", "parallel.sequence_regions=true",
+      2, Train(run, {"parallel.tensor=2", "parallel.sequence_parallel=true",
                      "evaluation.lengths=[32, 128]",
                      "evaluation.validation_tokens=512"})));
   EXPECT_THAT(trained.output, ::testing::ContainsRegex(

@@ -35,7 +35,7 @@ using testing::SmallModel;
 
 // The mean of the NLL of all targets, each piece scored by itself.
 double MeanByPieces(LongDocumentScorer& scorer, const at::Tensor& tokens,
-                    const PieceRow& row) {
+                    const PlannedRow& row) {
   double sum = 0;
   int64_t count = 0;
   for (const Piece& piece : row.pieces) {
@@ -60,15 +60,14 @@ TEST(Evaluate, RowsAtEveryLayoutEqualPiecesScoredOneByOne) {
   const EvaluationConfig config = SmallEvaluation();
   const at::Tensor tokens = RandomTokens(5, 9 * kBlock + 5);
   const TensorDocuments documents(tokens, 50, BytesPerToken(2));
-  const std::vector<PieceRow> rows = PlanRows(documents, config).value();
+  const std::vector<PlannedRow> rows = PlanRows(documents, config).value();
   const std::unique_ptr<DeviceMesh> alone = MeshOfThisRankAlone();
   Transformer whole(model_config, alone->tensor());
   std::vector<double> expected;
   for (const Mask mask : {CAUSAL, BCA}) {
     LongDocumentScorer one_by_one(
-        whole, *alone,
-        {.mask = mask, .block_size = kBlock, .segment_tokens = 1000});
-    for (const PieceRow& row : rows) {
+        whole, *alone, {.mask = MaskOf(mask, config), .segment_tokens = 1000});
+    for (const PlannedRow& row : rows) {
       expected.push_back(MeanByPieces(one_by_one, tokens, row));
     }
   }
@@ -86,9 +85,9 @@ TEST(Evaluate, RowsAtEveryLayoutEqualPiecesScoredOneByOne) {
       EXPECT_NEAR(result.perplexity / std::exp(expected[i]), 1, 1e-9);
       EXPECT_EQ(result.protocol, rows[i % rows.size()].protocol);
       EXPECT_EQ(result.length, rows[i % rows.size()].length);
-      EXPECT_EQ(result.mask.kind, i < rows.size() ? CAUSAL : BCA);
+      EXPECT_EQ(result.mask.mask.kind, i < rows.size() ? CAUSAL : BCA);
       EXPECT_EQ(result.documents, 5);
-      EXPECT_EQ(result.mask.block.has_value(), result.mask.kind == BCA);
+      EXPECT_EQ(result.mask.mask.block > 0, result.mask.mask.kind == BCA);
       EXPECT_GT(result.tokens_per_second, 0);
       EXPECT_GT(result.peak_memory_bytes, 1 << 20);
     }
@@ -200,7 +199,6 @@ TEST(Evaluate, BytesOfAnUnknownTokenizerAreAnAverageThatSaysSo) {
   EXPECT_NEAR(row.bytes, average * data.NumTextTargets(1), 1e-9);
   EXPECT_NEAR(row.bits_per_byte, row.nll * kTargets / std::log(2.0) / row.bytes,
               1e-12);
-  EXPECT_NE(ResultsTable({.rows = {row}}).find(" ~"), std::string::npos);
   // Where nobody has counted the text, there is nothing to say.
   const ResultRow unknown = ForeignData("other", 1, 0).Score();
   EXPECT_TRUE(std::isnan(unknown.bits_per_byte));
@@ -226,7 +224,7 @@ TEST(Evaluate, AnNllThatIsNotFiniteIsAnErrorThatNamesItAndKeepsTheOthers) {
   tokens[3][7] = 33;
   const TensorDocuments documents(tokens, 50, {});
   ModelConfig untied = SmallModel(FP32);
-  untied.set_tied_output(false);
+  untied.set_tie_word_embeddings(false);
   for (const MeshShape layout : Layouts()) {
     SCOPED_TRACE(testing::Name(layout));
     const std::unique_ptr<DeviceMesh> mesh = MakeMesh(layout);
@@ -287,11 +285,11 @@ TEST(Evaluate, ARateCountsEveryTokenOnceByTheTimeOfTheRow) {
     Transformer model(SmallModel(FP32), mesh->tensor());
     LongDocumentScorer scorer(
         model, *mesh,
-        {.mask = BCA, .block_size = kBlock, .segment_tokens = 3 * kBlock});
-    const PieceRow row = PlanRows(documents, config).value().front();
+        {.mask = {.kind = BCA, .block = kBlock}, .segment_tokens = 3 * kBlock});
+    const PlannedRow row = PlanRows(documents, config).value().front();
     const auto start = std::chrono::steady_clock::now();
     mesh->world().Barrier();  // no rank starts before this one's clock
-    const RowScores scores =
+    const ScoredRow scores =
         ScoreRow(row, "row", documents, scorer, *mesh, nullptr, {});
     const std::chrono::duration<double> seconds =
         std::chrono::steady_clock::now() - start;
@@ -314,7 +312,7 @@ TEST(Evaluate, HandsOutEveryTargetOfAPieceOnce) {
   const at::Tensor expected =
       LongDocumentScorer(
           whole, *alone,
-          {.mask = BCA, .block_size = kBlock, .segment_tokens = 1000})
+          {.mask = {.kind = BCA, .block = kBlock}, .segment_tokens = 1000})
           .Score(tokens);
   for (const MeshShape layout : Layouts()) {
     SCOPED_TRACE(testing::Name(layout));
@@ -325,7 +323,8 @@ TEST(Evaluate, HandsOutEveryTargetOfAPieceOnce) {
                           const at::Tensor& nll_T) {
       nll.select(0, document).narrow(0, first, nll_T.size(0)).add_(nll_T);
     };
-    ASSERT_TRUE(Evaluate(model, *mesh, documents, config, {.take = take}).ok());
+    ASSERT_TRUE(
+        Evaluate(model, *mesh, documents, config, {.nll_sink = take}).ok());
     mesh->data().AllReduce(nll, ReduceOp::kSum);
     EXPECT_LT(testing::MaxDifference(nll, expected), 1e-5);
   }
@@ -353,7 +352,7 @@ at::Tensor MakeUnigramModel(Transformer* model) {
 }
 
 // Of the targets that a row counts, by definition: fp64 sums over documents.
-void ExpectClosedForm(const ResultRow& result, const PieceRow& row,
+void ExpectClosedForm(const ResultRow& result, const PlannedRow& row,
                       const at::Tensor& tokens, const at::Tensor& nll_V) {
   std::map<int64_t, std::pair<double, int64_t>> by_document;
   double num_text = 0;
@@ -396,7 +395,7 @@ TEST(Evaluate, CountsWeightsAndErrorsAreThoseOfAModelInClosedForm) {
   config.add_protocols(SAME_TARGETS);
   config.set_stride(6);
   config.add_lengths(7);
-  const std::vector<PieceRow> rows = PlanRows(documents, config).value();
+  const std::vector<PlannedRow> rows = PlanRows(documents, config).value();
   for (const MeshShape layout : Layouts()) {
     SCOPED_TRACE(testing::Name(layout));
     const std::unique_ptr<DeviceMesh> mesh = MakeMesh(layout);
@@ -422,12 +421,12 @@ TEST(Evaluate, RefusesPlacesThatALearnedTableHasNot) {
   const TensorDocuments documents(RandomTokens(2, 100), 50, {});
   const std::unique_ptr<DeviceMesh> mesh = MakeMesh(Layouts().back());
   ModelConfig learned = SmallModel(FP32);
-  learned.set_position(LEARNED);
+  learned.set_position_encoding(LEARNED);
   Transformer model(learned, mesh->tensor());
   const absl::Status status =
       Evaluate(model, *mesh, documents, SmallEvaluation()).status();
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kUsage);
-  EXPECT_NE(status.message().find("model.position = LEARNED"),
+  EXPECT_NE(status.message().find("model.position_encoding = LEARNED"),
             std::string::npos)
       << status;
 }

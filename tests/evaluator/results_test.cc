@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 
 std::vector<ResultRow> TwoRows() {
   ResultRow causal = {.protocol = NON_OVERLAPPING,
-                      .mask = {.kind = CAUSAL},
+                      .mask = {},
                       .length = 128,
                       .nll = 1.25,
                       .perplexity = 3.5,
@@ -32,8 +32,9 @@ std::vector<ResultRow> TwoRows() {
                       .peak_memory_bytes = 1 << 28};
   ResultRow bca = causal;
   bca.protocol = STREAMING;
-  bca.mask = {
-      .kind = BCA, .block = 64, .extension = YARN, .extension_factor = 4};
+  bca.mask = {.mask = {.kind = BCA, .block = 64},
+              .rope_scaling = RopeScaling::YARN,
+              .scaling_factor = 4};
   bca.standard_error = std::numeric_limits<double>::quiet_NaN();
   bca.perplexity = std::numeric_limits<double>::infinity();
   bca.by_place = {{2, 3, {.tokens = 2, .documents = 1, .nll = 1.5}}};
@@ -43,8 +44,8 @@ std::vector<ResultRow> TwoRows() {
 ResultsContext Context() {
   ResultsContext context;
   context.subject = "checkpoint a";
-  context.config.mutable_model()->set_position(ROPE);
-  context.config.mutable_model()->set_width(48);
+  context.config.mutable_model()->set_position_encoding(ROPE);
+  context.config.mutable_model()->set_hidden_size(48);
   context.config.mutable_evaluation()->add_lengths(int64_t{1} << 40);
   context.config.mutable_evaluation()->set_block_size(64);
   context.checkpoint_path = "runs/a/step-00000002";
@@ -84,8 +85,8 @@ TEST(Results, JsonHasEveryFieldAndNonFiniteNumbersAsText) {
   EXPECT_EQ(bca["standard_error"], "nan");
   EXPECT_EQ(bca["perplexity"], "inf");
   EXPECT_EQ(bca["by_place"][0]["nll"], 1.5);
-  EXPECT_EQ(json["config"]["model"]["width"], 48);
-  EXPECT_EQ(json["config"]["model"]["position"], "ROPE");
+  EXPECT_EQ(json["config"]["model"]["hidden_size"], 48);
+  EXPECT_EQ(json["config"]["model"]["position_encoding"], "ROPE");
   EXPECT_EQ(json["config"]["evaluation"]["lengths"][0], int64_t{1} << 40);
   EXPECT_EQ(json["config"]["evaluation"]["block_size"], 64);
   EXPECT_EQ(json["checkpoint"]["step"], 2);
@@ -96,31 +97,10 @@ TEST(Results, JsonHasEveryFieldAndNonFiniteNumbersAsText) {
   }
 }
 
-TEST(Results, CsvHasOneLineARowWithAllThatTellsItFromOthers) {
-  std::vector<ResultRow> rows = TwoRows();
-  rows.push_back(rows[0]);
-  rows[2].protocol = SLIDING;
-  rows[2].stride = 32;
-  rows[2].mask = {.kind = SINKS, .window = 96, .sinks = 4};
-  EXPECT_EQ(ResultsCsv(rows, Context().config.model()),
-            "length,method,mask,protocol,ppl,nll,bpb,tokens,bytes,documents,"
-            "stderr,block,window,sinks,stride,extension_factor,"
-            "exponent_extended,keys_per_token\n"
-            "128,rope,causal,non_overlapping,3.5,1.25,1.8,4096,4000,3,0.01,,,,,"
-            ",,64.5\n"
-            "128,rope+yarn,bca,streaming,inf,1.25,1.8,4096,4000,3,nan,64,,,,4,"
-            "0,64.5\n"
-            "128,rope,sinks,sliding,3.5,1.25,1.8,4096,4000,3,0.01,,96,4,32,,,"
-            "64.5\n");
-  EXPECT_THAT(ResultsTable({.rows = rows}),
-              HasSubstr("| sliding, stride 32 | sinks 4+96    |"));
-}
-
 TEST(Results, ARowThatAJournalHadAllOfHasNoRate) {
   std::vector<ResultRow> rows = {TwoRows()[0]};
   rows[0].tokens_per_second = std::nullopt;
   EXPECT_THAT(ResultLine(rows[0]), HasSubstr("3 documents, all from the jour"));
-  EXPECT_THAT(ResultsTable({.rows = rows}), HasSubstr("|  journal |"));
   const nlohmann::json json =
       nlohmann::json::parse(ResultsJson({.rows = rows}, Context()));
   EXPECT_FALSE(json["results"][0].contains("tokens_per_second"));
@@ -138,11 +118,20 @@ TEST(Results, OfAnotherSubjectAreRefusedByWhatIsAnother) {
   const testing::TemporaryFolder folder;
   ResultsContext context = Context();
   EXPECT_EQ(Refusal(folder.path(), context), "");
-  ASSERT_TRUE(WriteResults(folder.path(), {.rows = TwoRows()}, context).ok());
+  ASSERT_TRUE(AtomicWrite(folder.path() + "/results.json",
+                          ResultsJson({.rows = TwoRows()}, context))
+                  .ok());
+  EXPECT_EQ(Refusal(folder.path(), context), "");
+  // Fields by the names that they had.
+  std::string text = ReadFile(folder.path() + "/results.json", 1 << 20).value();
+  const size_t name = text.find("\"block_size\"");
+  ASSERT_NE(name, std::string::npos);
+  text.insert(name, "\"every_steps\": 7, ");
+  ASSERT_TRUE(AtomicWrite(folder.path() + "/results.json", text).ok());
   EXPECT_EQ(Refusal(folder.path(), context), "");
   // What changes no result.
   context.config.mutable_evaluation()->set_segment_tokens(128);
-  context.config.mutable_evaluation()->set_every_steps(7);
+  context.config.mutable_evaluation()->set_validation_interval_steps(7);
   EXPECT_EQ(Refusal(folder.path(), context), "");
   context.config.mutable_evaluation()->set_max_tokens(99);
   EXPECT_THAT(Refusal(folder.path(), context),
@@ -157,32 +146,6 @@ TEST(Results, OfAnotherSubjectAreRefusedByWhatIsAnother) {
     ASSERT_TRUE(AtomicWrite(folder.path() + "/results.json", text).ok());
     EXPECT_THAT(Refusal(folder.path(), context),
                 HasSubstr("does not say which checkpoint"));
-  }
-}
-
-TEST(Results, TableIsMarkdownWithAlignedColumns) {
-  const std::string table = ResultsTable({.rows = TwoRows()});
-  std::vector<size_t> widths;
-  size_t begin = 0;
-  for (int line = 0; line < 4; ++line) {
-    const size_t end = table.find('\n', begin);
-    widths.push_back(end - begin);
-    begin = end + 1;
-  }
-  EXPECT_THAT(widths, ElementsAre(widths[0], widths[0], widths[0], widths[0]));
-  EXPECT_THAT(
-      table,
-      HasSubstr("| non_overlapping | causal        |    128 | 1.2500 |"));
-}
-
-TEST(Results, WritesThreeFiles) {
-  const testing::TemporaryFolder folder;
-  ASSERT_TRUE(WriteResults(folder.path(), {.rows = TwoRows()}, Context()).ok());
-  for (const char* name : {"results.json", "results.csv", "results.md"}) {
-    const absl::StatusOr<std::string> text =
-        ReadFile(folder.path() + "/" + name, 1 << 20);
-    ASSERT_TRUE(text.ok()) << text.status();
-    EXPECT_GT(text->size(), 100u);
   }
 }
 

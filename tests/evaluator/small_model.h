@@ -21,12 +21,12 @@ inline ModelConfig SmallModel(Precision precision) {
   RunConfig config;
   ModelConfig& model = *config.mutable_model();
   model.set_num_layers(2);
-  model.set_width(32);
+  model.set_hidden_size(32);
   model.set_num_heads(4);
   model.set_num_kv_heads(2);
-  model.set_ffn_width(64);
+  model.set_ffn_hidden_size(64);
   model.set_vocab_size(50);
-  model.set_vocab_multiple(16);
+  model.set_pad_vocab_to_multiple_of(16);
   model.set_training_length(2 * kBlock);
   model.set_init_std(0.3);
   model.set_precision(precision);
@@ -47,7 +47,7 @@ inline EvaluationConfig SmallEvaluation() {
   config.add_protocols(NON_OVERLAPPING);
   config.add_protocols(PREFIX);
   config.add_protocols(STREAMING);
-  config.add_extensions(UNCHANGED);
+  config.add_rope_scaling(RopeScaling::NONE);
   config.add_lengths(10);
   config.add_lengths(4 * kBlock);
   config.set_block_size(kBlock);
@@ -55,7 +55,7 @@ inline EvaluationConfig SmallEvaluation() {
   return config;
 }
 
-// All data x sequence x tensor layouts of this test's ranks, tensor 1 or 2.
+// All data x context x tensor layouts of this test's ranks, tensor 1 or 2.
 inline std::vector<MeshShape> Layouts() {
   std::vector<MeshShape> layouts;
   const int size = Session().size();
@@ -63,7 +63,7 @@ inline std::vector<MeshShape> Layouts() {
     for (const int tensor : {1, 2}) {
       if (size % (data * tensor) != 0) continue;
       layouts.push_back(
-          {.data = data, .sequence = size / (data * tensor), .tensor = tensor});
+          {.data = data, .context = size / (data * tensor), .tensor = tensor});
     }
   }
   return layouts;
@@ -77,8 +77,8 @@ inline std::vector<MeshShape> LayoutsOfOneDocument() {
 }
 
 inline std::string Name(MeshShape layout) {
-  return absl::StrFormat("data %d sequence %d tensor %d", layout.data,
-                         layout.sequence, layout.tensor);
+  return absl::StrFormat("data %d context %d tensor %d", layout.data,
+                         layout.context, layout.tensor);
 }
 
 inline std::unique_ptr<DeviceMesh> MeshOfThisRankAlone() {

@@ -27,7 +27,7 @@ void CheckResolved(const RunConfig& given, Purpose purpose, int world_size) {
   FUZZ_CHECK(Resolve(&again, purpose, world_size).ok());
   FUZZ_CHECK(MessageDifferencer::Equals(config, again));
   const ParallelConfig& mesh = config.parallel();
-  FUZZ_CHECK(mesh.data() * mesh.sequence() * mesh.tensor() == world_size);
+  FUZZ_CHECK(mesh.data() * mesh.context() * mesh.tensor() == world_size);
   FUZZ_CHECK(config.model().num_heads() % mesh.tensor() == 0);
   FUZZ_CHECK(PaddedVocab(config.model()) % mesh.tensor() == 0);
 }
@@ -39,6 +39,11 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace lextra;
   const auto parts = fuzz::Parts(fuzz::Text(data, size), 2);
   auto config = ParseRunConfig(parts[0], "fuzz");
+  const auto stored = ParseStoredRunConfig(parts[0], "fuzz");
+  if (config.ok()) {
+    FUZZ_CHECK(stored.ok());
+    FUZZ_CHECK(DifferingFields(*config, *stored).empty());
+  }
   absl::Status status = config.status();
   if (status.ok() && !parts[1].empty()) {
     const std::vector<std::string> overrides = absl::StrSplit(parts[1], '\n');

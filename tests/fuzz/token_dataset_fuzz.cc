@@ -3,7 +3,7 @@
 // outside the vocabulary is the one refusal that may come so late.
 #include <algorithm>
 
-#include "data/packed_samples.h"
+#include "data/samples/packed_samples.h"
 #include "data/token_dataset.h"
 #include "tests/fuzz/fuzz_input.h"
 

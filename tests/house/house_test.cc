@@ -38,6 +38,8 @@ const std::map<std::string, Rooms>& Ladder() {
         {"config", kBase},
         {"data", kBase + Rooms{"data/text"}},
         {"data/text", kBase},
+        {"data/samples", kBase + Rooms{"data"}},
+        {"launch/arguments", kBase + Rooms{"checkpoint/files"}},
         {"ops", kBase + Rooms{"ops/cpu", "ops/cuda"}},
         {"ops/cpu", {"base", "ops"}},
         {"ops/cuda", {"ops"}},
@@ -83,6 +85,7 @@ const std::map<std::string, Rooms>& Ladder() {
         kBase + Rooms{"config", "parallel", "parallel/data_parallel"};
     (*rooms)["trainer/profile"] = kBase + Rooms{"config", "parallel"};
     (*rooms)["trainer"] = models + Rooms{"checkpoint",
+                                         "data/samples",
                                          "checkpoint/files",
                                          "evaluator",
                                          "evaluator/scoring",

@@ -1,4 +1,4 @@
-#include "launch/command_line.h"
+#include "launch/arguments/command_line.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -64,9 +64,9 @@ TEST_F(CommandLineTest, AnEmptyValueIsAValue) {
 }
 
 TEST_F(CommandLineTest, ABoolStandsAloneOrWithAValue) {
-  EXPECT_EQ(Parse({"--resume", "model.width=3"}), absl::OkStatus());
+  EXPECT_EQ(Parse({"--resume", "model.hidden_size=3"}), absl::OkStatus());
   EXPECT_TRUE(resume_);
-  EXPECT_THAT(line_.rest(), ElementsAre("model.width=3"));
+  EXPECT_THAT(line_.rest(), ElementsAre("model.hidden_size=3"));
 }
 
 TEST_F(CommandLineTest, ABoolCanBeTurnedOff) {

@@ -1,4 +1,4 @@
-#include "launch/output_paths.h"
+#include "launch/arguments/output_paths.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -72,8 +72,8 @@ TEST(FeedForward, MatchesTheDenseLayerForwardAndBackward) {
                      << Activation_Name(activation) << " sub_ln " << sub_ln
                      << " bias " << bias);
         ModelConfig model;
-        model.set_width(kWidth);
-        model.set_ffn_width(kInner);
+        model.set_hidden_size(kWidth);
+        model.set_ffn_hidden_size(kInner);
         model.set_activation(activation);
         model.set_sub_ln(sub_ln);
         model.set_bias(bias);
@@ -90,7 +90,7 @@ TEST(FeedForward, MatchesTheDenseLayerForwardAndBackward) {
         EXPECT_LE(RelativeDifference(own_x.grad(), x.grad()), 1e-12);
         for (const Parameter* parameter : layer.parameters()) {
           for (const ShardedTensor& shard :
-               parameter->Shards(parameter->leaf.grad(), "", 0, 1, 0, 1)) {
+               parameter->Shards(parameter->leaf.grad())) {
             at::Tensor whole = dense.Leaf(shard.name, {}).grad();
             for (size_t dim = 0; dim < shard.box.shape.size(); ++dim) {
               whole = whole.narrow(dim, shard.box.offset[dim],

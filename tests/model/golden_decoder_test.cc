@@ -196,7 +196,7 @@ TEST(GoldenDecoder, GradientOfEveryParameterMatchesTorchscale) {
     size_t num_compared = 0;
     for (const Parameter* parameter : decoder.model().parameters()) {
       for (const ShardedTensor& shard :
-           parameter->Shards(parameter->leaf.grad(), "", 0, 1, 0, 1)) {
+           parameter->Shards(parameter->leaf.grad())) {
         EXPECT_LE(
             MaxDifference(shard.tensor, BoxOf(expected.at(shard.name), shard)),
             tolerances.gradients)

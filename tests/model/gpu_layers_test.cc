@@ -168,12 +168,12 @@ TEST_P(LayersOn, NormOfAResidualStreamMatchesFp64) {
       {
         const HostSyncsAreErrors check(here.device);
         out = norm(x, branch);
-        at::Tensor loss = (out.normalised * dy).sum();
+        at::Tensor loss = (out.normalized * dy).sum();
         loss = loss + (out.x * dsum).sum();
         loss.backward();
       }
       Results mine = {{"sum", out.x},
-                      {"y", out.normalised},
+                      {"y", out.normalized},
                       {"dx", x.grad()},
                       {"dbranch", branch.grad()}};
       for (const Parameter* parameter : norm.parameters()) {
@@ -188,8 +188,8 @@ TEST_P(LayersOn, NormOfAResidualStreamMatchesFp64) {
 
 ModelConfig FeedForwardConfig(Activation activation) {
   ModelConfig model;
-  model.set_width(48);
-  model.set_ffn_width(200);
+  model.set_hidden_size(48);
+  model.set_ffn_hidden_size(200);
   model.set_activation(activation);
   model.set_sub_ln(true);
   model.set_bias(true);
@@ -198,8 +198,8 @@ ModelConfig FeedForwardConfig(Activation activation) {
 
 Results ReferenceOfFeedForward(const Numbers& numbers,
                                const ModelConfig& model) {
-  const int64_t width = model.width();
-  const int64_t inner = model.ffn_width();
+  const int64_t width = model.hidden_size();
+  const int64_t inner = model.ffn_hidden_size();
   const auto leaf = [&](const std::string& name, at::IntArrayRef shape) {
     return numbers.Leaf("f." + name, shape);
   };
@@ -227,8 +227,8 @@ TEST_P(LayersOn, FeedForwardMatchesFp64) {
     const ModelConfig model = FeedForwardConfig(activation);
     const Numbers here = Here();
     FeedForward layer(model, "f", *axis_, here.initializer());
-    const at::Tensor x = here.Leaf("x", {60, model.width()});
-    const at::Tensor dy = here("dy", {60, model.width()});
+    const at::Tensor x = here.Leaf("x", {60, model.hidden_size()});
+    const at::Tensor dy = here("dy", {60, model.hidden_size()});
     at::Tensor y;
     {
       const HostSyncsAreErrors check(here.device);

@@ -9,11 +9,12 @@
 #include <vector>
 
 #include "config/model_facts.h"
-#include "model/normalise.h"
+#include "model/norm_passes.h"
 #include "parallel/tensor_parallel/chunked_softmax.h"
 #include "tests/model/reference.h"
 #include "tests/testing/golden.h"
 #include "tests/testing/mpi_world.h"
+#include "tests/testing/tolerances.h"
 
 namespace lextra {
 namespace {
@@ -23,13 +24,8 @@ using testing::Random;
 using testing::RelativeDifference;
 using testing::Session;
 
-// Of fp64, or of fp32 sums: rounding to bf16 may differ in the last place.
-double ToleranceOf(at::ScalarType dtype) {
-  return dtype == at::kDouble ? 1e-12 : dtype == at::kFloat ? 3e-6 : 1.0 / 128;
-}
-
 struct NormResults {
-  NormResults(bool by_kernels, bool centred, bool residual,
+  NormResults(bool by_kernels, bool centered, bool residual,
               Communicator* split_over, at::ScalarType dtype) {
     constexpr int64_t kRows = 37;
     constexpr int64_t kColumns = 24;
@@ -43,12 +39,12 @@ struct NormResults {
                            .weight = random({kColumns}, 2),
                            .mean_N = at::zeros({kRows}, statistics),
                            .rstd_N = at::zeros({kRows}, statistics),
-                           .centred = centred,
+                           .centered = centered,
                            .split_over = split_over};
     const NormForward forward = {
         .addend_NC = residual ? x : at::Tensor(),
         .branch_NC = residual ? random({kRows, kColumns}, 3) : at::Tensor(),
-        .bias = centred ? random({kColumns}, 4) : at::Tensor(),
+        .bias = centered ? random({kColumns}, 4) : at::Tensor(),
         .epsilon = 1e-5,
         .y_NC = at::empty_like(x)};
     const NormBackward backward = {
@@ -58,11 +54,11 @@ struct NormResults {
         .dx_NC = at::empty_like(x)};
     at::Tensor blocks;
     if (by_kernels) {
-      NormaliseByKernels(rows, forward);
-      blocks = NormaliseGradientByKernels(rows, backward);
+      NormalizeOnGpu(rows, forward);
+      blocks = NormalizeGradientOnGpu(rows, backward);
     } else {
-      Normalise(rows, forward);
-      blocks = NormaliseGradient(rows, backward);
+      Normalize(rows, forward);
+      blocks = NormalizeGradient(rows, backward);
     }
     all = {rows.x_NC,    rows.mean_N,    rows.rstd_N,
            forward.y_NC, backward.dx_NC, blocks.sum(0)};
@@ -71,23 +67,23 @@ struct NormResults {
   std::vector<at::Tensor> all;
 };
 
-TEST(NormaliseByKernels, EqualsTheCpusPassesAlsoOfRowsSplitOverRanks) {
+TEST(NormalizeOnGpu, EqualsTheCpusPassesAlsoOfRowsSplitOverRanks) {
   const auto mesh = MakeMesh({.tensor = Session().size()});
   for (const at::ScalarType dtype : {at::kDouble, at::kFloat, at::kBFloat16}) {
-    for (const bool centred : {true, false}) {
+    for (const bool centered : {true, false}) {
       for (const auto& [residual, split] :
            {std::pair(false, false), {true, false}, {false, true}}) {
         SCOPED_TRACE(::testing::Message()
-                     << dtype << " centred " << centred << " residual "
+                     << dtype << " centered " << centered << " residual "
                      << residual << " split " << split);
         Communicator* axis = split ? &mesh->tensor() : nullptr;
-        const NormResults mine(true, centred, residual, axis, dtype);
-        const NormResults expected(false, centred, residual, axis, dtype);
+        const NormResults mine(true, centered, residual, axis, dtype);
+        const NormResults expected(false, centered, residual, axis, dtype);
         for (size_t i = 0; i < mine.all.size(); ++i) {
           // A mean of RMS norm is 0 in both.
           if (at::equal(mine.all[i], expected.all[i])) continue;
           EXPECT_LE(RelativeDifference(mine.all[i], expected.all[i]),
-                    ToleranceOf(dtype))
+                    testing::kKernel(dtype))
               << "result " << i;
         }
       }
@@ -127,11 +123,11 @@ TEST(SoftmaxByKernels, EqualsTheCpusAlsoOfAVocabularySplitOverRanks) {
     const auto [expected_nll, expected_gradients] =
         Softmax(false, mesh->tensor(), dtype);
     EXPECT_LE(RelativeDifference(nll, expected_nll),
-              ToleranceOf(StatisticsType(dtype)))
+              testing::kKernel(StatisticsType(dtype)))
         << dtype;
     if (at::equal(gradients, expected_gradients)) continue;  // all padding
     EXPECT_LE(RelativeDifference(gradients, expected_gradients),
-              ToleranceOf(dtype))
+              testing::kKernel(dtype))
         << dtype;
   }
   EXPECT_TRUE(mesh->Finalize().ok());

@@ -9,6 +9,7 @@
 #include "tests/model/reference.h"
 #include "tests/testing/golden.h"
 #include "tests/testing/mpi_world.h"
+#include "tests/testing/tolerances.h"
 
 namespace lextra {
 namespace {
@@ -73,7 +74,7 @@ void ExpectMatchesDense(Norm kind, bool bias, bool split,
   const at::Tensor own_x = mine(x).clone().requires_grad_(true);
   const at::Tensor y = norm(own_x);
   y.backward(mine(dy));
-  const double tolerance = dtype == at::kDouble ? 1e-12 : 3e-6;
+  const double tolerance = testing::kNormPass(dtype);
   EXPECT_LE(RelativeDifference(y.detach(), mine(dense.y)), tolerance);
   EXPECT_LE(RelativeDifference(own_x.grad(), mine(dense.x.grad())), tolerance);
   const std::vector<Parameter*> parameters = norm.parameters();
@@ -174,13 +175,13 @@ struct ResidualRun {
       out = norm(x, branch);
     } else {
       out.x = x + branch;
-      out.normalised = norm(out.x);
+      out.normalized = norm(out.x);
     }
     // The last norm's sum is of no further use.
-    at::Tensor loss = (out.normalised * random(3)).sum();
+    at::Tensor loss = (out.normalized * random(3)).sum();
     if (!last) loss = loss + (out.x * random(4)).sum();
     loss.backward();
-    results = {out.x.detach(), out.normalised.detach(), x.grad(), branch.grad(),
+    results = {out.x.detach(), out.normalized.detach(), x.grad(), branch.grad(),
                norm.parameters()[0]->leaf.grad()};
   }
 
@@ -208,7 +209,7 @@ TEST(NormLayer, WithoutABranchLeavesTheStreamAsItIs) {
   const at::Tensor x = Random({5, 8}, 1);
   const NormLayer::Residual out = norm(x, at::Tensor());
   EXPECT_TRUE(out.x.is_same(x));
-  EXPECT_TRUE(at::equal(out.normalised, norm(x)));
+  EXPECT_TRUE(at::equal(out.normalized, norm(x)));
 }
 
 TEST(NormLayer, AddsToTheGradientsThatAreThere) {

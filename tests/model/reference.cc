@@ -12,13 +12,14 @@ namespace {
 // Pairs of x [B, N, H, D] rotated by n theta_i and scaled by
 // zeta_i^(sign * (n - N / 2) / scale_base).
 at::Tensor Rotated(const at::Tensor& x, const ModelConfig& model, double sign) {
-  if (model.position() == NONE || model.position() == ALIBI) return x;
+  if (model.position_encoding() == NONE || model.position_encoding() == ALIBI)
+    return x;
   const int64_t pairs = x.size(3) / 2;
   const at::Tensor i = at::arange(pairs, at::kDouble) / pairs;
   const at::Tensor n = at::arange(x.size(1), at::kDouble);
   const at::Tensor theta = at::pow(model.rotary_base(), -i);
   at::Tensor factor = at::ones({x.size(1), pairs}, at::kDouble);
-  if (model.position() == XPOS) {
+  if (model.position_encoding() == XPOS) {
     const double gamma = model.xpos_gamma();
     const at::Tensor zeta = (i + gamma) / (1 + gamma);
     const at::Tensor exponent = sign *
@@ -47,7 +48,7 @@ at::Tensor Slopes(int64_t num_heads) {
 
 // -m_h (m - n) of ALiBi; or undefined.
 at::Tensor Bias(const ModelConfig& model, int64_t length) {
-  if (model.position() != ALIBI) return {};
+  if (model.position_encoding() != ALIBI) return {};
   const at::Tensor n = at::arange(length, at::kDouble);
   return -Slopes(model.num_heads()).view({-1, 1, 1}) *
          (n.unsqueeze(1) - n.unsqueeze(0));
@@ -56,13 +57,13 @@ at::Tensor Bias(const ModelConfig& model, int64_t length) {
 }  // namespace
 
 ModelConfig HeadsConfig(int64_t num_heads, int64_t num_kv_heads,
-                        int64_t head_size, PositionMethod position,
+                        int64_t head_dim, PositionMethod position,
                         Precision precision) {
   ModelConfig model;
   model.set_num_heads(num_heads);
   model.set_num_kv_heads(num_kv_heads);
-  model.set_head_size(head_size);
-  model.set_position(position);
+  model.set_head_dim(head_dim);
+  model.set_position_encoding(position);
   model.set_precision(precision);
   return model;
 }

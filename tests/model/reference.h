@@ -13,7 +13,7 @@ namespace lextra::testing {
 
 // A resolved model of these heads.
 ModelConfig HeadsConfig(int64_t num_heads, int64_t num_kv_heads,
-                        int64_t head_size, PositionMethod position,
+                        int64_t head_dim, PositionMethod position,
                         Precision precision);
 
 // Which keys (columns) of N a query (row) sees; bool [N, N].

@@ -6,11 +6,13 @@
 #include <map>
 
 #include "config/resolve.h"
+#include "model/parameter_shapes.h"
 #include "tests/model/golden_decoder.h"
 #include "tests/model/reference.h"
 #include "tests/testing/golden.h"
 #include "tests/testing/mpi_world.h"
 #include "tests/testing/noting_communicator.h"
+#include "tests/testing/tolerances.h"
 
 namespace lextra {
 namespace {
@@ -23,13 +25,13 @@ using testing::Session;
 ModelConfig SmallConfig() {
   ModelConfig model;
   model.set_num_layers(2);
-  model.set_width(24);
+  model.set_hidden_size(24);
   model.set_num_heads(8);
   model.set_num_kv_heads(4);
-  model.set_head_size(6);  // heads need not fill the width
-  model.set_ffn_width(40);
+  model.set_head_dim(6);  // heads need not fill the width
+  model.set_ffn_hidden_size(40);
   model.set_vocab_size(50);
-  model.set_vocab_multiple(32);
+  model.set_pad_vocab_to_multiple_of(32);
   model.set_training_length(16);
   model.set_init_std(0.2);
   model.set_precision(FP64);
@@ -41,16 +43,16 @@ std::vector<ModelConfig> Configs() {
   ModelConfig plain = SmallConfig();
   ModelConfig sub_ln = SmallConfig();
   sub_ln.set_sub_ln(true);
-  sub_ln.set_tied_output(false);
+  sub_ln.set_tie_word_embeddings(false);
   sub_ln.set_embedding_scale(3);
   ModelConfig gated = SmallConfig();
   gated.set_activation(SWIGLU);
   gated.set_norm(RMS_NORM);
   gated.set_bias(false);
-  gated.set_position(ROPE);
+  gated.set_position_encoding(ROPE);
   ModelConfig gated_sub_ln = gated;
   gated_sub_ln.set_sub_ln(true);
-  gated_sub_ln.set_position(NONE);
+  gated_sub_ln.set_position_encoding(NONE);
   return {plain, sub_ln, gated, gated_sub_ln};
 }
 
@@ -73,17 +75,16 @@ Step RunStep(Transformer& model, Communicator* tensor_axis = nullptr) {
   const at::Tensor hidden = model(tokens.narrow(1, 0, length), attention);
   const at::Tensor loss = model.cross_entropy().Loss(
       hidden.flatten(0, -2), tokens.narrow(1, 1, length).flatten(),
-      1.0 / static_cast<double>(3 * length), model.tokens());
+      1.0 / static_cast<double>(3 * length), model.activation_layout());
   loss.backward();
   for (const Parameter* parameter : model.parameters()) {
-    if (model.tokens() == Tokens::kReplicated) break;
+    if (model.activation_layout() == ActivationLayout::kReplicated) break;
     if (parameter->tensor_sharded) continue;
     tensor_axis->AllReduce(parameter->leaf.grad(), ReduceOp::kSum);
   }
   Step step = {.loss = loss.item<double>(), .gradients = {}, .shards = {}};
   for (const Parameter* parameter : model.parameters()) {
-    for (ShardedTensor& shard :
-         parameter->Shards(parameter->leaf.grad(), "", 0, 1, 0, 1)) {
+    for (ShardedTensor& shard : parameter->Shards(parameter->leaf.grad())) {
       step.gradients[shard.name] = shard.tensor;
       step.shards.push_back(std::move(shard));
     }
@@ -94,13 +95,14 @@ Step RunStep(Transformer& model, Communicator* tensor_axis = nullptr) {
 TEST(Transformer, RecomputationChangesNoBitOfLossAndGradients) {
   const auto mesh = MakeMesh({.tensor = Session().size()});
   for (const ModelConfig& config : Configs()) {
-    for (const Tokens tokens : {Tokens::kReplicated, Tokens::kSplit}) {
+    for (const ActivationLayout layout :
+         {ActivationLayout::kReplicated, ActivationLayout::kSplit}) {
       Transformer plain(config, mesh->tensor());
-      plain.set_tokens(tokens);
+      plain.set_activation_layout(layout);
       const Step expected = RunStep(plain, &mesh->tensor());
       for (const Recomputation recomputation : {SELECTIVE, FULL}) {
         Transformer model(config, mesh->tensor());
-        model.set_tokens(tokens);
+        model.set_activation_layout(layout);
         model.set_recomputation(recomputation);
         const Step step = RunStep(model, &mesh->tensor());
         EXPECT_EQ(step.loss, expected.loss);
@@ -122,12 +124,13 @@ TEST(Transformer, LossAndEveryGradientAreThoseOfOneRank) {
     for (const Precision precision : {FP32, FP64}) {
       config.set_precision(precision);
       SCOPED_TRACE(config.ShortDebugString());
-      const double tolerance = precision == FP64 ? 1e-11 : 2e-5;
+      const double tolerance = testing::kShardedModel(precision);
       Transformer dense(config, one->tensor());
       const Step expected = RunStep(dense);
-      for (const Tokens tokens : {Tokens::kReplicated, Tokens::kSplit}) {
+      for (const ActivationLayout layout :
+           {ActivationLayout::kReplicated, ActivationLayout::kSplit}) {
         Transformer sharded(config, all->tensor());
-        sharded.set_tokens(tokens);
+        sharded.set_activation_layout(layout);
         const Step got = RunStep(sharded, &all->tensor());
         EXPECT_NEAR(got.loss, expected.loss, tolerance * expected.loss);
         EXPECT_EQ(got.shards.size(), expected.shards.size());
@@ -151,18 +154,19 @@ TEST(Transformer, SplitTokensCostTwoMoreGathersALayer) {
   const auto mesh = MakeMesh({.tensor = Session().size()});
   const ModelConfig config = SmallConfig();
   // Forward and backward, without the sum of replicated gradients.
-  const auto bytes_of_a_step = [&](Tokens tokens) {
+  const auto bytes_of_a_step = [&](ActivationLayout layout) {
     testing::NotingCommunicator axis(mesh->tensor());
     Transformer model(config, axis);
-    model.set_tokens(tokens);
+    model.set_activation_layout(layout);
     RunStep(model, &mesh->tensor());
     return axis.ring_bytes();
   };
   const int64_t ranks = Session().size();
-  const int64_t stream_bytes = 3 * config.training_length() * config.width() *
+  const int64_t stream_bytes = 3 * config.training_length() *
+                               config.hidden_size() *
                                static_cast<int64_t>(sizeof(double));
-  EXPECT_EQ(bytes_of_a_step(Tokens::kSplit),
-            bytes_of_a_step(Tokens::kReplicated) +
+  EXPECT_EQ(bytes_of_a_step(ActivationLayout::kSplit),
+            bytes_of_a_step(ActivationLayout::kReplicated) +
                 2 * config.num_layers() * stream_bytes * (ranks - 1) / ranks);
   EXPECT_TRUE(mesh->Finalize().ok());
 }
@@ -175,14 +179,12 @@ TEST(Transformer, InitialWeightsAreBitEqualAtEveryTensorDegree) {
     Transformer sharded(config, all->tensor());
     std::map<std::string, at::Tensor> whole;
     for (const Parameter* parameter : dense.parameters()) {
-      for (const ShardedTensor& shard :
-           parameter->Shards(parameter->leaf, "", 0, 1, 0, 1)) {
+      for (const ShardedTensor& shard : parameter->Shards(parameter->leaf)) {
         whole[shard.name] = shard.tensor;
       }
     }
     for (const Parameter* parameter : sharded.parameters()) {
-      for (const ShardedTensor& shard :
-           parameter->Shards(parameter->leaf, "", 0, 1, 0, 1)) {
+      for (const ShardedTensor& shard : parameter->Shards(parameter->leaf)) {
         EXPECT_TRUE(at::equal(shard.tensor, BoxOf(whole.at(shard.name), shard)))
             << shard.name;
       }
@@ -196,8 +198,8 @@ TEST(Transformer, InitialWeightsAreBitEqualAtEveryTensorDegree) {
 TEST(Transformer, InitialWeightsHaveTheirStandardDeviations) {
   const auto mesh = MakeMesh({.data = Session().size()});
   ModelConfig config = SmallConfig();
-  config.set_width(96);
-  config.set_ffn_width(400);
+  config.set_hidden_size(96);
+  config.set_ffn_hidden_size(400);
   config.set_sub_ln(true);
   Transformer model(config, mesh->tensor());
   const double residual = 0.2 / std::sqrt(4.0);
@@ -211,8 +213,7 @@ TEST(Transformer, InitialWeightsHaveTheirStandardDeviations) {
       {"layers.0.ffn.fc2.weight", residual * sub_ln}};
   std::map<std::string, at::Tensor> weights;
   for (const Parameter* parameter : model.parameters()) {
-    for (const ShardedTensor& shard :
-         parameter->Shards(parameter->leaf, "", 0, 1, 0, 1)) {
+    for (const ShardedTensor& shard : parameter->Shards(parameter->leaf)) {
       weights[shard.name] = shard.tensor;
     }
   }
@@ -232,7 +233,7 @@ TEST(Transformer, PaddedRowsOfTheVocabularyGetNoGradient) {
   const auto mesh = MakeMesh({.data = Session().size()});
   for (const bool tied : {false, true}) {
     ModelConfig config = SmallConfig();
-    config.set_tied_output(tied);
+    config.set_tie_word_embeddings(tied);
     Transformer model(config, mesh->tensor());
     const Step step = RunStep(model);
     const auto expect_zero = [&](const std::string& name) {
@@ -253,14 +254,22 @@ TEST(Transformer, RefusesAConfigurationThatIsNotResolved) {
   EXPECT_TRUE(mesh->Finalize().ok());
 }
 
-TEST(NumParameters, CountsEveryParameterOnce) {
+TEST(ParameterShapes, AreThoseOfTheTransformer) {
   const auto mesh = MakeMesh({.data = Session().size()});
-  for (const ModelConfig& config : Configs()) {
+  std::vector<ModelConfig> configs = Configs();
+  configs.push_back(configs[0]);
+  configs.back().set_position_encoding(LEARNED);
+  for (const ModelConfig& config : configs) {
     Transformer model(config, mesh->tensor());
     int64_t count = 0;
+    std::map<std::string, std::vector<int64_t>> shapes;
     for (const Parameter* parameter : model.parameters()) {
       count += parameter->leaf.numel();
+      for (const Parameter::Piece& piece : parameter->pieces) {
+        shapes[piece.name] = piece.global_shape;
+      }
     }
+    EXPECT_EQ(ParameterShapes(config), shapes) << config.ShortDebugString();
     EXPECT_EQ(NumParameters(config), count) << config.ShortDebugString();
   }
   EXPECT_TRUE(mesh->Finalize().ok());

@@ -11,6 +11,7 @@
 #include "tests/model/reference.h"
 #include "tests/ops/cuda/kernel_device.h"
 #include "tests/testing/golden.h"
+#include "tests/testing/tolerances.h"
 
 namespace lextra {
 namespace {
@@ -28,7 +29,7 @@ constexpr AttentionOperator kAll[] = {
     AttentionOperator::kEfficient, AttentionOperator::kProducts};
 
 struct Case {
-  int64_t batch, queries, keys, heads, kv_heads, head_size;
+  int64_t batch, queries, keys, heads, kv_heads, head_dim;
   bool causal;
   bool biased;
 };
@@ -40,20 +41,7 @@ constexpr Case kCases[] = {
     {2, 65, 33, 2, 2, 6, false, true},    {1, 129, 129, 3, 1, 64, true, true},
 };
 
-// Relative to the largest entry, or to 1 if that is smaller. bfloat16 rounds
-// inputs to 2^-9 and the result once more; gradients go through probabilities
-// and scores that are rounded as well.
-double Tolerance(at::ScalarType type, bool is_gradient) {
-  switch (type) {
-    case at::kDouble:
-      return 1e-13;
-    case at::kFloat:
-      return 5e-6;
-    default:
-      return is_gradient ? 2e-2 : 1e-2;
-  }
-}
-
+// Relative to the largest entry, or to 1 if that is smaller.
 double Difference(const at::Tensor& a, const at::Tensor& b) {
   return MaxDifference(a.cpu().to(at::kDouble), b) /
          std::max(1.0, b.abs().max().item<double>());
@@ -77,15 +65,14 @@ void ExpectMatchesDense(AttentionOperator which, at::ScalarType type,
     return x.clone().requires_grad_(true);
   };
   const at::Tensor q =
-      leaf(rounded({c.batch, c.queries, c.heads, c.head_size}, 1));
+      leaf(rounded({c.batch, c.queries, c.heads, c.head_dim}, 1));
   const at::Tensor k =
-      leaf(rounded({c.batch, c.keys, c.kv_heads, c.head_size}, 2));
+      leaf(rounded({c.batch, c.keys, c.kv_heads, c.head_dim}, 2));
   const at::Tensor v =
-      leaf(rounded({c.batch, c.keys, c.kv_heads, c.head_size}, 3));
-  const at::Tensor more_k = rounded({c.batch, 10, c.kv_heads, c.head_size}, 4);
-  const at::Tensor more_v = rounded({c.batch, 10, c.kv_heads, c.head_size}, 5);
-  const at::Tensor dout =
-      rounded({c.batch, c.queries, c.heads, c.head_size}, 6);
+      leaf(rounded({c.batch, c.keys, c.kv_heads, c.head_dim}, 3));
+  const at::Tensor more_k = rounded({c.batch, 10, c.kv_heads, c.head_dim}, 4);
+  const at::Tensor more_v = rounded({c.batch, 10, c.kv_heads, c.head_dim}, 5);
+  const at::Tensor dout = rounded({c.batch, c.queries, c.heads, c.head_dim}, 6);
   const at::Tensor bias =
       c.biased ? rounded({c.heads, c.queries, c.keys}, 7) : at::Tensor();
   const at::Tensor visible = Visible(c);
@@ -114,23 +101,25 @@ void ExpectMatchesDense(AttentionOperator which, at::ScalarType type,
   EXPECT_EQ(part.out_BTHD.scalar_type(), type);
   EXPECT_EQ(part.lse_BTH.scalar_type(), statistics);
   EXPECT_LE(Difference(part.out_BTHD, own.out_BTHD.detach()),
-            Tolerance(type, false));
+            testing::kAttentionOperator(type));
   EXPECT_LE(Difference(part.lse_BTH, own.lse_BTH.detach()),
-            Tolerance(type, false));
+            testing::kAttentionOperator(type));
 
   const AttentionPart merged = {here(all.out_BTHD, type),
                                 here(all.lse_BTH, statistics)};
   const PartGradients gradients =
       AttendBackwardWith(which, here(dout, type), packed(q), packed(k),
                          packed(v), merged, c.causal, bias_here);
-  EXPECT_LE(Difference(gradients.dk_BSKD, k.grad()), Tolerance(type, true));
-  EXPECT_LE(Difference(gradients.dv_BSKD, v.grad()), Tolerance(type, true));
+  EXPECT_LE(Difference(gradients.dk_BSKD, k.grad()),
+            testing::kAttentionOperatorGradient(type));
+  EXPECT_LE(Difference(gradients.dv_BSKD, v.grad()),
+            testing::kAttentionOperatorGradient(type));
   // The dense dq has what the other keys add as well.
   const PartGradients of_others = AttendBackwardWith(
       AttentionOperator::kProducts, dout, q.detach(), more_k, more_v,
       {all.out_BTHD.detach(), all.lse_BTH.detach()}, /*causal=*/false, {});
   EXPECT_LE(Difference(gradients.dq_BTHD, q.grad() - of_others.dq_BTHD),
-            Tolerance(type, true));
+            testing::kAttentionOperatorGradient(type));
 }
 
 TEST_F(AttentionOperators, MatchDenseForwardAndMergedBackward) {
@@ -141,14 +130,14 @@ TEST_F(AttentionOperators, MatchDenseForwardAndMergedBackward) {
     int num_cases = 0;
     for (const at::ScalarType type : {at::kDouble, at::kFloat, at::kBFloat16}) {
       for (const Case& c : kCases) {
-        if (!Takes(which, type, c.head_size, c.queries == c.keys, c.causal,
+        if (!Takes(which, type, c.head_dim, c.queries == c.keys, c.causal,
                    c.biased)) {
           continue;
         }
         SCOPED_TRACE(::testing::Message()
                      << NameOf(which) << " " << type << ": " << c.queries
                      << " x " << c.keys << " heads " << c.heads << "/"
-                     << c.kv_heads << " of " << c.head_size);
+                     << c.kv_heads << " of " << c.head_dim);
         ExpectMatchesDense(which, type, c);
         ++num_cases;
       }
@@ -158,9 +147,9 @@ TEST_F(AttentionOperators, MatchDenseForwardAndMergedBackward) {
 }
 
 TEST_F(AttentionOperators, AreChosenByWhatTheyTake) {
-  const auto choice = [](at::ScalarType type, int64_t head_size,
+  const auto choice = [](at::ScalarType type, int64_t head_dim,
                          bool equal_lengths, bool biased) {
-    return ChooseOperator(type, head_size, equal_lengths, /*causal=*/true,
+    return ChooseOperator(type, head_dim, equal_lengths, /*causal=*/true,
                           biased);
   };
   EXPECT_EQ(choice(at::kBFloat16, 64, true, false), AttentionOperator::kFlash);

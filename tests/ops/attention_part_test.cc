@@ -10,6 +10,7 @@
 #include "ops/cpu/vector_exp.h"
 #include "tests/model/reference.h"
 #include "tests/testing/golden.h"
+#include "tests/testing/tolerances.h"
 
 namespace lextra {
 namespace {
@@ -23,7 +24,7 @@ using testing::RelativeDifference;
 
 // Queries [B, T, H, D] over keys [B, S, K, D] taken out of packed tensors.
 struct Case {
-  int64_t batch, queries, keys, heads, kv_heads, head_size;
+  int64_t batch, queries, keys, heads, kv_heads, head_dim;
   bool causal;
   bool biased;
   int64_t query_step = 1;
@@ -82,10 +83,6 @@ double Difference(const at::Tensor& a, const at::Tensor& b) {
   return MaxDifference(a, b) / std::max(1.0, b.abs().max().item<double>());
 }
 
-double Tolerance(at::ScalarType dtype) {
-  return dtype == at::kDouble ? 1e-13 : 3e-6;
-}
-
 // Out, lse and gradients of a part against dense fp64 with autograd: fp64
 // 1e-13, fp32 3e-6.
 TEST(Attend, MatchesDenseForwardAndBackward) {
@@ -93,17 +90,17 @@ TEST(Attend, MatchesDenseForwardAndBackward) {
     for (const Case& c : kCases) {
       SCOPED_TRACE(::testing::Message()
                    << c.queries << " x " << c.keys << " heads " << c.heads
-                   << "/" << c.kv_heads << " of " << c.head_size << dtype);
+                   << "/" << c.kv_heads << " of " << c.head_dim << dtype);
       const at::Tensor from_q =
-          Random({c.batch, c.queries, c.heads + 3, c.head_size}, 1).to(dtype);
+          Random({c.batch, c.queries, c.heads + 3, c.head_dim}, 1).to(dtype);
       const at::Tensor from_kv =
-          Random({c.batch, c.keys, 2 * c.kv_heads, c.head_size}, 2).to(dtype);
+          Random({c.batch, c.keys, 2 * c.kv_heads, c.head_dim}, 2).to(dtype);
       const at::Tensor q = from_q.narrow(2, 1, c.heads);
       const at::Tensor k = from_kv.narrow(2, 0, c.kv_heads);
       const at::Tensor v = from_kv.narrow(2, c.kv_heads, c.kv_heads);
       const DistanceBias bias = BiasOf(c, dtype);
       const at::Tensor dout =
-          Random({c.batch, c.queries, c.heads, c.head_size}, 4).to(dtype);
+          Random({c.batch, c.queries, c.heads, c.head_dim}, 4).to(dtype);
 
       const at::Tensor rq = q.to(at::kDouble).clone().requires_grad_(true);
       const at::Tensor rk = k.to(at::kDouble).clone().requires_grad_(true);
@@ -114,9 +111,9 @@ TEST(Attend, MatchesDenseForwardAndBackward) {
 
       const AttentionPart part = Attend(q, k, v, c.causal, bias);
       EXPECT_LE(Difference(part.out_BTHD, dense.out_BTHD.detach()),
-                Tolerance(dtype));
+                testing::kAttentionPart(dtype));
       EXPECT_LE(Difference(part.lse_BTH, dense.lse_BTH.detach()),
-                Tolerance(dtype));
+                testing::kAttentionPart(dtype));
       const at::Tensor dq = at::full_like(from_q, 0.5);
       const at::Tensor dkv = at::full_like(from_kv, 0.5);
       const at::Tensor dq_part = dq.narrow(2, 1, c.heads);
@@ -124,16 +121,17 @@ TEST(Attend, MatchesDenseForwardAndBackward) {
       const at::Tensor dv = dkv.narrow(2, c.kv_heads, c.kv_heads);
       AttendBackward(dout, q, k, v, part, c.causal, bias, dq_part, dk, dv,
                      /*accumulate=*/false);
-      EXPECT_LE(Difference(dq_part, rq.grad()), Tolerance(dtype));
-      EXPECT_LE(Difference(dk, rk.grad()), Tolerance(dtype));
-      EXPECT_LE(Difference(dv, rv.grad()), Tolerance(dtype));
+      EXPECT_LE(Difference(dq_part, rq.grad()), testing::kAttentionPart(dtype));
+      EXPECT_LE(Difference(dk, rk.grad()), testing::kAttentionPart(dtype));
+      EXPECT_LE(Difference(dv, rv.grad()), testing::kAttentionPart(dtype));
       EXPECT_TRUE((dq.narrow(2, 0, 1) == 0.5).all().item<bool>());
 
       AttendBackward(dout, q, k, v, part, c.causal, bias, dq_part, dk, dv,
                      /*accumulate=*/true);
-      EXPECT_LE(Difference(dq_part, 2 * rq.grad()), Tolerance(dtype));
-      EXPECT_LE(Difference(dk, 2 * rk.grad()), Tolerance(dtype));
-      EXPECT_LE(Difference(dv, 2 * rv.grad()), Tolerance(dtype));
+      EXPECT_LE(Difference(dq_part, 2 * rq.grad()),
+                testing::kAttentionPart(dtype));
+      EXPECT_LE(Difference(dk, 2 * rk.grad()), testing::kAttentionPart(dtype));
+      EXPECT_LE(Difference(dv, 2 * rv.grad()), testing::kAttentionPart(dtype));
     }
   }
 }
@@ -217,7 +215,7 @@ double LargestRelativeError(double lowest) {
   return largest;
 }
 
-// Relative error of the vectorised e^x: 2e-7 in fp32, 1e-15 in fp64.
+// Relative error of the vectorized e^x: 2e-7 in fp32, 1e-15 in fp64.
 TEST(Exponential, IsAccurate) {
   EXPECT_LE(LargestRelativeError<float>(-86.5), 2e-7);
   EXPECT_LE(LargestRelativeError<double>(-700), 1e-15);

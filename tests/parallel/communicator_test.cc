@@ -1,5 +1,3 @@
-// Inputs are small integers, so that every sum is exact in every dtype and
-// equality is demanded.
 #include "parallel/communicator.h"
 
 #include <ATen/ATen.h>
@@ -7,145 +5,40 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <tuple>
 
+#include "absl/strings/str_cat.h"
 #include "parallel/mpi/mpi_communicator.h"
 #include "parallel/nccl/cuda_backend.h"
+#include "tests/parallel/collectives.h"
 #include "tests/testing/mpi_world.h"
 
 namespace lextra {
 namespace {
 
-constexpr int64_t kElements = 23;
+using testing::CollectiveClaim;
 
-// Parameter: the most that one call of MPI may count; 23 elements need several.
-class Collectives : public ::testing::TestWithParam<int64_t> {
- protected:
-  ~Collectives() override { EXPECT_TRUE(group_->Finalize().ok()); }
+// Every claim, with MPI counting as much as it can at once, and at most 7
+// elements: then most need several calls.
+class MpiCollectives
+    : public ::testing::TestWithParam<std::tuple<CollectiveClaim, int64_t>> {};
 
-  int rank() const { return group_->rank(); }
-  int size() const { return group_->size(); }
-
-  // Rank r's numbers: r + 1, r + 2, ... modulo 11.
-  static at::Tensor Numbers(int rank, int64_t count, at::ScalarType dtype) {
-    return at::arange(rank + 1, rank + 1 + count, at::kLong)
-        .remainder(11)
-        .to(dtype);
-  }
-
-  at::Tensor Reduced(ReduceOp op, int64_t count, at::ScalarType dtype) const {
-    std::vector<at::Tensor> all;
-    for (int r = 0; r < size(); ++r) {
-      all.push_back(Numbers(r, count, at::kDouble));
-    }
-    const at::Tensor stacked = at::stack(all);
-    switch (op) {
-      case ReduceOp::kSum:
-        return stacked.sum(0).to(dtype);
-      case ReduceOp::kMax:
-        return stacked.amax(0).to(dtype);
-      case ReduceOp::kMin:
-        return stacked.amin(0).to(dtype);
-      default:
-        break;
-    }
-    const at::ScalarType wide =
-        dtype == at::kBFloat16 ? at::ScalarType::Float : dtype;
-    return stacked.sum(0).to(wide).div_(size()).to(dtype);
-  }
-
-  std::unique_ptr<Communicator> group_ =
-      MakeMpiCommunicator(std::make_shared<Activity>(), GetParam());
-};
-
-constexpr at::ScalarType kReducible[] = {at::kFloat, at::kDouble, at::kBFloat16,
-                                         at::kLong};
-
-TEST_P(Collectives, AllReduceIsExactForEveryDtypeAndOp) {
-  for (const at::ScalarType dtype : kReducible) {
-    for (const ReduceOp op :
-         {ReduceOp::kSum, ReduceOp::kMax, ReduceOp::kMin, ReduceOp::kAverage}) {
-      if (op == ReduceOp::kAverage && dtype == at::kLong) continue;
-      const at::Tensor tensor = Numbers(rank(), kElements, dtype);
-      group_->AllReduce(tensor, op);
-      EXPECT_TRUE(tensor.equal(Reduced(op, kElements, dtype)))
-          << dtype << " op " << static_cast<int>(op);
-    }
-  }
+TEST_P(MpiCollectives, Hold) {
+  const auto& [claim, max_count] = GetParam();
+  const std::unique_ptr<Communicator> group =
+      MakeMpiCommunicator(std::make_shared<Activity>(), max_count);
+  claim.check({.group = *group});
+  EXPECT_TRUE(group->Finalize().ok());
 }
 
-TEST_P(Collectives, Bfloat16IsAddedInFloatAndRoundedOnce) {
-  // 256 + 1 is 256 in bfloat16: adding one by one would lose every 1.
-  const at::Tensor tensor =
-      at::full({5}, rank() == 0 ? 256.0 : 1.0, at::kBFloat16);
-  group_->AllReduce(tensor, ReduceOp::kSum);
-  EXPECT_TRUE(tensor.equal(
-      at::full({5}, 255.0 + size(), at::kFloat).to(at::kBFloat16)));
-}
-
-TEST_P(Collectives, ReduceScatterGivesEachRankItsPart) {
-  for (const at::ScalarType dtype : kReducible) {
-    const at::Tensor in = Numbers(rank(), size() * kElements, dtype);
-    const at::Tensor out = at::empty({kElements}, dtype);
-    group_->ReduceScatter(out, in, ReduceOp::kSum);
-    const at::Tensor sum = Reduced(ReduceOp::kSum, size() * kElements, dtype);
-    EXPECT_TRUE(out.equal(sum.narrow(0, rank() * kElements, kElements)))
-        << dtype;
-  }
-}
-
-TEST_P(Collectives, AllGatherIsInRankOrderForAnyDtype) {
-  for (const at::ScalarType dtype : {at::kFloat, at::kDouble, at::kBFloat16,
-                                     at::kLong, at::kByte, at::kBool}) {
-    const at::Tensor out = at::empty({size(), kElements}, dtype);
-    group_->AllGather(out, Numbers(rank(), kElements, dtype));
-    for (int r = 0; r < size(); ++r) {
-      EXPECT_TRUE(out[r].equal(Numbers(r, kElements, dtype))) << dtype;
-    }
-  }
-}
-
-TEST_P(Collectives, BroadcastGivesTheRootsTensorForEveryRoot) {
-  for (int root = 0; root < size(); ++root) {
-    const at::Tensor tensor = Numbers(rank(), kElements, at::kFloat);
-    group_->Broadcast(tensor, root);
-    EXPECT_TRUE(tensor.equal(Numbers(root, kElements, at::kFloat)));
-  }
-}
-
-TEST_P(Collectives, SendReceivePassesRoundTheRingAndCountsItsBytes) {
-  const int left = (rank() + size() - 1) % size();
-  const at::Tensor received = at::empty({kElements}, at::kDouble);
-  PendingCollective pending =
-      group_->SendReceiveAsync(Numbers(rank(), kElements, at::kDouble),
-                               (rank() + 1) % size(), received, left);
-  pending.Wait();
-  EXPECT_TRUE(received.equal(Numbers(left, kElements, at::kDouble)));
-  EXPECT_EQ(group_->bytes_sent(), kElements * 8);
-}
-
-TEST_P(Collectives, SendReceiveLeavesOutWhatHasNoTensorOrNoRank) {
-  // A chain: the first rank receives nothing, the last one sends nothing.
-  const bool first = rank() == 0;
-  const bool last = rank() == size() - 1;
-  const at::Tensor received = at::full({kElements}, -1.0, at::kFloat);
-  group_->SendReceive(
-      last ? at::Tensor() : Numbers(rank(), kElements, at::kFloat),
-      rank() + 1 < size() ? rank() + 1 : -1, received, rank() - 1);
-  EXPECT_TRUE(received.equal(first
-                                 ? at::full({kElements}, -1.0, at::kFloat)
-                                 : Numbers(rank() - 1, kElements, at::kFloat)));
-  EXPECT_EQ(group_->bytes_sent(), last ? 0 : kElements * 4);
-}
-
-TEST_P(Collectives, EmptyTensorsPass) {
-  const at::Tensor nothing = at::empty({0}, at::kFloat);
-  group_->AllReduce(nothing, ReduceOp::kSum);
-  group_->AllGather(at::empty({size(), 0}, at::kFloat), nothing);
-  group_->Broadcast(nothing, 0);
-}
-
-INSTANTIATE_TEST_SUITE_P(WholeAndInPieces, Collectives,
-                         ::testing::Values(kMaxMpiCount, 7));
+INSTANTIATE_TEST_SUITE_P(
+    WholeAndInPieces, MpiCollectives,
+    ::testing::Combine(::testing::ValuesIn(testing::kCollectiveClaims),
+                       ::testing::Values(kMaxMpiCount, 7)),
+    [](const auto& info) {
+      return absl::StrCat(std::get<0>(info.param).name, "_",
+                          std::get<1>(info.param));
+    });
 
 TEST(Communicator, AllReduceGivesTheSameBitsToAllRanks) {
   // Replicated tensors stay equal only because of this. The sizes take MPI
@@ -170,18 +63,6 @@ TEST(Communicator, LargeMessagesInBothDirectionsDoNotLock) {
       at::full({1 << 20}, static_cast<double>(group->rank()), at::kFloat),
       right, received, left);
   EXPECT_TRUE(received.eq(left).all().item<bool>());
-}
-
-TEST(Communicator, SplitMakesGroupsOfAColorOrderedByKey) {
-  const std::unique_ptr<Communicator> world = testing::Session().World();
-  const int rank = world->rank();
-  const std::unique_ptr<Communicator> group =
-      world->Split(rank % 2, -rank, "parity");
-  EXPECT_EQ(group->size(), (world->size() + (rank % 2 == 0 ? 1 : 0)) / 2);
-  EXPECT_EQ(group->rank(), group->size() - 1 - rank / 2);
-  const at::Tensor sum = at::ones({1}, at::kLong);
-  group->AllReduce(sum, ReduceOp::kSum);
-  EXPECT_EQ(sum.item<int64_t>(), group->size());
 }
 
 TEST(Communicator, RefusesWhatItCannotReduceOrMove) {

@@ -19,27 +19,27 @@ std::vector<int64_t> Members(Communicator& group, int world_rank) {
 TEST(DeviceMesh, PlacesRanksWithTheTensorCoordinateFastest) {
   const int size = testing::Session().size();
   for (int data = 1; data <= size; ++data) {
-    for (int sequence = 1; data * sequence <= size; ++sequence) {
-      if (size % (data * sequence) != 0) continue;
-      const int tensor = size / data / sequence;
+    for (int context = 1; data * context <= size; ++context) {
+      if (size % (data * context) != 0) continue;
+      const int tensor = size / data / context;
       const std::unique_ptr<DeviceMesh> mesh = testing::MakeMesh(
-          {.data = data, .sequence = sequence, .tensor = tensor});
+          {.data = data, .context = context, .tensor = tensor});
       const int rank = mesh->world().rank();
       const int d = mesh->data().rank();
-      const int s = mesh->sequence().rank();
+      const int s = mesh->context().rank();
       const int t = mesh->tensor().rank();
-      EXPECT_EQ(rank, (d * sequence + s) * tensor + t);
+      EXPECT_EQ(rank, (d * context + s) * tensor + t);
       const auto rank_at = [&](int d, int s, int t) -> int64_t {
-        return (d * sequence + s) * tensor + t;
+        return (d * context + s) * tensor + t;
       };
-      std::vector<int64_t> along_data, along_sequence, along_tensor;
+      std::vector<int64_t> along_data, along_context, along_tensor;
       for (int i = 0; i < data; ++i) along_data.push_back(rank_at(i, s, t));
-      for (int i = 0; i < sequence; ++i) {
-        along_sequence.push_back(rank_at(d, i, t));
+      for (int i = 0; i < context; ++i) {
+        along_context.push_back(rank_at(d, i, t));
       }
       for (int i = 0; i < tensor; ++i) along_tensor.push_back(rank_at(d, s, i));
       EXPECT_EQ(Members(mesh->data(), rank), along_data);
-      EXPECT_EQ(Members(mesh->sequence(), rank), along_sequence);
+      EXPECT_EQ(Members(mesh->context(), rank), along_context);
       EXPECT_EQ(Members(mesh->tensor(), rank), along_tensor);
       EXPECT_TRUE(mesh->Finalize().ok());
     }

@@ -29,11 +29,14 @@ TEST(Parameter, StacksTheBoxesOfTheWholeTensors) {
   EXPECT_TRUE(parameter.leaf.requires_grad());
 }
 
+constexpr MeshPlace kPlace = {
+    .data_rank = 1, .num_data = 3, .tensor_rank = 1, .num_tensor = 2};
+
 TEST(Parameter, ShardsAreNamedViewsOfWhatIsGiven) {
   const Parameter parameter = TwoPieces();
   const at::Tensor state = at::zeros({5, 2});
   const std::vector<ShardedTensor> shards =
-      parameter.Shards(state, "optimizer.m.", 1, 3, 1, 2);
+      parameter.Shards(state, kPlace, "optimizer.m.");
   ASSERT_EQ(shards.size(), 2u);
   EXPECT_EQ(shards[1].name, "optimizer.m.b");
   EXPECT_EQ(shards[1].tensor.sizes().vec(), shards[1].box.shape);
@@ -44,11 +47,11 @@ TEST(Parameter, ShardsAreNamedViewsOfWhatIsGiven) {
 
 TEST(Parameter, ReplicasAreDataRanksAndTensorRanksWhereTheyHoldTheSame) {
   Parameter parameter = TwoPieces();
-  ShardedTensor shard = parameter.Shards(parameter.leaf, "", 1, 3, 1, 2)[0];
+  ShardedTensor shard = parameter.Shards(parameter.leaf, kPlace)[0];
   EXPECT_EQ(shard.replica, 1);
   EXPECT_EQ(shard.num_replicas, 3);
   parameter.tensor_sharded = false;
-  shard = parameter.Shards(parameter.leaf, "", 1, 3, 1, 2)[0];
+  shard = parameter.Shards(parameter.leaf, kPlace)[0];
   EXPECT_EQ(shard.replica, 3);
   EXPECT_EQ(shard.num_replicas, 6);
 }

@@ -1,4 +1,4 @@
-// Reference vectors and comparisons with one table of tolerances.
+// Reference vectors and comparisons; tolerances are in tolerances.h.
 #ifndef LEXTRA_TESTS_TESTING_GOLDEN_H_
 #define LEXTRA_TESTS_TESTING_GOLDEN_H_
 

@@ -20,8 +20,7 @@ at::Tensor BoxOf(const at::Tensor& whole, const ShardedTensor& shard) {
 void LoadWeights(const NamedTensors& weights, Transformer& model) {
   const at::NoGradGuard no_gradients;
   for (const Parameter* parameter : model.parameters()) {
-    for (const ShardedTensor& shard :
-         parameter->Shards(parameter->leaf, "", 0, 1, 0, 1)) {
+    for (const ShardedTensor& shard : parameter->Shards(parameter->leaf)) {
       const auto found = weights.find(shard.name);
       ASSERT_NE(found, weights.end()) << shard.name;
       shard.tensor.copy_(BoxOf(found->second, shard));

@@ -10,25 +10,25 @@
 #include "config/resolve.h"
 #include "tests/testing/mpi_world.h"
 #include "tests/testing/temporary_folder.h"
-#include "trainer/profile/recorded_step.h"
+#include "trainer/profile/step_recorder.h"
 #include "trainer/train_step.h"
 
 namespace lextra {
 namespace {
 
-RunConfig Config(Recomputation recompute, int micro_batch,
+RunConfig Config(Recomputation recompute, int micro_batch_size,
                  Activation activation, bool sub_ln) {
   RunConfig config;
   ModelConfig* model = config.mutable_model();
   model->set_num_layers(4);
-  model->set_width(96);
+  model->set_hidden_size(96);
   model->set_num_heads(3);
   model->set_training_length(64);
   model->set_vocab_size(256);
   model->set_activation(activation);
   model->set_sub_ln(sub_ln);
-  config.mutable_data()->set_global_batch(16);
-  config.mutable_data()->set_micro_batch(micro_batch);
+  config.mutable_data()->set_global_batch_size(16);
+  config.mutable_data()->set_micro_batch_size(micro_batch_size);
   config.mutable_data()->set_train("random tokens");
   config.mutable_parallel()->set_recompute(recompute);
   EXPECT_TRUE(Resolve(&config, Purpose::kTrain, 1).ok());
@@ -41,7 +41,7 @@ constexpr int64_t kCheckpointBytes = 12345;
 int64_t PeakBytesOf(TrainStep& step, int64_t vocab_size) {
   StepProfile profile;
   for (int i = 0; i < 3; ++i) {
-    const RecordedStep recorded(profile);
+    const StepRecorder recorded(profile);
     step.Run(at::randint(vocab_size, {16, 65}, at::kLong), 1e-3);
   }
   return profile.peak_bytes();
@@ -52,12 +52,12 @@ int64_t PeakBytesOf(TrainStep& step, int64_t vocab_size) {
 TEST(MemoryPlan, IsWhatAStepTakes) {
   const std::unique_ptr<DeviceMesh> mesh = testing::MakeMesh({});
   for (const Recomputation recompute : {OFF, SELECTIVE, FULL}) {
-    for (const int micro_batch : {0, 8}) {
+    for (const int micro_batch_size : {0, 8}) {
       for (const bool is_large : {false, true}) {
-        const RunConfig config =
-            Config(recompute, micro_batch, is_large ? SWIGLU : GELU, is_large);
+        const RunConfig config = Config(recompute, micro_batch_size,
+                                        is_large ? SWIGLU : GELU, is_large);
         SCOPED_TRACE(Recomputation_Name(recompute) + ", micro batch " +
-                     std::to_string(micro_batch) + ", " +
+                     std::to_string(micro_batch_size) + ", " +
                      Activation_Name(config.model().activation()));
         Transformer model(config.model(), mesh->tensor());
         TrainStep step(config, *mesh, model);
@@ -79,10 +79,10 @@ TEST(MemoryPlan, IsWhatAStepTakes) {
 TEST(MemoryPlan, CountsTheLossOverALargeVocabulary) {
   const std::unique_ptr<DeviceMesh> mesh = testing::MakeMesh({});
   constexpr int kVocabulary = 32768;
-  for (const auto& [precision, micro_batch] :
+  for (const auto& [precision, micro_batch_size] :
        {std::pair(FP32, 0), std::pair(BF16, 4)}) {
     SCOPED_TRACE(Precision_Name(precision));
-    RunConfig config = Config(OFF, micro_batch, GELU, false);
+    RunConfig config = Config(OFF, micro_batch_size, GELU, false);
     config.mutable_model()->set_vocab_size(kVocabulary);
     config.mutable_model()->set_precision(precision);
     Transformer model(config.model(), mesh->tensor());

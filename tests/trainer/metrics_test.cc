@@ -21,14 +21,14 @@ namespace {
 RunConfig SmallConfig() {
   RunConfig config;
   config.mutable_model()->set_num_layers(2);
-  config.mutable_model()->set_width(8);
+  config.mutable_model()->set_hidden_size(8);
   config.mutable_model()->set_num_heads(2);
   config.mutable_model()->set_num_kv_heads(2);
-  config.mutable_model()->set_head_size(4);
-  config.mutable_model()->set_ffn_width(32);
+  config.mutable_model()->set_head_dim(4);
+  config.mutable_model()->set_ffn_hidden_size(32);
   config.mutable_model()->set_vocab_size(100);
   config.mutable_schedule()->set_num_steps(20);
-  config.mutable_logging()->set_every_steps(5);
+  config.mutable_logging()->set_interval_steps(5);
   return config;
 }
 
@@ -69,7 +69,7 @@ TEST(Metrics, RatesAreTheWorkOfStepsByTheTimeInsideThem) {
                                 ", a validation every ", validation_every));
       const testing::TemporaryFolder folder;
       RunConfig config = SmallConfig();
-      config.mutable_data()->set_global_batch(4);
+      config.mutable_data()->set_global_batch_size(4);
       config.mutable_model()->set_training_length(16);
       const double flops = TrainingFlopsPerToken(config.model());
       Metrics metrics =

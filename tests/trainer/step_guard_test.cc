@@ -26,7 +26,7 @@ StepResult Spike() {
 
 class StepGuardTest : public ::testing::Test {
  protected:
-  StepGuardTest() { config_.mutable_optimizer()->set_max_skipped_in_a_row(2); }
+  StepGuardTest() { config_.mutable_optimizer()->set_max_consecutive_skips(2); }
 
   absl::Status Judge(const StepResult& result) {
     state_.set_step(state_.step() + 1);

@@ -17,6 +17,7 @@
 #include "config/resolve.h"
 #include "tests/testing/golden.h"
 #include "tests/testing/mpi_world.h"
+#include "tests/testing/tolerances.h"
 #include "tests/testing/weights.h"
 #include "trainer/optimizer/gradient_norm.h"
 #include "trainer/optimizer/lr_schedule.h"
@@ -50,8 +51,7 @@ template <typename Like>
 std::vector<ShardedTensor> Shards(Transformer& model, Like like) {
   std::vector<ShardedTensor> shards;
   for (Parameter* parameter : model.parameters()) {
-    for (ShardedTensor& shard :
-         parameter->Shards(like(parameter->leaf), "", 0, 1, 0, 1)) {
+    for (ShardedTensor& shard : parameter->Shards(like(parameter->leaf))) {
       shards.push_back(std::move(shard));
     }
   }
@@ -99,11 +99,8 @@ TEST(TrainStep, TwentyStepsEqualPyTorch) {
   struct Case {
     Precision precision;
     std::string name;
-    double loss_tolerance;
-    double weight_tolerance;
   };
-  for (const Case& c :
-       {Case{FP32, "fp32", 1e-5, 2e-4}, Case{FP64, "fp64", 1e-7, 1e-6}}) {
+  for (const Case& c : {Case{FP32, "fp32"}, Case{FP64, "fp64"}}) {
     for (const MeshShape layout : Layouts(/*max_tensor=*/2)) {
       SCOPED_TRACE(absl::StrFormat("%s data %d tensor %d", c.name, layout.data,
                                    layout.tensor));
@@ -126,16 +123,16 @@ TEST(TrainStep, TwentyStepsEqualPyTorch) {
       const at::Tensor& golden_norms = golden.at(c.name + ".gradient_norms");
       EXPECT_LT(
           RelativeDifference(at::tensor(losses, at::kDouble), golden_losses),
-          c.loss_tolerance);
+          testing::kParityLoss(c.precision));
       EXPECT_LT(
           RelativeDifference(at::tensor(norms, at::kDouble), golden_norms),
-          10 * c.loss_tolerance);
+          10 * testing::kParityLoss(c.precision));
       const NamedTensors final_weights = WithPrefix(golden, c.name + ".final.");
       for (const ShardedTensor& shard : Values(model)) {
         EXPECT_LT(
             MaxDifference(shard.tensor,
                           testing::BoxOf(final_weights.at(shard.name), shard)),
-            c.weight_tolerance)
+            testing::kParityWeights(c.precision))
             << shard.name;
       }
     }
@@ -146,7 +143,7 @@ TEST(TrainStep, TwentyStepsEqualPyTorch) {
 struct Variant {
   MeshShape layout;
   bool accumulate = false;
-  bool sequence_regions = false;
+  bool sequence_parallel = false;
   int zero_stage = 0;
   Recomputation recompute = OFF;
   PositionMethod position = XPOS;
@@ -154,9 +151,9 @@ struct Variant {
 
 // The variant's settings, in `config`, which is one rank's.
 RunConfig ConfigOf(const Variant& variant, RunConfig config) {
-  if (variant.accumulate) config.mutable_data()->set_micro_batch(1);
+  if (variant.accumulate) config.mutable_data()->set_micro_batch_size(1);
   ParallelConfig& parallel = *config.mutable_parallel();
-  parallel.set_sequence_regions(variant.sequence_regions);
+  parallel.set_sequence_parallel(variant.sequence_parallel);
   parallel.set_zero_stage(variant.zero_stage);
   parallel.set_recompute(variant.recompute);
   return config;
@@ -179,13 +176,11 @@ void ExpectSameValues(Transformer& model, Transformer& whole_model,
 // Runs ten steps of `variant` beside ten steps of this rank alone and compares
 // losses, norms and every gradient, each gradient relative to its largest
 // element, and the values.
-void ExpectTenStepsEqualOneRank(const Variant& variant, Precision precision,
-                                double loss_tolerance,
-                                double gradient_tolerance) {
+void ExpectTenStepsEqualOneRank(const Variant& variant, Precision precision) {
   SCOPED_TRACE(absl::StrFormat(
       "data %d tensor %d %s accumulate %d regions %d zero %d recompute %s %s",
       variant.layout.data, variant.layout.tensor, Precision_Name(precision),
-      variant.accumulate, variant.sequence_regions, variant.zero_stage,
+      variant.accumulate, variant.sequence_parallel, variant.zero_stage,
       Recomputation_Name(variant.recompute),
       PositionMethod_Name(variant.position)));
   RunConfig config = ParityConfig(precision, {});
@@ -193,7 +188,7 @@ void ExpectTenStepsEqualOneRank(const Variant& variant, Precision precision,
   config.mutable_model()->set_sub_ln(true);
   config.mutable_model()->set_activation(SWIGLU);
   config.mutable_model()->set_norm(RMS_NORM);
-  config.mutable_model()->set_position(variant.position);
+  config.mutable_model()->set_position_encoding(variant.position);
   // Where keys are not rotated a bias of theirs changes no softmax: its
   // gradient is rounding alone, which AdamW makes as large as any other.
   config.mutable_model()->set_bias(FactsOf(variant.position).rotates);
@@ -213,9 +208,11 @@ void ExpectTenStepsEqualOneRank(const Variant& variant, Precision precision,
     const double rate = LearningRate(config.schedule(), i);
     const StepResult expected = reference_step.Run(batch, rate);
     const StepResult result = step.Run(RankRows(batch, *mesh), rate);
-    ASSERT_NEAR(result.loss / expected.loss, 1, loss_tolerance) << "step " << i;
+    ASSERT_NEAR(result.loss / expected.loss, 1,
+                testing::kTenStepsLoss(precision))
+        << "step " << i;
     ASSERT_NEAR(result.gradient_norm / expected.gradient_norm, 1,
-                gradient_tolerance);
+                testing::kTenStepsGradient(precision));
     NamedTensors wholes;
     for (const ShardedTensor& shard : Gradients(reference)) {
       wholes[shard.name] = shard.tensor;
@@ -225,10 +222,11 @@ void ExpectTenStepsEqualOneRank(const Variant& variant, Precision precision,
       if (variant.zero_stage == 1) break;
       const at::Tensor& whole = wholes.at(shard.name);
       EXPECT_LT(MaxDifference(shard.tensor, testing::BoxOf(whole, shard)),
-                gradient_tolerance * whole.abs().max().item<double>())
+                testing::kTenStepsGradient(precision) *
+                    whole.abs().max().item<double>())
           << shard.name << " step " << i;
     }
-    ExpectSameValues(model, reference, precision == FP64 ? 1e-10 : 1e-4);
+    ExpectSameValues(model, reference, testing::kTenStepsWeights(precision));
   }
 }
 
@@ -240,8 +238,8 @@ TEST(TrainStep, TenStepsOfEveryLayoutEqualOneRank) {
   for (const MeshShape layout : Layouts(/*max_tensor=*/4)) {
     for (const bool accumulate : {false, true}) {
       const Variant variant = {.layout = layout, .accumulate = accumulate};
-      ExpectTenStepsEqualOneRank(variant, FP64, 1e-12, 1e-9);
-      ExpectTenStepsEqualOneRank(variant, FP32, 1e-6, 2e-4);
+      ExpectTenStepsEqualOneRank(variant, FP64);
+      ExpectTenStepsEqualOneRank(variant, FP32);
     }
   }
 }
@@ -252,13 +250,13 @@ TEST(TrainStep, TenStepsWithSequenceRegionsEqualOneRank) {
       for (const Recomputation recompute : {OFF, SELECTIVE, FULL}) {
         const Variant variant = {.layout = layout,
                                  .accumulate = recompute == OFF,
-                                 .sequence_regions = true,
+                                 .sequence_parallel = true,
                                  .zero_stage = zero_stage,
                                  .recompute = recompute};
-        ExpectTenStepsEqualOneRank(variant, FP64, 1e-12, 1e-9);
+        ExpectTenStepsEqualOneRank(variant, FP64);
         // Recomputation changes no bit, so fp32's rounding is seen once.
         if (recompute != OFF) continue;
-        ExpectTenStepsEqualOneRank(variant, FP32, 1e-6, 2e-4);
+        ExpectTenStepsEqualOneRank(variant, FP32);
       }
     }
   }
@@ -270,11 +268,11 @@ TEST(TrainStep, TenStepsOfEveryPositionMethodEqualOneRank) {
          {ROPE, NONE, ALIBI, SINUSOIDAL, LEARNED}) {
       for (const bool regions : {false, true}) {
         const Variant variant = {.layout = layout,
-                                 .sequence_regions = regions,
+                                 .sequence_parallel = regions,
                                  .zero_stage = regions ? 1 : 0,
                                  .recompute = regions ? FULL : OFF,
                                  .position = position};
-        ExpectTenStepsEqualOneRank(variant, FP64, 1e-12, 1e-9);
+        ExpectTenStepsEqualOneRank(variant, FP64);
       }
     }
   }
@@ -324,7 +322,7 @@ TEST(TrainStep, TheClippedGradientIsAsLongAsTheBound) {
     for (const MeshShape layout : Layouts(/*max_tensor=*/2)) {
       const std::unique_ptr<DeviceMesh> mesh = MakeMesh(layout);
       RunConfig config = ParityConfig(precision, layout);
-      config.mutable_optimizer()->set_clip_norm(0.3);
+      config.mutable_optimizer()->set_max_grad_norm(0.3);
       Transformer model(config.model(), mesh->tensor());
       TrainStep step(config, *mesh, model);
       const StepResult result =

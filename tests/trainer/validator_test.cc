@@ -62,12 +62,12 @@ class ValidatorTest : public ::testing::Test {
     RunConfig config;
     ModelConfig* model = config.mutable_model();
     model->set_num_layers(2);
-    model->set_width(32);
+    model->set_hidden_size(32);
     model->set_num_heads(2);
     model->set_training_length(kLength);
     model->set_vocab_size(100);
     model->set_init_std(0.3);  // losses differ from sample to sample
-    config.mutable_data()->set_global_batch(32);
+    config.mutable_data()->set_global_batch_size(32);
     config.mutable_data()->set_train("none");
     config.mutable_data()->set_validation(Prefix());
     config.mutable_evaluation()->set_validation_samples(1000);
@@ -154,11 +154,11 @@ TEST_F(ValidatorTest, OneNumberWhateverSeedLayoutAndMicroBatch) {
       config.mutable_data()->set_shuffle_seed(seed);
       EXPECT_EQ(Validated(config).loss, loss) << seed;
     }
-    for (const int micro_batch : {1, 16}) {
-      config.mutable_data()->set_micro_batch(micro_batch);
-      EXPECT_NEAR(Validated(config).loss, expected, 1e-6) << micro_batch;
+    for (const int micro_batch_size : {1, 16}) {
+      config.mutable_data()->set_micro_batch_size(micro_batch_size);
+      EXPECT_NEAR(Validated(config).loss, expected, 1e-6) << micro_batch_size;
     }
-    config.mutable_parallel()->set_sequence_regions(true);
+    config.mutable_parallel()->set_sequence_parallel(true);
     EXPECT_NEAR(Validated(config).loss, expected, 1e-6);
   }
 }

@@ -8,6 +8,8 @@
 #include <cmath>
 #include <vector>
 
+#include "base/math.h"
+
 namespace lextra {
 namespace {
 
@@ -36,7 +38,7 @@ double SumChunk(const T* values, int64_t size) {
 
 template <typename T>
 double Sum(const T* values, int64_t size) {
-  std::vector<double> sums((size + kChunk - 1) / kChunk);
+  std::vector<double> sums(CeilDivide(size, kChunk));
   at::parallel_for(0, sums.size(), 1, [&](int64_t first, int64_t last) {
     for (int64_t chunk = first; chunk < last; ++chunk) {
       const int64_t begin = chunk * kChunk;

@@ -1,7 +1,7 @@
 // Where the time of training steps goes. Scopes nest; each counts with its self
 // time (its own less that of the scopes inside) for one phase, and what no
 // scope claims is the phase `other`, so the phases add up to the steps' wall
-// time. Free of LibTorch: recorded_step.h feeds it.
+// time. Free of LibTorch: step_recorder.h feeds it.
 #ifndef LEXTRA_TRAINER_PROFILE_STEP_PROFILE_H_
 #define LEXTRA_TRAINER_PROFILE_STEP_PROFILE_H_
 

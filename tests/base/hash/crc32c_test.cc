@@ -35,7 +35,7 @@ uint32_t BitwiseCrc32c(Bytes bytes) {
 }
 
 TEST(Crc32c, GivesThePublishedValues) {
-  // "123456789": the catalogue's check value; the others: RFC 3720, B.4.
+  // "123456789": the catalog's check value; the others: RFC 3720, B.4.
   std::vector<std::byte> counting(32);
   for (size_t i = 0; i < 32; ++i) counting[i] = static_cast<std::byte>(i);
   for (const auto form : {Crc32c, PortableCrc32c}) {

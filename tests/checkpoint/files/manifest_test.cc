@@ -97,12 +97,12 @@ TEST_F(ManifestTest, MissingManifestIsNamed) {
 TEST_F(ManifestTest, RefusesWhatIsNotAManifest) {
   Put(kManifestName, "{\"format_version\": 1, \"save");
   EXPECT_THAT(ErrorOf(ReadManifest(folder())), HasSubstr("not a manifest"));
-  Put(kManifestName, "{\"format_version\": 1, \"colour\": 3}");
-  EXPECT_THAT(ErrorOf(ReadManifest(folder())), HasSubstr("colour"));
+  Put(kManifestName, "{\"format_version\": 1, \"color\": 3}");
+  EXPECT_THAT(ErrorOf(ReadManifest(folder())), HasSubstr("color"));
   Put(kManifestName, "{\"format_version\": 2}");
   EXPECT_THAT(ErrorOf(ReadManifest(folder())),
               HasSubstr("its digest is missing"));
-  Put(kManifestName, "{\"colour\": 3}");
+  Put(kManifestName, "{\"color\": 3}");
   EXPECT_THAT(ErrorOf(ReadManifest(folder())),
               HasSubstr("format version is 0, at least 1 is"));
 }

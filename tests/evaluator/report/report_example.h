@@ -49,7 +49,7 @@ inline nlohmann::json ExampleResults(const std::string& position, int seed,
                             .date = "2026-01-02T03:04:05Z"};
   PositionMethod method = XPOS;
   EXPECT_TRUE(PositionMethod_Parse(position, &method));
-  context.config.mutable_model()->set_position(method);
+  context.config.mutable_model()->set_position_encoding(method);
   context.config.mutable_model()->set_training_length(128);
   context.config.mutable_model()->set_init_seed(seed);
   context.config.mutable_data()->set_shuffle_seed(seed);

@@ -24,6 +24,15 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using testing::WriteExample;
 
+// A table without what aligns it.
+std::string Unaligned(const std::string& table) {
+  std::string text;
+  for (const char c : table) {
+    if (c != ' ' || text.empty() || text.back() != ' ') text += c;
+  }
+  return text;
+}
+
 TEST(ReportData, SeedsOfARunAreOneSeriesWithTheirMeanAndDeviation) {
   const testing::TemporaryFolder folder;
   std::vector<std::string> paths;
@@ -38,7 +47,7 @@ TEST(ReportData, SeedsOfARunAreOneSeriesWithTheirMeanAndDeviation) {
   ASSERT_EQ(data.rows.size(), 2u);
   const ReportRow& plain = data.rows[0];
   EXPECT_EQ(plain.method, "xPos");
-  EXPECT_EQ(plain.mask, "plain");
+  EXPECT_EQ(plain.mask, "causal");
   EXPECT_EQ(plain.nll_of_run.size(), 3u);
   EXPECT_NEAR(plain.nll, 1.3, 1e-12);
   // (0.09 + 0.01 + 0.16) / 2
@@ -61,31 +70,34 @@ TEST(ReportData, RunsThatDifferInMoreThanTheirSeedsAreLinesThatSayInWhat) {
     nlohmann::json results =
         ExampleResults("XPOS", seed, {{"causal", 128, 1.0 * seed}});
     if (seed > 2) {
-      results["config"]["model"]["width"] = 64;
+      results["config"]["model"]["hidden_size"] = 64;
       results["config"]["schedule"]["learning_rate"] = 3e-4;
     }
     paths.push_back(WriteExample(folder / std::to_string(seed), results));
   }
   const ReportData data = ReadReportData(paths).value();
   ASSERT_EQ(data.rows.size(), 2u);
-  EXPECT_EQ(data.rows[0].label, "xPos, width 192, learning_rate 0.001");
-  EXPECT_EQ(data.rows[1].label, "xPos, width 64, learning_rate 0.0003");
+  EXPECT_EQ(data.rows[0].label, "xPos, hidden_size 192, learning_rate 0.001");
+  EXPECT_EQ(data.rows[1].label, "xPos, hidden_size 64, learning_rate 0.0003");
   EXPECT_EQ(data.rows[0].nll, 1.5);
   EXPECT_EQ(data.rows[1].nll, 3.5);
   EXPECT_EQ(data.rows[1].nll_of_run.size(), 2u);
   // Everything that is made of them says so.
   EXPECT_THAT(ReportCsv(data),
-              HasSubstr(",\"width 64, learning_rate 0.0003\"\n"));
-  EXPECT_THAT(ReportMarkdown(data, "two"),
-              HasSubstr("| xPos, width 64, learning_rate 0.0003 | plain |"));
+              HasSubstr(",\"hidden_size 64, learning_rate 0.0003\"\n"));
+  EXPECT_THAT(
+      Unaligned(ReportMarkdown(data, "two")),
+      HasSubstr("| xPos, hidden_size 64, learning_rate 0.0003 | causal |"));
   const std::string html = ReportHtml(data, "two");
-  EXPECT_THAT(html, HasSubstr(">xPos, width 64, learning_rate 0.0003</text>"));
   EXPECT_THAT(html,
-              HasSubstr("<td class=\"text\">xPos, width 64, learning_rate"));
+              HasSubstr(">xPos, hidden_size 64, learning_rate 0.0003</text>"));
+  EXPECT_THAT(
+      html,
+      HasSubstr("<td class=\"text\">xPos, hidden_size 64, learning_rate"));
   const nlohmann::json harness = nlohmann::json::parse(LmEvalJson(data));
   EXPECT_EQ(harness.at("results").size(), 2u);
   EXPECT_TRUE(harness["results"].contains(
-      "xPos_width_64_learning_rate_0.0003_non_overlapping_plain_128"));
+      "xPos_hidden_size_64_learning_rate_0.0003_non_overlapping_causal_128"));
 }
 
 TEST(ReportData, OneDifferenceIsEnoughForALineOfItsOwn) {
@@ -101,7 +113,8 @@ TEST(ReportData, OneDifferenceIsEnoughForALineOfItsOwn) {
       {changed("/config/model/precision", "BF16"), "xPos, precision BF16"},
       {changed("/config/model/xpos_gamma", 0.2), "xPos, xpos_gamma 0.2"},
       {changed("/config/data/train", "a"), "xPos, data.train \"a\""},
-      {changed("/config/data/global_batch", 8), "xPos, global_batch 8"},
+      {changed("/config/data/global_batch_size", 8),
+       "xPos, global_batch_size 8"},
       {changed("/config/optimizer/beta2", 0.99), "xPos, beta2 0.99"},
       {changed("/config/schedule/num_steps", 7), "xPos, num_steps 7"},
       {changed("/checkpoint/step", 1000), "xPos, step last"},
@@ -122,10 +135,10 @@ TEST(ReportData, HowAndWhereARunRanIsNoDifference) {
   const nlohmann::json one = ExampleResults("XPOS", 1, {{"causal", 128, 1}});
   nlohmann::json two = ExampleResults("XPOS", 2, {{"causal", 128, 2}});
   two["config"]["parallel"]["tensor"] = 2;
-  two["config"]["data"]["micro_batch"] = 2;
+  two["config"]["data"]["micro_batch_size"] = 2;
   two["config"]["data"]["validation"] = "elsewhere/books";
-  two["config"]["checkpoint"]["every_steps"] = 7;
-  two["config"]["logging"]["every_steps"] = 7;
+  two["config"]["checkpoint"]["interval_steps"] = 7;
+  two["config"]["logging"]["interval_steps"] = 7;
   two["config"]["evaluation"]["segment_tokens"] = 64;
   two["checkpoint"]["path"] = "elsewhere/step-1";
   two["checkpoint"]["id"] = "2";
@@ -266,19 +279,21 @@ TEST(RunSettings, ASizeThatFollowsFromAnotherIsNoDifferenceOfItsOwn) {
   std::vector<MethodSettings> all;
   for (const int width : {32, 64}) {
     RunConfig config;
-    config.mutable_model()->set_width(width);
+    config.mutable_model()->set_hidden_size(width);
     config.mutable_model()->set_num_heads(4);
     ASSERT_TRUE(Resolve(&config, Purpose::kEvaluate, 1).ok());
     all.push_back(
         {.method = "xPos", .settings = RunSettings(config, 7, "byte")});
-    config.mutable_model()->set_ffn_width(100);
+    config.mutable_model()->set_ffn_hidden_size(100);
     all.push_back(
         {.method = "xPos", .settings = RunSettings(config, 7, "byte")});
   }
-  EXPECT_THAT(DifferenceTexts(all),
-              ::testing::ElementsAre(
-                  "width 32, ffn_width 4 * width", "width 32, ffn_width 100",
-                  "width 64, ffn_width 4 * width", "width 64, ffn_width 100"));
+  EXPECT_THAT(
+      DifferenceTexts(all),
+      ::testing::ElementsAre("hidden_size 32, ffn_hidden_size 4 * hidden_size",
+                             "hidden_size 32, ffn_hidden_size 100",
+                             "hidden_size 64, ffn_hidden_size 4 * hidden_size",
+                             "hidden_size 64, ffn_hidden_size 100"));
 }
 
 TEST(DifferenceTexts, LeaveOutWhatMostOfTheLinesHave) {
@@ -305,9 +320,34 @@ TEST(ReportMarkdown, SaysHowManyOfTheSeedsARowHas) {
       WriteExample(folder / "2",
                    ExampleResults("XPOS", 2, {{"causal", 128, 2}}))};
   const std::string markdown =
-      ReportMarkdown(ReadReportData(paths).value(), "seeds");
+      Unaligned(ReportMarkdown(ReadReportData(paths).value(), "seeds"));
   EXPECT_THAT(markdown, HasSubstr("| 2 | 4096 |"));
   EXPECT_THAT(markdown, HasSubstr("| 1 of 2 | 4096 |"));
+}
+
+TEST(ReportTables, OfOneEvaluationHaveNoColumnsOnSeeds) {
+  const testing::TemporaryFolder folder;
+  nlohmann::json results = ExampleResults("XPOS", 1, {{"causal", 128, 1.25}});
+  nlohmann::json& row = results["results"][0];
+  row["protocol"] = "sliding";
+  row["stride"] = 32;
+  row["bytes_are_average"] = true;
+  const auto tables = [&] {
+    return Unaligned(ReportTables(ReportDataOf("run", results.dump()).value()));
+  };
+  EXPECT_THAT(tables(), Not(HasSubstr("seeds")));
+  EXPECT_THAT(tables(), HasSubstr("| sliding, stride 32 | xPos | causal | 128 "
+                                  "| 1.2500 | 3.490 | ~"));
+  EXPECT_THAT(tables(), HasSubstr("- sliding: windows of that many tokens"));
+  EXPECT_THAT(tables(), HasSubstr("- ~: the tokenizer is not known"));
+  // All of it was in a journal.
+  row.erase("tokens_per_second");
+  EXPECT_THAT(tables(), HasSubstr(" | - |\n"));
+}
+
+TEST(ReportDataOf, TextThatIsNoJsonIsRefusedByItsName) {
+  EXPECT_THAT(std::string(ReportDataOf("run", "{").status().message()),
+              ::testing::StartsWith("run: can't be merged"));
 }
 
 TEST(ReportCsv, HasOneWordForWhatIsNoNumber) {
@@ -339,8 +379,9 @@ TEST(ReportData, MasksMethodsAndExtensionsAreSeriesOfTheirOwn) {
       ReadReportData({WriteExample(folder / "run", results)}).value();
   std::vector<std::string> masks;
   for (const ReportRow& row : data.rows) masks.push_back(row.mask);
-  EXPECT_THAT(masks, ::testing::ElementsAre("plain", "window 96", "sinks 4+96",
-                                            "plain + YaRN"));
+  EXPECT_THAT(masks,
+              ::testing::ElementsAre("causal", "window 96",
+                                     "window 96 and 4 sinks", "causal + YaRN"));
 }
 
 TEST(ReportData, WhatIsNoResultIsRefusedInOneLineThatNamesIt) {
@@ -382,7 +423,7 @@ TEST(ReportData, RunsThatAreNotAboutTheSameAreRefused) {
   const std::pair<nlohmann::json, const char*> cases[] = {
       {longer, "its training length is 256, that of"},
       {other_data, "its data set has 10 documents and 7 tokens"},
-      {one, "non_overlapping plain at 128 of xPos with seeds 1 and 1 is in "},
+      {one, "non_overlapping causal at 128 of xPos with seeds 1 and 1 is in "},
       {copied, "but another digest, 2 and not 1"},
       {misspelt, "a number is 'abc'"}};
   for (const auto& [second, says] : cases) {
@@ -455,7 +496,7 @@ TEST(CompareOrders, TakesMarginsSeedBySeed) {
   // sd 0.2 / sqrt 2 over two seeds: 0.1
   EXPECT_NEAR(orders[0].standard_error, 0.1, 1e-12);
   EXPECT_EQ(VerdictOf(orders[0]), "confirmed");
-  EXPECT_THAT(orders[1].statement, HasSubstr("xPos plain rises"));
+  EXPECT_THAT(orders[1].statement, HasSubstr("xPos causal rises"));
   EXPECT_NEAR(orders[1].margin, 0.25, 1e-12);
   EXPECT_EQ(VerdictOf(orders[1]), "not found");  // not beyond 2 x 0.15
   EXPECT_NEAR(orders[2].margin, 0.35, 1e-12);    // at 4l: 0.3 and 0.4
@@ -469,7 +510,7 @@ TEST(CompareOrders, ComparesMethodsWhereNothingElseDiffers) {
     for (const int width : {32, 64}) {
       nlohmann::json results =
           ExampleResults(method, 1, {{"bca", 512, 1 + 1.0 / width}});
-      results["config"]["model"]["width"] = width;
+      results["config"]["model"]["hidden_size"] = width;
       paths.push_back(
           WriteExample(folder / absl::StrCat(method, width), results));
     }
@@ -483,9 +524,9 @@ TEST(CompareOrders, ComparesMethodsWhereNothingElseDiffers) {
   EXPECT_THAT(statements,
               ::testing::ElementsAre(
                   "xPos with BCA is better than RoPE with BCA, at 4l "
-                  "(RoPE, width 32; xPos, width 32)",
+                  "(RoPE, hidden_size 32; xPos, hidden_size 32)",
                   "xPos with BCA is better than RoPE with BCA, at 4l "
-                  "(RoPE, width 64; xPos, width 64)"));
+                  "(RoPE, hidden_size 64; xPos, hidden_size 64)"));
 }
 
 TEST(LmEvalJson, HasTheHarnesssKeys) {
@@ -533,7 +574,7 @@ TEST(ReportData, AnswersOfSyntheticTasksAreAddedOverSeeds) {
   EXPECT_THAT(html, HasSubstr("depth 0.25"));
   EXPECT_THAT(html, HasSubstr(">22 %<"));  // 9 of 40
   EXPECT_THAT(html, HasSubstr("0.500"));
-  const std::string markdown = ReportMarkdown(data, "tasks");
+  const std::string markdown = Unaligned(ReportMarkdown(data, "tasks"));
   EXPECT_THAT(
       markdown,
       HasSubstr(
@@ -559,13 +600,14 @@ TEST(ReportHtml, EscapesWhatRunsSayAndAsksForNothingFromOutside) {
 
 TEST(ChartSvg, BreaksANameThatIsLongerThanTheChart) {
   Chart chart = {.title = "names", .x_label = "x", .y_label = "y"};
-  chart.series = {{.name =
-                       "xPos, width 64, num_layers 12, learning_rate 0.0003, "
-                       "weight_decay 0.1, num_steps 100000",
-                   .points = {{1, 1, 0, ""}}}};
+  chart.series = {
+      {.name = "xPos, hidden_size 64, num_layers 12, learning_rate 0.0003, "
+               "weight_decay 0.1, num_steps 100000",
+       .points = {{1, 1, 0, ""}}}};
   const std::string svg = ChartSvg(chart);
-  EXPECT_THAT(svg, HasSubstr(">xPos, width 64, num_layers 12, learning_rate "
-                             "0.0003,</text>"));
+  EXPECT_THAT(svg,
+              HasSubstr(">xPos, hidden_size 64, num_layers 12, learning_rate "
+                        "0.0003,</text>"));
   EXPECT_THAT(svg, HasSubstr(">weight_decay 0.1, num_steps 100000</text>"));
 }
 

@@ -5,8 +5,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "evaluator/resolution/attention_score_collector.h"
 #include "evaluator/resolution/distance_means.h"
-#include "evaluator/resolution/score_collector.h"
 #include "tests/evaluator/scoring/dense_decoder.h"
 #include "tests/evaluator/small_model.h"
 #include "tests/testing/golden.h"
@@ -29,7 +29,7 @@ at::Tensor DenseMeans(const ModelConfig& model, const testing::Weights& weights,
                       const at::Tensor& tokens,
                       const LongDocumentScorer::Options& options,
                       int64_t length) {
-  const testing::DenseMask mask = testing::MaskOf(options, length);
+  const testing::DenseMask mask = testing::DenseMaskOf(options.mask, length);
   std::vector<at::Tensor> scores;
   testing::DenseNll(model, weights, tokens.narrow(1, 0, length), mask, &scores);
   const at::Tensor means =
@@ -61,8 +61,8 @@ EvaluationConfig ResolutionConfig(int64_t length) {
 // Position methods, and an xPos whose keys are rotated in pieces of 11.
 std::vector<ModelConfig> Models() {
   std::vector<ModelConfig> models(4, SmallModel(FP64));
-  models[1].set_position(ALIBI);
-  models[2].set_position(NONE);
+  models[1].set_position_encoding(ALIBI);
+  models[2].set_position_encoding(NONE);
   models[3].set_xpos_gamma(1e-100);
   models[3].set_xpos_scale_base(4);
   return models;

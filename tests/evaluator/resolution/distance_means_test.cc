@@ -135,11 +135,11 @@ TEST(AttentionResolution, IsAtMostOneAndHalfASumOfSquares) {
 
 // g_zeta[n] = sum_i cos(n theta_i) zeta_i^(n / decay_base), the scores of the
 // theory (docs/method.md section 4); gamma = infinity is RoPE.
-at::Tensor TheoryScores(int64_t head_size, double gamma, double decay_base,
+at::Tensor TheoryScores(int64_t head_dim, double gamma, double decay_base,
                         int64_t length) {
   const at::Tensor n = at::arange(length, at::kDouble);
   at::Tensor g = at::zeros({length}, at::kDouble);
-  const int64_t pairs = head_size / 2;
+  const int64_t pairs = head_dim / 2;
   for (int64_t i = 0; i < pairs; ++i) {
     const double fraction = static_cast<double>(i) / static_cast<double>(pairs);
     const double zeta =

@@ -20,9 +20,9 @@ at::Tensor Linear(const Weights& weights, const std::string& name,
 
 at::Tensor LayerNorm(const Weights& weights, const std::string& name,
                      double epsilon, const at::Tensor& x) {
-  const at::Tensor centred = x - x.mean(-1, /*keepdim=*/true);
-  const at::Tensor variance = centred.square().mean(-1, /*keepdim=*/true);
-  return centred / (variance + epsilon).sqrt() * weights.at(name + ".weight") +
+  const at::Tensor centered = x - x.mean(-1, /*keepdim=*/true);
+  const at::Tensor variance = centered.square().mean(-1, /*keepdim=*/true);
+  return centered / (variance + epsilon).sqrt() * weights.at(name + ".weight") +
          weights.at(name + ".bias");
 }
 
@@ -43,7 +43,7 @@ at::Tensor RotaryScores(const ModelConfig& model, const at::Tensor& q,
     const double fraction = static_cast<double>(i) / half;
     const double theta = std::pow(model.rotary_base(), -fraction);
     const double zeta =
-        model.position() == XPOS
+        model.position_encoding() == XPOS
             ? (fraction + model.xpos_gamma()) / (1 + model.xpos_gamma())
             : 1;
     const at::Tensor turn =
@@ -57,12 +57,12 @@ at::Tensor RotaryScores(const ModelConfig& model, const at::Tensor& q,
 
 at::Tensor Scores(const ModelConfig& model, const at::Tensor& q,
                   const at::Tensor& k, const at::Tensor& distance_TT) {
-  const double scale = std::sqrt(model.head_size());
-  if (FactsOf(model.position()).rotates) {
+  const double scale = std::sqrt(model.head_dim());
+  if (FactsOf(model.position_encoding()).rotates) {
     return RotaryScores(model, q, k, distance_TT) / scale;
   }
   const at::Tensor scores = at::matmul(q, k.transpose(2, 3)) / scale;
-  if (model.position() != ALIBI) return scores;
+  if (model.position_encoding() != ALIBI) return scores;
   const at::Tensor h = at::arange(1, model.num_heads() + 1, at::kDouble);
   const at::Tensor slopes = at::pow(2.0, -8 * h / model.num_heads());
   return scores - slopes.view({-1, 1, 1}) * distance_TT;
@@ -75,7 +75,7 @@ at::Tensor SelfAttention(const ModelConfig& model, const Weights& weights,
   const int64_t group = model.num_heads() / model.num_kv_heads();
   const auto heads = [&](const std::string& part, int64_t repeats) {
     return Linear(weights, name + "." + part, x)
-        .unflatten(2, {-1, model.head_size()})
+        .unflatten(2, {-1, model.head_dim()})
         .repeat_interleave(repeats, 2)
         .transpose(1, 2);
   };
@@ -91,15 +91,16 @@ at::Tensor SelfAttention(const ModelConfig& model, const Weights& weights,
 // What the method adds to the embeddings of T places.
 at::Tensor PlaceRows(const ModelConfig& model, const Weights& weights,
                      int64_t num_places) {
-  if (model.position() == LEARNED) {
+  if (model.position_encoding() == LEARNED) {
     return weights.at("embed_positions.weight").narrow(0, 0, num_places);
   }
-  const at::Tensor rows = at::zeros({num_places, model.width()}, at::kDouble);
-  if (model.position() != SINUSOIDAL) return rows;
+  const at::Tensor rows =
+      at::zeros({num_places, model.hidden_size()}, at::kDouble);
+  if (model.position_encoding() != SINUSOIDAL) return rows;
   for (int64_t n = 0; n < num_places; ++n) {
-    for (int64_t column = 0; column < model.width(); ++column) {
+    for (int64_t column = 0; column < model.hidden_size(); ++column) {
       const double theta = std::pow(
-          10000.0, -static_cast<double>(column / 2 * 2) / model.width());
+          10000.0, -static_cast<double>(column / 2 * 2) / model.hidden_size());
       rows[n][column] =
           column % 2 == 0 ? std::sin(n * theta) : std::cos(n * theta);
     }
@@ -123,20 +124,20 @@ Weights WeightsOf(Transformer& model) {
   return weights;
 }
 
-DenseMask MaskOf(const LongDocumentScorer::Options& options,
-                 int64_t num_places) {
-  DenseMask mask = {at::zeros({num_places, num_places}, at::kBool),
-                    at::zeros({num_places, num_places}, at::kDouble)};
-  auto visible = mask.visible_TT.accessor<bool, 2>();
-  auto distance = mask.distance_TT.accessor<double, 2>();
-  const int64_t h = options.block_size;
-  const int64_t window = options.window_size;
-  const int64_t sinks = options.num_sinks;
+DenseMask DenseMaskOf(const DocumentMask& mask, int64_t num_places) {
+  DenseMask dense = {at::zeros({num_places, num_places}, at::kBool),
+                     at::zeros({num_places, num_places}, at::kDouble)};
+  auto visible = dense.visible_TT.accessor<bool, 2>();
+  auto distance = dense.distance_TT.accessor<double, 2>();
+  const int64_t h = mask.block;
+  const int64_t window = mask.window;
+  const int64_t sinks = mask.sinks;
   for (int64_t m = 0; m < num_places; ++m) {
     for (int64_t n = 0; n <= m; ++n) {
-      const bool is_left_behind = options.mask == SINKS && m - n >= window;
+      const bool is_left_behind =
+          mask.kind == WINDOW_AND_SINKS && m - n >= window;
       distance[m][n] = m - n;
-      switch (options.mask) {
+      switch (mask.kind) {
         case CAUSAL:
           visible[m][n] = true;
           break;
@@ -151,7 +152,7 @@ DenseMask MaskOf(const LongDocumentScorer::Options& options,
       }
     }
   }
-  return mask;
+  return dense;
 }
 
 at::Tensor DenseNll(const ModelConfig& model, const Weights& weights,

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "config/run.pb.h"
-#include "evaluator/scoring/long_document_scorer.h"
+#include "model/attention/document_mask.h"
 #include "model/transformer.h"
 
 namespace lextra::testing {
@@ -27,8 +27,7 @@ struct DenseMask {
   at::Tensor distance_TT;  // fp64
 };
 // By the definitions of docs/method.md section 2, a pair at a time.
-DenseMask MaskOf(const LongDocumentScorer::Options& options,
-                 int64_t num_places);
+DenseMask DenseMaskOf(const DocumentMask& mask, int64_t num_places);
 
 // nll [B, T - 1] of tokens [B, T]. Knows LayerNorm, GELU, biases, grouped
 // heads, every position method and a tied output. Scaled scores [B, H, T, T] of

@@ -59,7 +59,7 @@ TEST(DocumentJournal,
       const std::string json =
           Json(Evaluate(model, *mesh, documents, config,
                         {.journal = &journal,
-                         .take =
+                         .nll_sink =
                              [&](int64_t, int64_t, const at::Tensor& nll) {
                                *num_taken += nll.size(0);
                              }})

@@ -9,10 +9,11 @@
 #include <algorithm>
 
 #include "base/io/files.h"
-#include "checkpoint/torchscale_import.h"
+#include "model/torchscale_adapter.h"
 #include "tests/evaluator/scoring/dense_decoder.h"
 #include "tests/evaluator/small_model.h"
 #include "tests/testing/golden.h"
+#include "tests/testing/tolerances.h"
 
 namespace lextra {
 namespace {
@@ -36,7 +37,8 @@ constexpr int64_t kDocumentSizes[] = {2,               // one target
                                       12 * kBlock + 4};
 
 LongDocumentScorer::Options OptionsFor(Mask mask, int64_t segment_tokens) {
-  return {.mask = mask, .block_size = kBlock, .segment_tokens = segment_tokens};
+  return {.mask = MaskOf(mask, testing::SmallEvaluation()),
+          .segment_tokens = segment_tokens};
 }
 
 // Calls check(document size, documents, mask, segment tokens) for all of them.
@@ -70,15 +72,15 @@ TEST(LongDocumentScorer, EqualsADenseMaskAtEveryLayout) {
     SCOPED_TRACE(testing::Name(layout));
     const std::unique_ptr<DeviceMesh> mesh = MakeMesh(layout);
     Transformer model(config, mesh->tensor());
-    ForEachCase([&](int64_t size, int64_t documents, Mask mask,
-                    int64_t segment) {
-      const at::Tensor tokens = RandomTokens(documents, size);
-      const at::Tensor expected =
-          testing::DenseNll(config, weights, tokens,
-                            testing::MaskOf(OptionsFor(mask, segment), size));
-      LongDocumentScorer scorer(model, *mesh, OptionsFor(mask, segment));
-      EXPECT_LT(MaxDifference(scorer.Score(tokens), expected), 1e-10);
-    });
+    ForEachCase(
+        [&](int64_t size, int64_t documents, Mask mask, int64_t segment) {
+          const at::Tensor tokens = RandomTokens(documents, size);
+          const at::Tensor expected = testing::DenseNll(
+              config, weights, tokens,
+              testing::DenseMaskOf(OptionsFor(mask, segment).mask, size));
+          LongDocumentScorer scorer(model, *mesh, OptionsFor(mask, segment));
+          EXPECT_LT(MaxDifference(scorer.Score(tokens), expected), 1e-10);
+        });
   }
 }
 
@@ -177,15 +179,15 @@ TEST(LongDocumentScorer, HoldsOneSegmentOfADocumentOfAnyLength) {
               out.fill_(7);
             },
             [&](int64_t, const at::Tensor& nll) {
-              EXPECT_LE(nll.size(1), kSegment * layout.sequence);
+              EXPECT_LE(nll.size(1), kSegment * layout.context);
             });
     // Its share, and one more token a segment: the target across the border.
-    EXPECT_LE(tokens_read, (kTokens / layout.sequence + 2 * kSegment) *
+    EXPECT_LE(tokens_read, (kTokens / layout.context + 2 * kSegment) *
                                (kSegment + 1) / kSegment);
   }
 }
 
-// 2 * B * h * num_kv_heads * head_size elements a layer for every segment but
+// 2 * B * h * num_kv_heads * head_dim elements a layer for every segment but
 // the last, over all ranks.
 TEST(LongDocumentScorer, SendsOneBlockOfKeysAndValuesALayerAndSegment) {
   for (const MeshShape layout : LayoutsOfOneDocument()) {
@@ -197,18 +199,18 @@ TEST(LongDocumentScorer, SendsOneBlockOfKeysAndValuesALayerAndSegment) {
         const std::unique_ptr<DeviceMesh> mesh = MakeMesh(layout);
         const ModelConfig config = SmallModel(FP32);
         Transformer model(config, mesh->tensor());
-        const int64_t before = mesh->sequence().bytes_sent();
+        const int64_t before = mesh->context().bytes_sent();
         // One block a segment.
         LongDocumentScorer(model, *mesh, OptionsFor(BCA, kBlock))
             .Score(RandomTokens(documents, num_blocks * kBlock + 1));
         const at::Tensor sent =
-            at::full({1}, mesh->sequence().bytes_sent() - before, at::kLong);
-        mesh->sequence().AllReduce(sent, ReduceOp::kSum);
+            at::full({1}, mesh->context().bytes_sent() - before, at::kLong);
+        mesh->context().AllReduce(sent, ReduceOp::kSum);
         mesh->tensor().AllReduce(sent, ReduceOp::kSum);
         const int64_t message = 2 * documents * kBlock * config.num_kv_heads() *
-                                config.head_size() * sizeof(float);
+                                config.head_dim() * sizeof(float);
         // A rank alone keeps its own.
-        const int64_t borders = layout.sequence > 1 ? num_blocks - 1 : 0;
+        const int64_t borders = layout.context > 1 ? num_blocks - 1 : 0;
         EXPECT_EQ(sent.item<int64_t>(),
                   borders * message * config.num_layers());
       }
@@ -218,7 +220,7 @@ TEST(LongDocumentScorer, SendsOneBlockOfKeysAndValuesALayerAndSegment) {
 
 TEST(LongDocumentScorer, ShortDocumentsSpreadOverTheRanks) {
   const int size = Session().size();
-  const std::unique_ptr<DeviceMesh> mesh = MakeMesh({.sequence = size});
+  const std::unique_ptr<DeviceMesh> mesh = MakeMesh({.context = size});
   Transformer model(SmallModel(FP32), mesh->tensor());
   int64_t tokens_read = 0;
   LongDocumentScorer(model, *mesh, OptionsFor(BCA, 1 << 20))
@@ -260,9 +262,9 @@ class GoldenDecoder {
     model_ = std::make_unique<Transformer>(config, mesh.tensor());
     const at::NoGradGuard no_grad;
     for (Parameter* parameter : model_->parameters()) {
-      for (const ShardedTensor& shard :
-           parameter->Shards(parameter->leaf, "", 0, 1, mesh.tensor().rank(),
-                             mesh.tensor().size())) {
+      for (const ShardedTensor& shard : parameter->Shards(
+               parameter->leaf, {.tensor_rank = mesh.tensor().rank(),
+                                .num_tensor = mesh.tensor().size()})) {
         at::Tensor part = weights.at(shard.name);
         for (size_t dim = 0; dim < shard.box.shape.size(); ++dim) {
           part = part.narrow(dim, shard.box.offset[dim], shard.box.shape[dim]);
@@ -275,7 +277,8 @@ class GoldenDecoder {
   at::Tensor Nll(DeviceMesh& mesh, Mask mask, const at::Tensor& tokens) {
     LongDocumentScorer scorer(
         *model_, mesh,
-        {.mask = mask, .block_size = block_, .segment_tokens = 2 * block_});
+        {.mask = {.kind = mask, .block = mask == BCA ? block_ : 0},
+         .segment_tokens = 2 * block_});
     return scorer.Score(tokens);
   }
 
@@ -301,7 +304,7 @@ TEST(LongDocumentScorer, EqualsTorchscaleDecodersAtEveryLayout) {
     const NamedTensors io = testing::Golden(name + "_io");
     const at::Tensor& tokens_long = io.at("tokens_bca");
     for (const Precision precision : {FP32, FP64}) {
-      const double tolerance = precision == FP32 ? 1e-5 : 1e-12;
+      const double tolerance = testing::kDocumentNll(precision);
       for (const MeshShape layout : LayoutsOfOneDocument()) {
         SCOPED_TRACE(absl::StrFormat("%s %s %s", name,
                                      Precision_Name(precision),

@@ -27,32 +27,27 @@ constexpr int64_t kWindows[] = {1, 2, 7, 24, 25, 79, 400};
 
 std::vector<Options> AllMasks() {
   std::vector<Options> masks = {
-      {.mask = CAUSAL, .segment_tokens = kSegment},
-      {.mask = BCA, .block_size = kBlock, .segment_tokens = kSegment},
-      {.mask = BCA, .block_size = 5, .segment_tokens = kSegment}};
+      {.mask = {}, .segment_tokens = kSegment},
+      {.mask = {.kind = BCA, .block = kBlock}, .segment_tokens = kSegment},
+      {.mask = {.kind = BCA, .block = 5}, .segment_tokens = kSegment}};
   for (const int64_t window : kWindows) {
-    masks.push_back(
-        {.mask = WINDOW, .window_size = window, .segment_tokens = kSegment});
+    masks.push_back({.mask = {.kind = WINDOW, .window = window},
+                     .segment_tokens = kSegment});
     for (const int64_t sinks : {1, 4}) {
       if (sinks > window) continue;
-      masks.push_back({.mask = SINKS,
-                       .window_size = window,
-                       .num_sinks = sinks,
-                       .segment_tokens = kSegment});
+      masks.push_back(
+          {.mask = {.kind = WINDOW_AND_SINKS, .window = window, .sinks = sinks},
+           .segment_tokens = kSegment});
     }
   }
   return masks;
 }
 
-std::string Name(const Options& options) {
-  return absl::StrFormat("%s block %d window %d sinks %d",
-                         Mask_Name(options.mask), options.block_size,
-                         options.window_size, options.num_sinks);
-}
+std::string Name(const Options& options) { return options.mask.Text(); }
 
 ModelConfig ModelOf(PositionMethod method) {
   ModelConfig model = SmallModel(FP64);
-  model.set_position(method);
+  model.set_position_encoding(method);
   model.set_training_length(128);  // LEARNED has as many rows
   return model;
 }
@@ -69,13 +64,13 @@ void ExpectDenseNll(const ModelConfig& config, int64_t documents,
     Transformer model(config, mesh->tensor());
     for (const Options& options : AllMasks()) {
       for (const int64_t size : sizes) {
-        SCOPED_TRACE(absl::StrFormat("%s, %s, %s, %d x %d tokens",
-                                     PositionMethod_Name(config.position()),
-                                     testing::Name(layout), Name(options),
-                                     documents, size));
+        SCOPED_TRACE(absl::StrFormat(
+            "%s, %s, %s, %d x %d tokens",
+            PositionMethod_Name(config.position_encoding()),
+            testing::Name(layout), Name(options), documents, size));
         const at::Tensor tokens = RandomTokens(documents, size);
         const at::Tensor expected = testing::DenseNll(
-            config, weights, tokens, testing::MaskOf(options, size));
+            config, weights, tokens, testing::DenseMaskOf(options.mask, size));
         LongDocumentScorer scorer(model, *mesh, options);
         EXPECT_LT(MaxDifference(scorer.Score(tokens), expected), 1e-10);
       }
@@ -110,16 +105,16 @@ TEST(Masks, AWideWindowOfAShortDocumentIsCausal) {
   const std::unique_ptr<DeviceMesh> alone = MeshOfThisRankAlone();
   Transformer model(config, alone->tensor());
   const at::Tensor tokens = RandomTokens(1, 150);
-  const at::Tensor expected =
-      testing::DenseNll(config, testing::WeightsOf(model), tokens,
-                        testing::MaskOf({.mask = CAUSAL}, 150));
+  const at::Tensor expected = testing::DenseNll(
+      config, testing::WeightsOf(model), tokens, testing::DenseMaskOf({}, 150));
   for (const int64_t window : {72000, 73000, 100000, 1 << 30}) {
     for (const int64_t sinks : {0, 4}) {
-      LongDocumentScorer scorer(model, *alone,
-                                {.mask = sinks > 0 ? SINKS : WINDOW,
-                                 .window_size = window,
-                                 .num_sinks = sinks,
-                                 .segment_tokens = kSegment});
+      LongDocumentScorer scorer(
+          model, *alone,
+          {.mask = {.kind = sinks > 0 ? WINDOW_AND_SINKS : WINDOW,
+                    .window = window,
+                    .sinks = sinks},
+           .segment_tokens = kSegment});
       EXPECT_LT(testing::RelativeDifference(scorer.Score(tokens), expected),
                 1e-5)
           << window << " sinks " << sinks;
@@ -150,20 +145,6 @@ TEST(Masks, AreIndependentOfRanks) {
                           .item<double>() /
                       expected,
                   1, 1e-6);
-    }
-  }
-}
-
-TEST(Masks, CountTheKeysThatTheyShow) {
-  const std::unique_ptr<DeviceMesh> alone = MeshOfThisRankAlone();
-  Transformer model(SmallModel(FP32), alone->tensor());
-  for (const Options& options : AllMasks()) {
-    SCOPED_TRACE(Name(options));
-    const LongDocumentScorer scorer(model, *alone, options);
-    const at::Tensor visible = testing::MaskOf(options, 120).visible_TT;
-    for (const int64_t places : {0, 1, 5, 24, 25, 26, 30, 77, 120}) {
-      EXPECT_EQ(scorer.NumVisibleKeys(places),
-                visible.narrow(0, 0, places).sum().item<double>());
     }
   }
 }

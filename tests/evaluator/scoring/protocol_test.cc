@@ -39,7 +39,7 @@ EvaluationConfig Config(Protocol protocol, std::vector<int64_t> lengths,
 
 using Target = std::pair<int64_t, int64_t>;  // document, place
 
-std::multiset<Target> TargetsOf(const PieceRow& row) {
+std::multiset<Target> TargetsOf(const PlannedRow& row) {
   std::multiset<Target> targets;
   for (const Piece& piece : row.pieces) {
     for (int64_t i = piece.num_context + 1; i <= piece.num_targets; ++i) {
@@ -51,7 +51,7 @@ std::multiset<Target> TargetsOf(const PieceRow& row) {
 
 TEST(PlanRows, NonOverlappingScoresTheSameTargetsOnceAtEveryLength) {
   const SizesOnly documents({12, 13, 3, 0, 40, 1, 25});
-  const std::vector<PieceRow> rows =
+  const std::vector<PlannedRow> rows =
       PlanRows(documents, Config(NON_OVERLAPPING, {1, 4, 5, 12})).value();
   ASSERT_EQ(rows.size(), 4u);
   // 13, 40 and 25 tokens hold 1, 3 and 2 times 12 targets.
@@ -60,7 +60,7 @@ TEST(PlanRows, NonOverlappingScoresTheSameTargetsOnceAtEveryLength) {
        {Target{1, 12}, Target{4, 36}, Target{6, 24}}) {
     for (int64_t i = 1; i <= targets; ++i) expected.insert({document, i});
   }
-  for (const PieceRow& row : rows) {
+  for (const PlannedRow& row : rows) {
     EXPECT_EQ(TargetsOf(row), expected) << row.length;
     for (const Piece& piece : row.pieces) {
       EXPECT_LE(piece.num_targets, row.length);
@@ -76,9 +76,9 @@ TEST(PlanRows, NonOverlappingScoresTheSameTargetsOnceAtEveryLength) {
 TEST(PlanRows, SlidingScoresTheTargetsOfNonOverlappingInWindowsOfTheLength) {
   const SizesOnly documents({12, 13, 40});
   const std::vector<int64_t> lengths = {3, 5, 12};
-  const std::vector<PieceRow> apart =
+  const std::vector<PlannedRow> apart =
       PlanRows(documents, Config(NON_OVERLAPPING, lengths)).value();
-  const std::vector<PieceRow> rows =
+  const std::vector<PlannedRow> rows =
       PlanRows(documents, Config(SLIDING, lengths, 0, 2)).value();
   for (size_t i = 0; i < rows.size(); ++i) {
     EXPECT_EQ(TargetsOf(rows[i]), TargetsOf(apart[i])) << rows[i].length;
@@ -97,9 +97,9 @@ TEST(PlanRows, SameTargetsScoresTheSameTargetsWithItsLengthOfContext) {
   const SizesOnly documents({12, 13, 16, 40, 18});
   const std::vector<int64_t> lengths = {3, 4, 12};
   for (const int64_t stride : {1, 3}) {
-    const std::vector<PieceRow> rows =
+    const std::vector<PlannedRow> rows =
         PlanRows(documents, Config(SAME_TARGETS, lengths, 0, stride)).value();
-    for (const PieceRow& row : rows) {
+    for (const PlannedRow& row : rows) {
       EXPECT_EQ(TargetsOf(row), TargetsOf(rows[0])) << row.length;
       for (const Piece& piece : row.pieces) {
         EXPECT_EQ(piece.num_targets, row.length);
@@ -124,7 +124,7 @@ TEST(PlanRows, SameTargetsScoresTheSameTargetsWithItsLengthOfContext) {
 
 TEST(PlanRows, TheBudgetOfSameTargetsIsOfTargetsThatCount) {
   const SizesOnly documents({40, 13});
-  const std::vector<PieceRow> rows =
+  const std::vector<PlannedRow> rows =
       PlanRows(documents, Config(SAME_TARGETS, {4, 12}, 10, 3)).value();
   EXPECT_THAT(rows[0].pieces, ElementsAre(Piece{0, 8, 4, 1}, Piece{0, 11, 4, 1},
                                           Piece{1, 8, 4, 1}));
@@ -132,7 +132,7 @@ TEST(PlanRows, TheBudgetOfSameTargetsIsOfTargetsThatCount) {
 
 TEST(PlanRows, PrefixTakesTheFirstTokensOfTheSameDocuments) {
   const SizesOnly documents({12, 13, 40});
-  const std::vector<PieceRow> rows =
+  const std::vector<PlannedRow> rows =
       PlanRows(documents, Config(PREFIX, {4, 12})).value();
   EXPECT_THAT(rows[0].pieces, ElementsAre(Piece{1, 0, 4}, Piece{2, 0, 4}));
   EXPECT_THAT(rows[1].pieces, ElementsAre(Piece{1, 0, 12}, Piece{2, 0, 12}));
@@ -140,7 +140,7 @@ TEST(PlanRows, PrefixTakesTheFirstTokensOfTheSameDocuments) {
 
 TEST(PlanRows, StreamingTakesWholeDocumentsThatHaveATarget) {
   const SizesOnly documents({5, 0, 1, 2, 100});
-  const std::vector<PieceRow> rows =
+  const std::vector<PlannedRow> rows =
       PlanRows(documents, Config(STREAMING, {4})).value();
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].length, 100);
@@ -151,10 +151,10 @@ TEST(PlanRows, StreamingTakesWholeDocumentsThatHaveATarget) {
 TEST(PlanRows, MaxTokensTakesTheSameTargetsForEveryRow) {
   const SizesOnly documents({30, 30, 30});
   for (const int64_t length : {5, 10}) {
-    const std::vector<PieceRow> rows =
+    const std::vector<PlannedRow> rows =
         PlanRows(documents, Config(NON_OVERLAPPING, {length, 10}, 39)).value();
     // Three times 10 fit, one of each document.
-    for (const PieceRow& row : rows) {
+    for (const PlannedRow& row : rows) {
       EXPECT_EQ(TargetsOf(row).size(), 30u);
       EXPECT_EQ(row.pieces.back().document, 2);
     }
@@ -185,7 +185,7 @@ TEST(PlanRows, ABudgetCoversManyDocumentsRatherThanFewLongOnes) {
   const SizesOnly documents({41, 5, 21, 31});
   const auto targets_of = [&](int64_t max_tokens) {
     std::vector<int64_t> targets;
-    const std::vector<PieceRow> rows =
+    const std::vector<PlannedRow> rows =
         PlanRows(documents, Config(NON_OVERLAPPING, {10, 5}, max_tokens))
             .value();
     for (const Piece& piece : rows[0].pieces) {
@@ -221,7 +221,7 @@ TEST(PlanRows, EveryBudgetIsDealtAsIfTurnByTurn) {
   std::vector<int64_t> sizes;
   for (const int64_t turns : most) sizes.push_back(10 * turns + 1);
   for (int64_t turns = 1; turns <= 34; ++turns) {
-    const std::vector<PieceRow> rows =
+    const std::vector<PlannedRow> rows =
         PlanRows(SizesOnly(sizes), Config(NON_OVERLAPPING, {10}, 10 * turns))
             .value();
     std::vector<int64_t> dealt(most.size());
@@ -236,7 +236,7 @@ TEST(PlanRows, ManyDocumentsAndALongOneAreDealtInSeconds) {
   sizes.push_back(30'000'000);
   const SizesOnly documents(std::move(sizes));
   const auto start = std::chrono::steady_clock::now();
-  const std::vector<PieceRow> rows =
+  const std::vector<PlannedRow> rows =
       PlanRows(documents, Config(NON_OVERLAPPING, {128})).value();
   const std::chrono::duration<double> seconds =
       std::chrono::steady_clock::now() - start;

@@ -19,7 +19,7 @@ TEST(LongDocumentScorer, EqualsOneRankWithTensorTwo) {
   const std::unique_ptr<DeviceMesh> alone = testing::MeshOfThisRankAlone();
   Transformer whole(config, alone->tensor());
   const std::unique_ptr<DeviceMesh> mesh =
-      testing::MakeMesh({.sequence = Session().size() / 2, .tensor = 2});
+      testing::MakeMesh({.context = Session().size() / 2, .tensor = 2});
   Transformer model(config, mesh->tensor());
   for (const int64_t size : {int64_t{2}, kBlock + 1, kBlock + 2, 11 * kBlock}) {
     for (const Mask mask : {CAUSAL, BCA}) {
@@ -27,10 +27,12 @@ TEST(LongDocumentScorer, EqualsOneRankWithTensorTwo) {
       const at::Tensor tokens = testing::RandomTokens(2, size);
       LongDocumentScorer reference(
           whole, *alone,
-          {.mask = mask, .block_size = kBlock, .segment_tokens = 1 << 20});
+          {.mask = MaskOf(mask, testing::SmallEvaluation()),
+           .segment_tokens = 1 << 20});
       LongDocumentScorer scorer(
           model, *mesh,
-          {.mask = mask, .block_size = kBlock, .segment_tokens = 2 * kBlock});
+          {.mask = MaskOf(mask, testing::SmallEvaluation()),
+           .segment_tokens = 2 * kBlock});
       EXPECT_LT(
           testing::MaxDifference(scorer.Score(tokens), reference.Score(tokens)),
           1e-5);

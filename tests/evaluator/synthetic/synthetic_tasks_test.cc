@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/wilson_interval.h"
+#include "data/byte_tokenizer.h"
 #include "evaluator/scoring/long_document_scorer.h"
 #include "evaluator/synthetic/synthetic_trials.h"
 #include "model/attention/attention.h"
@@ -88,12 +89,14 @@ TEST(Hits, AreWhereTheTargetIsTheMostLikely) {
     SCOPED_TRACE(testing::Name(layout));
     const std::unique_ptr<DeviceMesh> mesh = MakeMesh(layout);
     Transformer model(config, mesh->tensor());
-    LongDocumentScorer scorer(
-        model, *mesh, {.mask = CAUSAL, .segment_tokens = 24, .hits = true});
+    LongDocumentScorer scorer(model, *mesh,
+                              {.segment_tokens = 24, .top1 = true});
     EXPECT_EQ(testing::MaxDifference(scorer.Score(tokens), expected), 0);
   }
   EXPECT_GT(expected.sum().item<double>(), 0);
 }
+
+const ByteTokenizer kByte;
 
 EvaluationConfig TaskConfig() {
   EvaluationConfig config = SmallEvaluation();
@@ -106,7 +109,7 @@ EvaluationConfig TaskConfig() {
 ModelConfig ByteModel() {
   ModelConfig model = SmallModel(FP64);
   model.set_vocab_size(257);
-  model.set_vocab_multiple(128);
+  model.set_pad_vocab_to_multiple_of(128);
   return model;
 }
 
@@ -117,7 +120,7 @@ TEST(RunSyntheticTasks, CountsTheSameAnswersAtEveryLayout) {
   const std::unique_ptr<DeviceMesh> alone = MeshOfThisRankAlone();
   Transformer whole(ByteModel(), alone->tensor());
   const std::vector<SyntheticRow> expected =
-      RunSyntheticTasks(whole, *alone, documents, "byte", TaskConfig()).value();
+      RunSyntheticTasks(whole, *alone, documents, &kByte, TaskConfig()).value();
   ASSERT_EQ(expected.size(), 2u * (5 + 1));
   EXPECT_EQ(expected[0].trials, 7);
   EXPECT_EQ(expected[5].trials, 7 * 15);
@@ -126,7 +129,7 @@ TEST(RunSyntheticTasks, CountsTheSameAnswersAtEveryLayout) {
     const std::unique_ptr<DeviceMesh> mesh = MakeMesh(layout);
     Transformer model(ByteModel(), mesh->tensor());
     const std::vector<SyntheticRow> rows =
-        RunSyntheticTasks(model, *mesh, documents, "byte", TaskConfig())
+        RunSyntheticTasks(model, *mesh, documents, &kByte, TaskConfig())
             .value();
     ASSERT_EQ(rows.size(), expected.size());
     for (size_t i = 0; i < rows.size(); ++i) {
@@ -144,7 +147,7 @@ TEST(RunSyntheticTasks, LogitsThatAreNotFiniteAreAnErrorAndNoWrongAnswer) {
     parameter->leaf.detach().fill_(std::nan(""));
   }
   const absl::Status status =
-      RunSyntheticTasks(model, *mesh, documents, "byte", TaskConfig()).status();
+      RunSyntheticTasks(model, *mesh, documents, &kByte, TaskConfig()).status();
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kNumeric);
   EXPECT_NE(status.message().find("passkey causal at 120: logits are not"),
             std::string::npos)
@@ -155,12 +158,12 @@ TEST(RunSyntheticTasks, RefusesOtherTokenizersAndShortDocuments) {
   const TensorDocuments documents(at::full({2, 90}, 65, at::kLong), 257, {});
   const std::unique_ptr<DeviceMesh> mesh = MakeMesh(Layouts().back());
   Transformer model(ByteModel(), mesh->tensor());
-  EXPECT_EQ(ExitCodeOf(
-                RunSyntheticTasks(model, *mesh, documents, "gpt2", TaskConfig())
-                    .status()),
+  EXPECT_EQ(ExitCodeOf(RunSyntheticTasks(model, *mesh, documents,
+                                         /*tokenizer=*/nullptr, TaskConfig())
+                           .status()),
             ExitCode::kUsage);
   EXPECT_EQ(ExitCodeOf(
-                RunSyntheticTasks(model, *mesh, documents, "byte", TaskConfig())
+                RunSyntheticTasks(model, *mesh, documents, &kByte, TaskConfig())
                     .status()),
             ExitCode::kInput);
 }

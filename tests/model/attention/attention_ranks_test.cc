@@ -1,4 +1,4 @@
-// Attention over documents that are spread over the sequence axis.
+// Attention over documents that are spread over the context axis.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
@@ -25,7 +25,7 @@ using testing::Session;
 using testing::ToBlocks;
 
 std::unique_ptr<DeviceMesh> SequenceMesh() {
-  return MakeMesh({.data = 1, .sequence = Session().size(), .tensor = 1});
+  return MakeMesh({.data = 1, .context = Session().size(), .tensor = 1});
 }
 
 // `documents` documents of 4 heads over 2, in `num_segments` segments of
@@ -42,8 +42,8 @@ void ExpectRoundsEqualOneRank(int64_t documents, int64_t num_segments,
   const ModelConfig model = HeadsConfig(4, 2, 8, XPOS, FP64);
   const auto positions = MakePositionEncoding(model, kBlock);
   const auto mesh = SequenceMesh();
-  HaloExchange halo(mesh->sequence(), kLayers);
-  SinkRelay sinks(mesh->sequence(), kLayers);
+  HaloExchange halo(mesh->context(), kLayers);
+  SinkRelay sinks(mesh->context(), kLayers);
   BlockwiseCausalAttention whole(*positions, 2, documents);
   const int64_t segment_rows = blocks * documents;
 
@@ -54,7 +54,7 @@ void ExpectRoundsEqualOneRank(int64_t documents, int64_t num_segments,
     expected.push_back(whole(layer, qkv.back().clone()));
   }
   halo.BeginDocument(num_segments, /*reach=*/1);
-  const int64_t num_ranks = mesh->sequence().size();
+  const int64_t num_ranks = mesh->context().size();
   for (int64_t round = 0; round * num_ranks < num_segments; ++round) {
     halo.BeginRound(round);
     if (halo.segment() >= num_segments) continue;
@@ -101,10 +101,10 @@ TEST(SegmentAttention, AWindowOfAHundredThousandKeysIsExact) {
   const at::Tensor qkv_TED =
       Random({before + kBlock, 3, kSize}, 1).to(at::kFloat);
   const auto mesh = SequenceMesh();
-  HaloExchange halo(mesh->sequence(), 1);
-  SinkRelay sinks(mesh->sequence(), 1);
+  HaloExchange halo(mesh->context(), 1);
+  SinkRelay sinks(mesh->context(), 1);
   halo.BeginDocument(/*num_segments=*/2, /*reach=*/1);
-  for (int64_t round = 0; round * mesh->sequence().size() < 2; ++round) {
+  for (int64_t round = 0; round * mesh->context().size() < 2; ++round) {
     halo.BeginRound(round);
     if (halo.segment() == 0) {
       const at::Tensor tail_2RhKD = qkv_TED.narrow(0, 0, before)
@@ -148,8 +148,8 @@ TEST(SegmentAttention, RefusesGradients) {
   const ModelConfig model = HeadsConfig(1, 1, 4, XPOS, FP32);
   const auto positions = MakePositionEncoding(model, 2);
   const auto mesh = SequenceMesh();
-  HaloExchange halo(mesh->sequence(), 1);
-  SinkRelay sinks(mesh->sequence(), 1);
+  HaloExchange halo(mesh->context(), 1);
+  SinkRelay sinks(mesh->context(), 1);
   SegmentAttention attention(*positions, 1,
                              {.mask = {.block = 2},
                               .num_documents = 1,
@@ -174,7 +174,7 @@ at::Tensor OwnChunks(const at::Tensor& x, int64_t chunk, Communicator& axis) {
 TEST(RingCausalAttention, EqualsADenseMask) {
   const at::NoGradGuard no_gradients;
   const auto mesh = SequenceMesh();
-  Communicator& axis = mesh->sequence();
+  Communicator& axis = mesh->context();
   for (const PositionMethod method : {XPOS, NONE, ALIBI}) {
     for (const int64_t chunk : {1, 7, 70}) {
       const ModelConfig model = HeadsConfig(4, 2, 8, method, FP64);
@@ -197,7 +197,7 @@ TEST(RingCausalAttention, EqualsADenseMask) {
 TEST(RingCausalAttention, OfLongChunksEqualsOneRank) {
   const at::NoGradGuard no_gradients;
   const auto mesh = SequenceMesh();
-  Communicator& axis = mesh->sequence();
+  Communicator& axis = mesh->context();
   constexpr int64_t kChunk = 1100;
   const int64_t length = 2 * axis.size() * kChunk;
   const at::Tensor qkv = Random({1, length, 3, 8}, 1);
@@ -225,7 +225,7 @@ TEST(RingCausalAttention, OfLongChunksEqualsOneRank) {
 TEST(RingCausalAttention, InBf16IsAsGoodAsOneRank) {
   const at::NoGradGuard no_gradients;
   const auto mesh = SequenceMesh();
-  Communicator& axis = mesh->sequence();
+  Communicator& axis = mesh->context();
   constexpr int64_t kChunk = 1100;
   const int64_t length = 2 * axis.size() * kChunk;
   const at::Tensor qkv = Random({1, length, 3, 8}, 1).to(at::kBFloat16);

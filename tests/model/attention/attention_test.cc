@@ -6,6 +6,7 @@
 #include "ops/attention_part.h"
 #include "tests/model/reference.h"
 #include "tests/testing/golden.h"
+#include "tests/testing/tolerances.h"
 
 namespace lextra {
 namespace {
@@ -54,10 +55,6 @@ struct GoldenCase {
   std::unique_ptr<PositionEncoding> positions;
 };
 
-double Tolerance(at::ScalarType dtype) {
-  return dtype == at::kDouble ? 5e-7 : 4e-6;
-}
-
 // Out and gradients with respect to raw q, k, v. Relative to the largest entry:
 // fp64 within the rounding of the files (5e-7), fp32 within 4e-6.
 TEST(BlockwiseCausalAttention, MatchesTheFork) {
@@ -73,14 +70,14 @@ TEST(BlockwiseCausalAttention, MatchesTheFork) {
           FromBlocks(attention(0, ToBlocks(qkv, c.block)), 1, c.length);
       out.backward(c.Heads("dout"));
       EXPECT_LE(RelativeDifference(out.detach(), c.Heads("out")),
-                Tolerance(c.dtype));
+                testing::kBlockwiseAttention(c.dtype));
       const std::vector<at::Tensor> gradients = qkv.grad().chunk(3, 2);
       EXPECT_LE(RelativeDifference(gradients[0], c.Heads("dq")),
-                Tolerance(c.dtype));
+                testing::kBlockwiseAttention(c.dtype));
       EXPECT_LE(RelativeDifference(gradients[1], c.Heads("dk")),
-                Tolerance(c.dtype));
+                testing::kBlockwiseAttention(c.dtype));
       EXPECT_LE(RelativeDifference(gradients[2], c.Heads("dv")),
-                Tolerance(c.dtype));
+                testing::kBlockwiseAttention(c.dtype));
     }
   }
 }
@@ -106,13 +103,13 @@ TEST(BlockwiseCausalAttention, PartsGiveTheForksLogSumExp) {
                  v.narrow(0, 0, later), false, {});
       EXPECT_LE(RelativeDifference(FromBlocks(whole.lse_BTH, 1, c.length)[0],
                                    c.golden.at("lse").t()),
-                Tolerance(c.dtype));
+                testing::kBlockwiseAttention(c.dtype));
     }
   }
 }
 
 struct Heads {
-  int64_t num_heads, num_kv_heads, head_size;
+  int64_t num_heads, num_kv_heads, head_dim;
 };
 constexpr Heads kHeads[] = {{3, 3, 8}, {4, 2, 16}, {6, 1, 4}};
 
@@ -128,14 +125,14 @@ TEST(BlockwiseCausalAttention, EqualsADenseMaskAtEveryPlace) {
         constexpr int64_t kBlock = 6;
         constexpr int64_t kDocuments = 3;
         const ModelConfig model = HeadsConfig(
-            heads.num_heads, heads.num_kv_heads, heads.head_size, method, FP64);
+            heads.num_heads, heads.num_kv_heads, heads.head_dim, method, FP64);
         const std::vector<int64_t> shape = {
             kDocuments, length, heads.num_heads + 2 * heads.num_kv_heads,
-            heads.head_size};
+            heads.head_dim};
         const at::Tensor own = Random(shape, 1).requires_grad_(true);
         const at::Tensor dense = own.detach().clone().requires_grad_(true);
         const at::Tensor dout =
-            Random({kDocuments, length, heads.num_heads, heads.head_size}, 2);
+            Random({kDocuments, length, heads.num_heads, heads.head_dim}, 2);
         const auto positions = MakePositionEncoding(model, kBlock);
         BlockwiseCausalAttention attention(*positions, heads.num_kv_heads,
                                            kDocuments);
@@ -159,18 +156,18 @@ TEST(CausalAttention, EqualsADenseMask) {
       for (const Heads& heads : kHeads) {
         const int64_t length = 70;
         const ModelConfig model =
-            HeadsConfig(heads.num_heads, heads.num_kv_heads, heads.head_size,
+            HeadsConfig(heads.num_heads, heads.num_kv_heads, heads.head_dim,
                         method, precision);
         const at::Tensor own =
             Random({2, length, heads.num_heads + 2 * heads.num_kv_heads,
-                    heads.head_size},
+                    heads.head_dim},
                    1)
                 .to(precision == FP64 ? at::kDouble : at::kFloat)
                 .requires_grad_(true);
         const at::Tensor dense =
             own.detach().to(at::kDouble).clone().requires_grad_(true);
         const at::Tensor dout =
-            Random({2, length, heads.num_heads, heads.head_size}, 2);
+            Random({2, length, heads.num_heads, heads.head_dim}, 2);
         const auto positions = MakePositionEncoding(model, length / 2);
         CausalAttention attention(*positions, heads.num_kv_heads);
         const at::Tensor out = attention(0, own.clone());
@@ -178,7 +175,7 @@ TEST(CausalAttention, EqualsADenseMask) {
             DensePacked(dense, model, CausalMask(length));
         out.backward(dout.to(out.dtype()));
         expected.backward(dout);
-        const double tolerance = precision == FP64 ? 1e-12 : 4e-6;
+        const double tolerance = testing::kBlockwiseDocuments(precision);
         EXPECT_LE(RelativeDifference(out.detach(), expected.detach()),
                   tolerance);
         EXPECT_LE(RelativeDifference(own.grad(), dense.grad()), tolerance);

@@ -11,6 +11,7 @@
 #include "model/attention/attention.h"
 #include "tests/model/reference.h"
 #include "tests/testing/golden.h"
+#include "tests/testing/tolerances.h"
 
 namespace lextra {
 namespace {
@@ -48,13 +49,13 @@ at::Tensor Rotated(const PositionEncoding& positions, AttentionRole role,
   return one.view({4, 2}).square().sum(1).sqrt();
 }
 
-// Whatever the base and the centre asked for: factors of keys are neither 0 nor
+// Whatever the base and the center asked for: factors of keys are neither 0 nor
 // endless within a piece, nor are those of queries that stand at keys.
 TEST(KeySpan, HoldsFactorsInRange) {
   for (const double base : {0.16, 1.0, 2.0, 64.0, 512.0}) {
-    for (const int64_t centre : {0, 1, 16, 512, 131072, 1 << 30}) {
-      SCOPED_TRACE(::testing::Message() << base << " centre " << centre);
-      const auto xpos = MakePositionEncoding(XPosOf(base, FP32), centre);
+    for (const int64_t center : {0, 1, 16, 512, 131072, 1 << 30}) {
+      SCOPED_TRACE(::testing::Message() << base << " center " << center);
+      const auto xpos = MakePositionEncoding(XPosOf(base, FP32), center);
       const int64_t last = xpos->key_span() - 1;
       ASSERT_LT(last, 40000);
       for (const int64_t position : {int64_t{0}, last / 2, last}) {
@@ -100,21 +101,12 @@ TEST(KeyPieces, CoverKeysInOrderAndKeepToTheirStarts) {
   }
 }
 
-// Relative to the largest entry, of out and of the gradient.
-struct Tolerance {
-  Precision precision;
-  double out;
-  double gradient;
-};
-constexpr Tolerance kTolerances[] = {
-    {FP64, 1e-12, 1e-12}, {FP32, 1e-5, 1e-5}, {BF16, 1e-2, 2e-2}};
-
 // As many bases a training length as 65,536, 131,072 and 262,144 tokens have at
 // the default base of 512: out and gradients are those of a dense mask in fp64.
 TEST(CausalAttention, IsExactAtEveryRatioOfLengthAndBase) {
   constexpr int64_t kLength = 256;
   for (const double base : {2.0, 1.0, 0.5}) {
-    for (const auto& [precision, of_out, of_gradient] : kTolerances) {
+    for (const Precision precision : {FP64, FP32, BF16}) {
       SCOPED_TRACE(::testing::Message()
                    << base << " " << Precision_Name(precision));
       const ModelConfig model = XPosOf(base, precision, 4, 2);
@@ -131,8 +123,10 @@ TEST(CausalAttention, IsExactAtEveryRatioOfLengthAndBase) {
           DensePacked(dense, model, CausalMask(kLength));
       out.backward(dout);
       expected.backward(dout.to(at::kDouble));
-      EXPECT_LE(RelativeDifference(out.detach(), expected.detach()), of_out);
-      EXPECT_LE(RelativeDifference(own.grad(), dense.grad()), of_gradient);
+      EXPECT_LE(RelativeDifference(out.detach(), expected.detach()),
+                testing::kPiecewiseAttention(precision));
+      EXPECT_LE(RelativeDifference(own.grad(), dense.grad()),
+                testing::kPiecewiseAttentionGradient(precision));
     }
   }
 }

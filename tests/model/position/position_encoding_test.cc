@@ -14,11 +14,11 @@ using testing::Golden;
 using testing::MaxDifference;
 using testing::RelativeDifference;
 
-ModelConfig Config(PositionMethod method, int64_t head_size,
+ModelConfig Config(PositionMethod method, int64_t head_dim,
                    Precision precision) {
   ModelConfig model;
-  model.set_position(method);
-  model.set_head_size(head_size);
+  model.set_position_encoding(method);
+  model.set_head_dim(head_dim);
   model.set_precision(precision);
   return model;
 }
@@ -46,13 +46,13 @@ TEST(XPos, ScoresMatchTorchscale) {
       const at::Tensor q = golden.at("q").to(DtypeOf(precision));
       const at::Tensor k = golden.at("k").to(DtypeOf(precision));
       const int64_t length = q.size(0);
-      const int64_t head_size = q.size(1);
+      const int64_t head_dim = q.size(1);
       const auto positions =
-          MakePositionEncoding(Config(XPOS, head_size, precision), length / 2);
+          MakePositionEncoding(Config(XPOS, head_dim, precision), length / 2);
       const at::Tensor scores =
           at::mm(Rotated(*positions, AttentionRole::kQuery, q),
                  Rotated(*positions, AttentionRole::kKey, k).t()) /
-          std::sqrt(static_cast<double>(head_size));
+          std::sqrt(static_cast<double>(head_dim));
       EXPECT_LE(RelativeDifference(scores.tril(), golden.at("scores")),
                 precision == FP32 ? 1e-5 : 5e-7)
           << name;
@@ -84,34 +84,34 @@ TEST(XPos, RotatedQueriesAndKeysMatchTorchscale) {
 TEST(XPos, TablesMatchTheHighPrecisionOnes) {
   for (const char* name : {"xpos_tables_d8", "xpos_tables_d64"}) {
     const NamedTensors golden = Golden(name);
-    const int64_t head_size = 2 * golden.at("theta").size(0);
-    const at::Tensor one = at::zeros({1, head_size}, at::kDouble);
-    one.slice(1, 0, head_size, 2).fill_(1);
-    const auto rope = MakePositionEncoding(Config(ROPE, head_size, FP64), 0);
+    const int64_t head_dim = 2 * golden.at("theta").size(0);
+    const at::Tensor one = at::zeros({1, head_dim}, at::kDouble);
+    one.slice(1, 0, head_dim, 2).fill_(1);
+    const auto rope = MakePositionEncoding(Config(ROPE, head_dim, FP64), 0);
     for (int64_t i = 0; i < golden.at("pos").size(0); ++i) {
       const int64_t position = golden.at("pos")[i].item<int64_t>();
       if (position < 0 || position > 100000) continue;
       const at::Tensor turned =
           Rotated(*rope, AttentionRole::kQuery, one, position)[0];
       EXPECT_LE(
-          MaxDifference(turned.slice(0, 0, head_size, 2), golden.at("cos")[i]),
+          MaxDifference(turned.slice(0, 0, head_dim, 2), golden.at("cos")[i]),
           1e-10)
           << name << " position " << position;
       EXPECT_LE(
-          MaxDifference(turned.slice(0, 1, head_size, 2), golden.at("sin")[i]),
+          MaxDifference(turned.slice(0, 1, head_dim, 2), golden.at("sin")[i]),
           1e-10)
           << name << " position " << position;
     }
     for (int64_t i = 0; i < golden.at("p").size(0); ++i) {
-      // A centre moves the exponent, and position 0 does not turn.
+      // A center moves the exponent, and position 0 does not turn.
       const int64_t exponent = golden.at("p")[i].item<int64_t>();
       const auto xpos =
-          MakePositionEncoding(Config(XPOS, head_size, FP64), -exponent);
+          MakePositionEncoding(Config(XPOS, head_dim, FP64), -exponent);
       const at::Tensor scaled =
-          Rotated(*xpos, AttentionRole::kQuery, one)[0].slice(0, 0, head_size,
+          Rotated(*xpos, AttentionRole::kQuery, one)[0].slice(0, 0, head_dim,
                                                               2);
       const at::Tensor inverse =
-          Rotated(*xpos, AttentionRole::kKey, one)[0].slice(0, 0, head_size, 2);
+          Rotated(*xpos, AttentionRole::kKey, one)[0].slice(0, 0, head_dim, 2);
       EXPECT_LE(RelativeDifference(scaled, golden.at("scale")[i]), 1e-12);
       EXPECT_LE(RelativeDifference(inverse, 1 / golden.at("scale")[i]), 1e-12);
     }
@@ -122,9 +122,9 @@ TEST(Rope, MatchesTheReference) {
   for (const char* name : {"rope_L24_d16", "rope_L12_d64"}) {
     for (const Precision precision : {FP32, FP64}) {
       const NamedTensors golden = Golden(name);
-      const int64_t head_size = golden.at("q").size(1);
+      const int64_t head_dim = golden.at("q").size(1);
       const auto positions =
-          MakePositionEncoding(Config(ROPE, head_size, precision), 0);
+          MakePositionEncoding(Config(ROPE, head_dim, precision), 0);
       for (int64_t t = 0; t < golden.at("positions").size(0); ++t) {
         const int64_t position = golden.at("positions")[t].item<int64_t>();
         const at::Tensor row =
@@ -154,12 +154,12 @@ TEST(Rope, EqualsXPosWithoutDecay) {
 }
 
 // Dot products of rotated queries and keys depend on the distance only, at any
-// centre and first position: fp64, 1e-12.
+// center and first position: fp64, 1e-12.
 TEST(XPos, ScoresDependOnTheDistanceOnly) {
   const at::Tensor q = at::randn({1, 32}, at::kDouble);
   const at::Tensor k = at::randn({1, 32}, at::kDouble);
-  const auto score = [&](int64_t centre, int64_t m, int64_t n) {
-    const auto xpos = MakePositionEncoding(Config(XPOS, 32, FP64), centre);
+  const auto score = [&](int64_t center, int64_t m, int64_t n) {
+    const auto xpos = MakePositionEncoding(Config(XPOS, 32, FP64), center);
     return (Rotated(*xpos, AttentionRole::kQuery, q, m) *
             Rotated(*xpos, AttentionRole::kKey, k, n))
         .sum()
@@ -172,12 +172,12 @@ TEST(XPos, ScoresDependOnTheDistanceOnly) {
 }
 
 TEST(PositionEncoding, RotatesStridedTensorsInPlace) {
-  for (const int64_t head_size : {2, 6, 8, 24, 64}) {
-    const auto xpos = MakePositionEncoding(Config(XPOS, head_size, FP32), 3);
-    const at::Tensor packed = at::randn({2, 5, 7, head_size});
+  for (const int64_t head_dim : {2, 6, 8, 24, 64}) {
+    const auto xpos = MakePositionEncoding(Config(XPOS, head_dim, FP32), 3);
+    const at::Tensor packed = at::randn({2, 5, 7, head_dim});
     const at::Tensor before = packed.clone();
     const at::Tensor part = packed.narrow(2, 1, 3);
-    const at::Tensor expected = at::empty({2, 5, 3, head_size});
+    const at::Tensor expected = at::empty({2, 5, 3, head_dim});
     xpos->Rotate(AttentionRole::kKey, part, expected, 4);
     xpos->Rotate(AttentionRole::kKey, part, part, 4);
     EXPECT_TRUE(at::equal(part, expected));

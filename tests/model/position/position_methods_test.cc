@@ -73,8 +73,8 @@ TEST(Alibi, EachTensorRankHasTheSlopesOfItsOwnHeads) {
 
 ModelConfig WidthConfig(int64_t width, PositionMethod method) {
   ModelConfig model;
-  model.set_width(width);
-  model.set_position(method);
+  model.set_hidden_size(width);
+  model.set_position_encoding(method);
   model.set_training_length(24);
   return model;
 }
@@ -94,14 +94,14 @@ TEST(PositionEmbedding, SinusoidsAreTheGoldenOnesAtAnyPositions) {
     const at::Tensor zeros =
         at::zeros({2, length, golden.size(1)}, at::kDouble);
     const at::Tensor expected = golden.expand_as(zeros);
-    EXPECT_LT(MaxDifference(
-                  embedding.AddTo(zeros, {2, length}, {}, Tokens::kReplicated),
-                  expected),
+    EXPECT_LT(MaxDifference(embedding.AddTo(zeros, {2, length}, {},
+                                            ActivationLayout::kReplicated),
+                            expected),
               1e-7);
     const at::Tensor backwards =
         at::arange(length - 1, -1, -1, at::kLong).expand({2, length});
     EXPECT_LT(MaxDifference(embedding.AddTo(zeros, {2, length}, backwards,
-                                            Tokens::kReplicated),
+                                            ActivationLayout::kReplicated),
                             expected.flip(1)),
               1e-7);
   }
@@ -116,7 +116,7 @@ TEST(PositionEmbedding, LearnedRowsAreAddedAndGetTheSumOfTheirGradients) {
   const at::Tensor leaf = x.clone().requires_grad_(true);
   const at::Tensor positions = at::arange(4, 14, at::kLong).expand({3, 10});
   const at::Tensor y =
-      embedding.AddTo(leaf, {3, 10}, positions, Tokens::kReplicated);
+      embedding.AddTo(leaf, {3, 10}, positions, ActivationLayout::kReplicated);
   EXPECT_EQ(MaxDifference(y, x + rows.leaf.narrow(0, 4, 10)), 0);
   const at::Tensor dy = testing::Random({3, 10, 8}, 2).to(at::kFloat);
   y.backward(dy);
@@ -133,11 +133,13 @@ TEST(PositionEmbedding, SplitTokensGetTheirOwnPositions) {
         MakeEmbedding(WidthConfig(8, method), *axis);
     const at::Tensor x = testing::Random({2, 12, 8}, 1).to(at::kFloat);
     const at::Tensor whole =
-        embedding.AddTo(x, {2, 12}, {}, Tokens::kReplicated).flatten(0, 1);
+        embedding.AddTo(x, {2, 12}, {}, ActivationLayout::kReplicated)
+            .flatten(0, 1);
     const at::Tensor mine =
         x.flatten(0, 1).narrow(0, axis->rank() * part, part);
-    EXPECT_EQ(MaxDifference(embedding.AddTo(mine, {2, 12}, {}, Tokens::kSplit),
-                            whole.narrow(0, axis->rank() * part, part)),
+    EXPECT_EQ(MaxDifference(
+                  embedding.AddTo(mine, {2, 12}, {}, ActivationLayout::kSplit),
+                  whole.narrow(0, axis->rank() * part, part)),
               0);
   }
 }
@@ -146,14 +148,14 @@ TEST(PositionEmbedding, RefusesPlacesBeyondALearnedTable) {
   const std::unique_ptr<Communicator> axis = Session().World();
   const PositionEmbedding embedding =
       MakeEmbedding(WidthConfig(8, LEARNED), *axis);
-  EXPECT_THROW(
-      embedding.AddTo(at::zeros({1, 25, 8}), {1, 25}, {}, Tokens::kReplicated),
-      c10::Error);
+  EXPECT_THROW(embedding.AddTo(at::zeros({1, 25, 8}), {1, 25}, {},
+                               ActivationLayout::kReplicated),
+               c10::Error);
 }
 
 // One query and one key of ones, their score at distance n.
-double Score(const PositionEncoding& positions, int64_t head_size, int64_t n) {
-  const at::Tensor one = at::ones({1, 1, 1, head_size}, at::kDouble);
+double Score(const PositionEncoding& positions, int64_t head_dim, int64_t n) {
+  const at::Tensor one = at::ones({1, 1, 1, head_dim}, at::kDouble);
   const at::Tensor q = at::empty_like(one);
   const at::Tensor k = at::empty_like(one);
   positions.Rotate(AttentionRole::kQuery, one, q, n);
@@ -192,17 +194,18 @@ std::vector<double> XposLogFactors() {
 }
 
 // Scores in fp64, 1e-11.
-TEST(AngleExtension, InterpolationPutsPositionsBetweenThoseOfTraining) {
+TEST(AngleScaling, InterpolationPutsPositionsBetweenThoseOfTraining) {
   const auto plain = MakePositionEncoding(Rotary(ROPE), 0);
-  const auto stretched = MakePositionEncoding(
-      Rotary(ROPE), 0, nullptr, {.method = INTERPOLATION, .factor = kFactor});
+  const auto stretched =
+      MakePositionEncoding(Rotary(ROPE), 0, nullptr,
+                           {.method = RopeScaling::LINEAR, .factor = kFactor});
   for (const int64_t n : {1, 7, 300}) {
     EXPECT_NEAR(Score(*stretched, kHeadSize, 4 * n),
                 Score(*plain, kHeadSize, n), 1e-11);
   }
 }
 
-TEST(AngleExtension, XposSaysWhetherItsExponentIsStretchedToo) {
+TEST(AngleScaling, XposSaysWhetherItsExponentIsStretchedToo) {
   std::vector<double> angles;
   std::vector<double> half = XposLogFactors();
   for (int i = 0; i < 8; ++i) {
@@ -211,7 +214,7 @@ TEST(AngleExtension, XposSaysWhetherItsExponentIsStretchedToo) {
   }
   for (const bool scales : {false, true}) {
     const auto xpos = MakePositionEncoding(Rotary(XPOS), 0, nullptr,
-                                           {.method = INTERPOLATION,
+                                           {.method = RopeScaling::LINEAR,
                                             .factor = kFactor,
                                             .scales_exponent = scales});
     EXPECT_NEAR(Score(*xpos, kHeadSize, 900),
@@ -219,21 +222,22 @@ TEST(AngleExtension, XposSaysWhetherItsExponentIsStretchedToo) {
   }
 }
 
-TEST(AngleExtension, NtkDividesTheSlowestAngleByTheFactorAndKeepsTheFastest) {
+TEST(AngleScaling, NtkDividesTheSlowestAngleByTheFactorAndKeepsTheFastest) {
   const double base = 10000 * std::pow(kFactor, kHeadSize / (kHeadSize - 2.0));
   std::vector<double> angles;
   for (int i = 0; i < 8; ++i) angles.push_back(std::pow(base, -i / 8.0));
   EXPECT_DOUBLE_EQ(angles[0], Theta(0));
   EXPECT_NEAR(angles[7], Theta(7) / kFactor, 1e-12);
-  const auto ntk = MakePositionEncoding(Rotary(ROPE), 0, nullptr,
-                                        {.method = NTK, .factor = kFactor});
+  const auto ntk =
+      MakePositionEncoding(Rotary(ROPE), 0, nullptr,
+                           {.method = RopeScaling::NTK, .factor = kFactor});
   for (const int64_t n : {1, 50, 3000}) {
     EXPECT_NEAR(Score(*ntk, kHeadSize, n),
                 Expected(angles, std::vector<double>(8, 0.0), n), 1e-10);
   }
 }
 
-TEST(AngleExtension, YarnKeepsFastAnglesDividesSlowOnesAndWarmsScores) {
+TEST(AngleScaling, YarnKeepsFastAnglesDividesSlowOnesAndWarmsScores) {
   std::vector<double> angles;
   for (int i = 0; i < 8; ++i) {
     const double turns = kTrained * Theta(i) / (2 * std::numbers::pi);
@@ -242,8 +246,9 @@ TEST(AngleExtension, YarnKeepsFastAnglesDividesSlowOnesAndWarmsScores) {
   }
   EXPECT_EQ(angles[0], Theta(0));
   EXPECT_EQ(angles[7], Theta(7) / kFactor);
-  const auto yarn = MakePositionEncoding(Rotary(ROPE), 0, nullptr,
-                                         {.method = YARN, .factor = kFactor});
+  const auto yarn =
+      MakePositionEncoding(Rotary(ROPE), 0, nullptr,
+                           {.method = RopeScaling::YARN, .factor = kFactor});
   const double warmth = std::pow(0.1 * std::log(kFactor) + 1, 2);
   for (const int64_t n : {0, 3, 500}) {
     EXPECT_NEAR(Score(*yarn, kHeadSize, n),
@@ -252,8 +257,9 @@ TEST(AngleExtension, YarnKeepsFastAnglesDividesSlowOnesAndWarmsScores) {
   }
 }
 
-TEST(AngleExtension, AFactorOfOneChangesNothing) {
-  for (const Extension method : {INTERPOLATION, NTK, YARN}) {
+TEST(AngleScaling, AFactorOfOneChangesNothing) {
+  for (const RopeScaling::Type method :
+       {RopeScaling::LINEAR, RopeScaling::NTK, RopeScaling::YARN}) {
     const auto plain = MakePositionEncoding(Rotary(XPOS), 0);
     const auto same = MakePositionEncoding(
         Rotary(XPOS), 0, nullptr,

@@ -19,14 +19,14 @@ struct Case {
   int64_t rows;
   int64_t columns;
   at::ScalarType type;
-  bool centred;
+  bool centered;
   bool has_bias;
   bool has_branch;
 };
 
 std::ostream& operator<<(std::ostream& out, const Case& c) {
   return out << c.rows << " x " << c.columns << " " << c.type
-             << (c.centred ? " centred" : "") << (c.has_bias ? " bias" : "")
+             << (c.centered ? " centered" : "") << (c.has_bias ? " bias" : "")
              << (c.has_branch ? " branch" : "");
 }
 
@@ -35,11 +35,11 @@ std::ostream& operator<<(std::ostream& out, const Case& c) {
 std::vector<Case> Cases() {
   std::vector<Case> cases;
   for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {
-    for (const bool centred : {true, false}) {
+    for (const bool centered : {true, false}) {
       for (const bool extras : {true, false}) {
         for (const int64_t columns : {1, 3, 33, 257, 1000, 4097, 2056, 8200}) {
           for (const int64_t rows : {0, 1, columns < 300 ? 19 : 3}) {
-            cases.push_back({rows, columns, type, centred, centred && extras,
+            cases.push_back({rows, columns, type, centered, centered && extras,
                              /*has_branch=*/extras});
           }
         }
@@ -49,7 +49,7 @@ std::vector<Case> Cases() {
   return cases;
 }
 
-class NormaliseRowsOnGpu : public testing::KernelTest {
+class NormalizeRowsOnGpu : public testing::KernelTest {
  protected:
   // Rounded to the case's type.
   static at::Tensor Random(const Case& c, at::IntArrayRef shape) {
@@ -80,7 +80,7 @@ struct Tensors {
   at::Tensor x, branch, sum, weight, bias, mean, rstd, y;
 };
 
-TEST_F(NormaliseRowsOnGpu, ForwardEqualsFp64) {
+TEST_F(NormalizeRowsOnGpu, ForwardEqualsFp64) {
   at::manual_seed(1);
   for (const Case& c : Cases()) {
     const at::Tensor x = Random(c, {c.rows, c.columns}) * 2 + 0.75;
@@ -92,8 +92,8 @@ TEST_F(NormaliseRowsOnGpu, ForwardEqualsFp64) {
     const at::Tensor rstd = Empty(c, {c.rows});
     const at::Tensor y = at::empty_like(x);
     testing::Launch(
-        kNormaliseRowsCuda,
-        NormaliseRowsCuda{
+        kNormalizeRowsCuda,
+        NormalizeRowsCuda{
             .type = ElementTypeOf(c.type),
             .stage = NormStage::kAll,
             .x = x.const_data_ptr(),
@@ -107,7 +107,7 @@ TEST_F(NormaliseRowsOnGpu, ForwardEqualsFp64) {
             .rows = c.rows,
             .columns = c.columns,
             .width = c.columns,
-            .centred = c.centred,
+            .centered = c.centered,
             .epsilon = kEpsilon});
     if (c.rows == 0) continue;
     if (c.has_branch) {
@@ -116,11 +116,11 @@ TEST_F(NormaliseRowsOnGpu, ForwardEqualsFp64) {
     }
     const at::Tensor in = Fp64(c.has_branch ? sum : x);
     const at::Tensor expected_mean =
-        c.centred ? in.mean(1) : at::zeros({c.rows}, at::kDouble);
-    const at::Tensor centred = in - expected_mean.unsqueeze(1);
+        c.centered ? in.mean(1) : at::zeros({c.rows}, at::kDouble);
+    const at::Tensor centered = in - expected_mean.unsqueeze(1);
     const at::Tensor expected_rstd =
-        (centred.square().mean(1) + kEpsilon).rsqrt();
-    at::Tensor expected = centred * expected_rstd.unsqueeze(1) * Fp64(weight);
+        (centered.square().mean(1) + kEpsilon).rsqrt();
+    at::Tensor expected = centered * expected_rstd.unsqueeze(1) * Fp64(weight);
     if (c.has_bias) expected += Fp64(bias);
     ExpectClose(c, "mean", mean, expected_mean, mean.scalar_type());
     ExpectClose(c, "rstd", rstd, expected_rstd, rstd.scalar_type());
@@ -128,7 +128,7 @@ TEST_F(NormaliseRowsOnGpu, ForwardEqualsFp64) {
   }
 }
 
-TEST_F(NormaliseRowsOnGpu, BackwardEqualsFp64) {
+TEST_F(NormalizeRowsOnGpu, BackwardEqualsFp64) {
   at::manual_seed(2);
   for (const Case& c : Cases()) {
     const at::Tensor x = Random(c, {c.rows, c.columns}) * 2 + 0.75;
@@ -136,14 +136,14 @@ TEST_F(NormaliseRowsOnGpu, BackwardEqualsFp64) {
     const at::Tensor dy = Random(c, {c.rows, c.columns});
     const at::Tensor more = Random(c, {c.rows, c.columns});
     const at::Tensor mean =
-        Empty(c, {c.rows}).copy_(Fp64(x).mean(1)).mul_(c.centred ? 1 : 0);
+        Empty(c, {c.rows}).copy_(Fp64(x).mean(1)).mul_(c.centered ? 1 : 0);
     const at::Tensor rstd = Empty(c, {c.rows}).fill_(0.5);
     const at::Tensor dx = at::empty_like(x);
     const int64_t blocks = (c.rows + kNormRowsPerBlock - 1) / kNormRowsPerBlock;
     const at::Tensor dparameters = Empty(c, {blocks, 2, c.columns});
     testing::Launch(
-        kNormaliseRowsGradientCuda,
-        NormaliseRowsGradientCuda{
+        kNormalizeRowsGradientCuda,
+        NormalizeRowsGradientCuda{
             .type = ElementTypeOf(c.type),
             .stage = NormStage::kAll,
             .x = x.const_data_ptr(),
@@ -158,13 +158,13 @@ TEST_F(NormaliseRowsOnGpu, BackwardEqualsFp64) {
             .rows = c.rows,
             .columns = c.columns,
             .width = c.columns,
-            .centred = c.centred});
+            .centered = c.centered});
     if (c.rows == 0) continue;
     const at::Tensor xhat =
         (Fp64(x) - Fp64(mean).unsqueeze(1)) * Fp64(rstd).unsqueeze(1);
     const at::Tensor g = Fp64(dy) * Fp64(weight);
     at::Tensor expected = g - xhat * (g * xhat).mean(1, true);
-    if (c.centred) expected -= g.mean(1, true);
+    if (c.centered) expected -= g.mean(1, true);
     expected *= Fp64(rstd).unsqueeze(1);
     if (c.has_branch) expected += Fp64(more);
     ExpectClose(c, "dx", dx, expected, c.type);
@@ -175,7 +175,7 @@ TEST_F(NormaliseRowsOnGpu, BackwardEqualsFp64) {
   }
 }
 
-TEST_F(NormaliseRowsOnGpu, ForwardTakesEachPointerOffAlignment) {
+TEST_F(NormalizeRowsOnGpu, ForwardTakesEachPointerOffAlignment) {
   for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {
     const Case c = {3, 264, type, true, true, true};
     at::Tensor expected;
@@ -188,8 +188,8 @@ TEST_F(NormaliseRowsOnGpu, ForwardTakesEachPointerOffAlignment) {
       if (shifted >= 0) t[shifted] = testing::OffAlignment(t[shifted]);
       const at::Tensor mean = Empty(c, {c.rows}).zero_();
       const at::Tensor rstd = Empty(c, {c.rows});
-      testing::Launch(kNormaliseRowsCuda,
-                      NormaliseRowsCuda{.type = ElementTypeOf(type),
+      testing::Launch(kNormalizeRowsCuda,
+                      NormalizeRowsCuda{.type = ElementTypeOf(type),
                                         .stage = NormStage::kAll,
                                         .x = t[0].const_data_ptr(),
                                         .branch = t[1].const_data_ptr(),
@@ -202,7 +202,7 @@ TEST_F(NormaliseRowsOnGpu, ForwardTakesEachPointerOffAlignment) {
                                         .rows = c.rows,
                                         .columns = c.columns,
                                         .width = c.columns,
-                                        .centred = true,
+                                        .centered = true,
                                         .epsilon = kEpsilon});
       if (shifted < 0) expected = Fp64(t[3]);
       ExpectClose(c, "y", t[3], expected, type);
@@ -210,7 +210,7 @@ TEST_F(NormaliseRowsOnGpu, ForwardTakesEachPointerOffAlignment) {
   }
 }
 
-TEST_F(NormaliseRowsOnGpu, BackwardTakesEachPointerOffAlignment) {
+TEST_F(NormalizeRowsOnGpu, BackwardTakesEachPointerOffAlignment) {
   for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {
     const Case c = {3, 264, type, true, true, true};
     at::Tensor expected;
@@ -224,8 +224,8 @@ TEST_F(NormaliseRowsOnGpu, BackwardTakesEachPointerOffAlignment) {
       const at::Tensor mean = Empty(c, {c.rows}).zero_();
       const at::Tensor rstd = Empty(c, {c.rows}).fill_(0.5);
       const at::Tensor dparameters = Empty(c, {1, 2, c.columns});
-      testing::Launch(kNormaliseRowsGradientCuda,
-                      NormaliseRowsGradientCuda{
+      testing::Launch(kNormalizeRowsGradientCuda,
+                      NormalizeRowsGradientCuda{
                           .type = ElementTypeOf(type),
                           .stage = NormStage::kAll,
                           .x = t[0].const_data_ptr(),
@@ -240,7 +240,7 @@ TEST_F(NormaliseRowsOnGpu, BackwardTakesEachPointerOffAlignment) {
                           .rows = c.rows,
                           .columns = c.columns,
                           .width = c.columns,
-                          .centred = true});
+                          .centered = true});
       if (shifted < 0) expected = Fp64(t[3]);
       ExpectClose(c, "dx", t[3], expected, type);
     }
@@ -249,9 +249,9 @@ TEST_F(NormaliseRowsOnGpu, BackwardTakesEachPointerOffAlignment) {
 
 // One of two ranks that hold half the columns of each row, in fp64.
 struct HalfOfRows {
-  HalfOfRows(int part, bool is_centred, const at::Tensor& whole_x,
+  HalfOfRows(int part, bool is_centered, const at::Tensor& whole_x,
              const at::Tensor& whole_weight, const at::Tensor& whole_dy)
-      : centred(is_centred) {
+      : centered(is_centered) {
     const auto mine = [&](const at::Tensor& whole) {
       return whole.chunk(2, -1)[part].contiguous().to(KernelDevice());
     };
@@ -272,8 +272,8 @@ struct HalfOfRows {
   }
 
   void Forward(NormStage stage) const {
-    testing::Launch(kNormaliseRowsCuda,
-                    NormaliseRowsCuda{.type = ElementType::kDouble,
+    testing::Launch(kNormalizeRowsCuda,
+                    NormalizeRowsCuda{.type = ElementType::kDouble,
                                       .stage = stage,
                                       .x = x.const_data_ptr(),
                                       .branch = nullptr,
@@ -286,14 +286,14 @@ struct HalfOfRows {
                                       .rows = x.size(0),
                                       .columns = x.size(1),
                                       .width = 2 * x.size(1),
-                                      .centred = centred,
+                                      .centered = centered,
                                       .epsilon = kEpsilon});
   }
 
   void Backward(NormStage stage) const {
     testing::Launch(
-        kNormaliseRowsGradientCuda,
-        NormaliseRowsGradientCuda{.type = ElementType::kDouble,
+        kNormalizeRowsGradientCuda,
+        NormalizeRowsGradientCuda{.type = ElementType::kDouble,
                                   .stage = stage,
                                   .x = x.const_data_ptr(),
                                   .weight = weight.const_data_ptr(),
@@ -307,10 +307,10 @@ struct HalfOfRows {
                                   .rows = x.size(0),
                                   .columns = x.size(1),
                                   .width = 2 * x.size(1),
-                                  .centred = centred});
+                                  .centered = centered});
   }
 
-  bool centred;
+  bool centered;
   at::Tensor x, weight, dy, y, dx, mean, rstd, sums, dparameters;
 };
 
@@ -333,7 +333,7 @@ void RunAllStages(Halves& halves) {
   const auto backward = [&](NormStage stage) {
     for (const HalfOfRows& half : halves) half.Backward(stage);
   };
-  if (halves[0].centred) {
+  if (halves[0].centered) {
     forward(NormStage::kMean);
     AddOverHalves(halves, &HalfOfRows::mean);
   }
@@ -345,26 +345,26 @@ void RunAllStages(Halves& halves) {
   backward(NormStage::kResult);
 }
 
-TEST_F(NormaliseRowsOnGpu, StagesOverSplitRowsEqualTheWhole) {
+TEST_F(NormalizeRowsOnGpu, StagesOverSplitRowsEqualTheWhole) {
   at::manual_seed(3);
   for (const int64_t width : {6, 2200}) {
-    for (const bool centred : {true, false}) {
+    for (const bool centered : {true, false}) {
       const int64_t rows = 18;
       const at::Tensor x = at::randn({rows, width}, at::kDouble);
       const at::Tensor dy = at::randn({rows, width}, at::kDouble);
       const at::Tensor weight = at::randn({width}, at::kDouble);
-      Halves halves = {{0, centred, x, weight, dy},
-                       {1, centred, x, weight, dy}};
+      Halves halves = {{0, centered, x, weight, dy},
+                       {1, centered, x, weight, dy}};
       RunAllStages(halves);
 
       const at::Tensor mean =
-          centred ? x.mean(1, true) : at::zeros({rows, 1}, at::kDouble);
+          centered ? x.mean(1, true) : at::zeros({rows, 1}, at::kDouble);
       const at::Tensor rstd =
           ((x - mean).square().mean(1, true) + kEpsilon).rsqrt();
       const at::Tensor xhat = (x - mean) * rstd;
       const at::Tensor g = dy * weight;
       at::Tensor dx = g - xhat * (g * xhat).mean(1, true);
-      if (centred) dx -= g.mean(1, true);
+      if (centered) dx -= g.mean(1, true);
       EXPECT_TRUE(at::allclose(Joined(halves, &HalfOfRows::y), xhat * weight, 0,
                                1e-12));
       EXPECT_TRUE(

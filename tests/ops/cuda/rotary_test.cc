@@ -32,22 +32,20 @@ HeadVectors<T> VectorsOf(const at::Tensor& x) {
 
 // Heads 2 .. 4 of 7 in a packed tensor; neither places nor pairs fill a block
 // of threads. Shifted: no vector begins at a multiple of 16 bytes.
-void ExpectRotatedInPlace(at::ScalarType type, int64_t head_size, bool shifted,
+void ExpectRotatedInPlace(at::ScalarType type, int64_t head_dim, bool shifted,
                           bool transposed) {
-  SCOPED_TRACE(::testing::Message()
-               << type << " of " << head_size << " shifted " << shifted
-               << " transposed " << transposed);
-  const int64_t size = 2 * 5 * 7 * head_size;
+  SCOPED_TRACE(::testing::Message() << type << " of " << head_dim << " shifted "
+                                    << shifted << " transposed " << transposed);
+  const int64_t size = 2 * 5 * 7 * head_dim;
   const at::Tensor packed = at::randn({size + 1}, at::kDouble)
                                 .to(type)
                                 .to(KernelDevice())
                                 .narrow(0, shifted ? 1 : 0, size)
-                                .view({2, 5, 7, head_size});
+                                .view({2, 5, 7, head_dim});
   const at::Tensor before =
       packed.to(at::kCPU, /*non_blocking=*/false, /*copy=*/true);
   const auto table = [&] {
-    return at::rand({5, head_size / 2}, StatisticsType(type))
-        .to(KernelDevice());
+    return at::rand({5, head_dim / 2}, StatisticsType(type)).to(KernelDevice());
   };
   const at::Tensor cos = table();
   const at::Tensor sin = table();
@@ -61,7 +59,7 @@ void ExpectRotatedInPlace(at::ScalarType type, int64_t head_size, bool shifted,
                                   .batch = 2,
                                   .places = 5,
                                   .heads = 3,
-                                  .head_size = head_size,
+                                  .head_dim = head_dim,
                                   .transposed = transposed});
   const at::Tensor after = packed.cpu();
   const at::Tensor expected =
@@ -79,10 +77,10 @@ void ExpectRotatedInPlace(at::ScalarType type, int64_t head_size, bool shifted,
 TEST_F(RotatePairsOnGpu, InPlaceInAPackedTensorEqualsFp64) {
   at::manual_seed(1);
   for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {
-    for (const int64_t head_size : {2, 6, 8, 64}) {
+    for (const int64_t head_dim : {2, 6, 8, 64}) {
       for (const bool shifted : {false, true}) {
         for (const bool transposed : {false, true}) {
-          ExpectRotatedInPlace(type, head_size, shifted, transposed);
+          ExpectRotatedInPlace(type, head_dim, shifted, transposed);
         }
       }
     }

@@ -65,7 +65,7 @@ TEST(Activity, EachGroupCountsItsCollectivesAndItsExchangesFromOne) {
 
 TEST(Activity, ACallLeftUnderWayIsTheOneThatIsWaitedForAgain) {
   Activity activity;
-  const int group = activity.AddGroup(1, "sequence", 0);
+  const int group = activity.AddGroup(1, "context", 0);
   const GroupCall exchange =
       activity.Begin(group, Operation::kSendReceive, 64, 2);
   activity.Leave();

@@ -1,5 +1,4 @@
-// NcclCommunicator on the fakes of fake_gpu.h. Numbers are small integers, so
-// that equality is demanded.
+// NcclCommunicator on the fakes of fake_gpu.h.
 #include "parallel/nccl/nccl_communicator.h"
 
 #include <ATen/ATen.h>
@@ -11,9 +10,12 @@
 #include <functional>
 #include <future>
 #include <thread>
+#include <tuple>
 
+#include "absl/strings/str_cat.h"
 #include "base/failure.h"
 #include "parallel/nccl/nccl_group.h"
+#include "tests/parallel/collectives.h"
 #include "tests/parallel/nccl/fake_ranks.h"
 
 namespace lextra::testing {
@@ -23,141 +25,38 @@ using std::chrono::milliseconds;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-// Rank r's numbers: r + 1, r + 2, ... modulo 11.
-at::Tensor Numbers(int rank, int64_t count, at::ScalarType dtype = at::kFloat) {
-  return at::arange(rank + 1, rank + 1 + count, at::kLong)
-      .remainder(11)
-      .to(dtype);
-}
+// Every claim on several numbers of ranks.
+class NcclCollectives
+    : public ::testing::TestWithParam<std::tuple<CollectiveClaim, int>> {};
 
-at::Tensor Reduced(int size, int64_t count, ReduceOp op, at::ScalarType dtype) {
-  std::vector<at::Tensor> all;
-  const at::ScalarType wide = dtype == at::kBFloat16 ? at::kFloat : dtype;
-  for (int r = 0; r < size; ++r) all.push_back(Numbers(r, count, wide));
-  return ReduceAll(all, op).to(dtype);
-}
-
-constexpr at::ScalarType kReducible[] = {at::kFloat, at::kDouble, at::kBFloat16,
-                                         at::kLong};
-constexpr ReduceOp kOps[] = {ReduceOp::kSum, ReduceOp::kMax, ReduceOp::kMin,
-                             ReduceOp::kAverage};
-
-class NcclCollectives : public ::testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(Ranks, NcclCollectives, ::testing::Values(1, 2, 3, 4));
-
-TEST_P(NcclCollectives, AllReduceIsExactForEveryDtypeAndOp) {
-  RunRanks(GetParam(), [](Rank& rank) {
-    Communicator& world = *rank.world;
-    for (const at::ScalarType dtype : kReducible) {
-      for (const ReduceOp op : kOps) {
-        if (op == ReduceOp::kAverage && dtype == at::kLong) continue;
-        const at::Tensor tensor =
-            rank.Computed(Numbers(world.rank(), 23, dtype), milliseconds(0));
-        world.AllReduce(tensor, op);
-        EXPECT_TRUE(
-            rank.Seen(tensor).equal(Reduced(world.size(), 23, op, dtype)))
-            << dtype << " op " << static_cast<int>(op);
-      }
-    }
+TEST_P(NcclCollectives, Hold) {
+  const auto& [claim, num_ranks] = GetParam();
+  RunRanks(num_ranks, [&claim = claim](Rank& rank) {
+    claim.check(
+        {.group = *rank.world,
+         .to_device =
+             [&](const at::Tensor& values) {
+               return rank.Computed(values, milliseconds(0));
+             },
+         .room =
+             [&](const at::Tensor& values) {
+               const at::Tensor tensor = rank.gpu.Keep(values.clone());
+               rank.gpu.Synchronize();
+               return tensor;
+             },
+         .to_host =
+             [&](const at::Tensor& tensor) { return rank.Seen(tensor); }});
   });
 }
 
-TEST_P(NcclCollectives, ReduceScatterIsExactForEveryDtypeAndOp) {
-  RunRanks(GetParam(), [](Rank& rank) {
-    Communicator& world = *rank.world;
-    const int64_t count = 5 * world.size();
-    for (const at::ScalarType dtype : kReducible) {
-      for (const ReduceOp op : kOps) {
-        if (op == ReduceOp::kAverage && dtype == at::kLong) continue;
-        const at::Tensor in =
-            rank.Computed(Numbers(world.rank(), count, dtype), milliseconds(0));
-        const at::Tensor out = rank.gpu.Keep(at::empty({5}, dtype));
-        rank.gpu.Synchronize();
-        world.ReduceScatter(out, in, op);
-        EXPECT_TRUE(rank.Seen(out).equal(Reduced(world.size(), count, op, dtype)
-                                             .narrow(0, 5 * world.rank(), 5)));
-        EXPECT_TRUE(rank.Seen(in).equal(Numbers(world.rank(), count, dtype)))
-            << "the input stays";
-      }
-    }
-  });
-}
-
-TEST_P(NcclCollectives, AllGatherAndBroadcastMoveAnyDtype) {
-  RunRanks(GetParam(), [](Rank& rank) {
-    Communicator& world = *rank.world;
-    for (const at::ScalarType dtype : {at::kByte, at::kBFloat16, at::kDouble}) {
-      const at::Tensor in =
-          rank.Computed(Numbers(world.rank(), 7, dtype), milliseconds(0));
-      const at::Tensor out = rank.gpu.Keep(at::empty({world.size(), 7}, dtype));
-      rank.gpu.Synchronize();
-      world.AllGather(out, in);
-      const at::Tensor gathered = rank.Seen(out);
-      for (int r = 0; r < world.size(); ++r) {
-        EXPECT_TRUE(gathered[r].equal(Numbers(r, 7, dtype)));
-      }
-      for (int root = 0; root < world.size(); ++root) {
-        const at::Tensor tensor =
-            rank.Computed(Numbers(world.rank(), 7, dtype), milliseconds(0));
-        world.Broadcast(tensor, root);
-        EXPECT_TRUE(rank.Seen(tensor).equal(Numbers(root, 7, dtype)));
-      }
-    }
-  });
-}
-
-TEST_P(NcclCollectives, SendReceiveGoesRoundARingAndLeavesHalvesOut) {
-  RunRanks(GetParam(), [](Rank& rank) {
-    Communicator& world = *rank.world;
-    const int size = world.size();
-    const int left = (world.rank() + size - 1) % size;
-    const at::Tensor send =
-        rank.Computed(Numbers(world.rank(), 9), milliseconds(0));
-    const at::Tensor receive = rank.gpu.Keep(at::empty({9}));
-    world.SendReceive(send, (world.rank() + 1) % size, receive, left);
-    EXPECT_TRUE(rank.Seen(receive).equal(Numbers(left, 9)));
-    EXPECT_EQ(world.bytes_sent(), 36);
-    // Along a line.
-    if (size == 1) return;
-    const bool first = world.rank() == 0, last = world.rank() == size - 1;
-    world.SendReceive(last ? at::Tensor() : send,
-                      world.rank() + 1 - last * size,
-                      first ? at::Tensor() : receive, left);
-    if (!first) {
-      EXPECT_TRUE(rank.Seen(receive).equal(Numbers(left, 9)));
-    }
-  });
-}
-
-TEST_P(NcclCollectives, SplitMakesGroupsThatReduceAmongThemselves) {
-  RunRanks(GetParam(), [](Rank& rank) {
-    Communicator& world = *rank.world;
-    const std::unique_ptr<Communicator> half =
-        world.Split(world.rank() % 2, -world.rank(), "data");
-    double sum = 0;
-    int size = 0;
-    for (int r = world.rank() % 2; r < world.size(); r += 2, ++size) sum += r;
-    EXPECT_EQ(half->size(), size);
-    EXPECT_EQ(half->rank(), size - 1 - world.rank() / 2) << "by key";
-    const at::Tensor tensor =
-        rank.Computed(at::full({3}, world.rank(), at::kFloat), milliseconds(0));
-    half->AllReduce(tensor, ReduceOp::kSum);
-    EXPECT_TRUE(rank.Seen(tensor).equal(at::full({3}, sum)));
-    world.Barrier();
-    EXPECT_TRUE(half->Finalize().ok());
-  });
-}
-
-TEST(NcclCommunicator, Bfloat16IsAddedInFloatAndRoundedOnce) {
-  RunRanks(3, [](Rank& rank) {
-    // 256 + 1 is 256 in bfloat16: adding one by one would lose every 1.
-    const at::Tensor tensor = rank.Computed(
-        at::full({5}, rank.world->rank() == 0 ? 256.0 : 1.0, at::kBFloat16),
-        milliseconds(0));
-    rank.world->AllReduce(tensor, ReduceOp::kSum);
-    EXPECT_TRUE(rank.Seen(tensor).equal(at::full({5}, 258.0, at::kBFloat16)));
-  });
-}
+INSTANTIATE_TEST_SUITE_P(
+    OnFakes, NcclCollectives,
+    ::testing::Combine(::testing::ValuesIn(kCollectiveClaims),
+                       ::testing::Values(1, 2, 3, 4)),
+    [](const auto& info) {
+      return absl::StrCat(std::get<0>(info.param).name, "_",
+                          std::get<1>(info.param), "_ranks");
+    });
 
 TEST(NcclCommunicator, CallsInOrderAndPollsWhatGoesOn) {
   RunRanks(2, [](Rank& rank) {
@@ -239,17 +138,17 @@ TEST(NcclCommunicator, AMissingWaitForTheResultWouldShow) {
 TEST(NcclCommunicator, MeasuresHowLongTheGpuStandsStill) {
   RunRanks(2, [](Rank& rank) {
     Communicator& world = *rank.world;
-    EXPECT_EQ(world.TakeWaitMilliseconds(), 0) << "nothing was measured";
+    EXPECT_EQ(world.TakeExposedMilliseconds(), 0) << "nothing was measured";
     rank.gpu.delay = milliseconds(300);
     const at::Tensor tensor = rank.Computed(at::ones({4}), milliseconds(0));
     world.AllReduce(tensor, ReduceOp::kSum);
-    const double exposed = world.TakeWaitMilliseconds();
+    const double exposed = world.TakeExposedMilliseconds();
     EXPECT_GE(exposed, 250);
     PendingCollective pending = world.AllReduceAsync(tensor, ReduceOp::kSum);
     const at::Tensor other = rank.Computed(tensor, milliseconds(600));
     pending.Wait();
-    EXPECT_LT(world.TakeWaitMilliseconds(), exposed / 2);
-    EXPECT_EQ(world.TakeWaitMilliseconds(), 0) << "they were taken";
+    EXPECT_LT(world.TakeExposedMilliseconds(), exposed / 2);
+    EXPECT_EQ(world.TakeExposedMilliseconds(), 0) << "they were taken";
   });
 }
 
@@ -287,7 +186,7 @@ TEST(NcclCommunicator, BarrierWaitsForTheGpusOfAllRanks) {
 
 TEST(NcclCommunicator, TellsWhatItsGpuIsIn) {
   RunRanks(2, [](Rank& rank) {
-    DeviceGroups& groups = rank.activity->device_groups();
+    InFlightCalls& groups = rank.activity->in_flight_calls();
     EXPECT_FALSE(groups.OldestCall());
     const at::Tensor tensor = rank.gpu.Keep(at::ones({25}));
     rank.world->AllReduce(tensor, ReduceOp::kSum);
@@ -319,7 +218,7 @@ TEST(NcclCommunicator, TellsWhatItsGpuIsIn) {
 
 TEST(NcclCommunicator, TellsAsynchronousErrorsWithTheCall) {
   RunRanks(2, [](Rank& rank) {
-    DeviceGroups& groups = rank.activity->device_groups();
+    InFlightCalls& groups = rank.activity->in_flight_calls();
     EXPECT_FALSE(groups.Error());
     rank.nccl->SetAsyncError(NcclResult::kRemoteError);
     EXPECT_EQ(groups.Error(), "NCCL: between calls on axis world: error 6");
@@ -360,7 +259,7 @@ TEST(NcclCommunicator, AnInvalidArgumentIsTheCallersAndTheGroupGoesOn) {
                                      HasSubstr("error 4")));
       }
     }
-    EXPECT_FALSE(rank.activity->device_groups().Error());
+    EXPECT_FALSE(rank.activity->in_flight_calls().Error());
     rank.world->AllReduce(tensor, ReduceOp::kSum);
     EXPECT_TRUE(
         rank.Seen(tensor).equal(Reduced(2, 4, ReduceOp::kSum, at::kFloat)));
@@ -381,7 +280,7 @@ TEST(NcclCommunicator, AbortsOnceEndsWhatIsUnderWayAndDestroysNothing) {
       // The other rank never comes.
       if (r == 0) rank.world->AllReduce(tensor, ReduceOp::kSum);
       rank.nccl->ForgetCalls();
-      DeviceGroups& groups = rank.activity->device_groups();
+      InFlightCalls& groups = rank.activity->in_flight_calls();
       groups.AbortAll();
       groups.AbortAll();
       EXPECT_THAT(rank.nccl->Calls(), ElementsAre("CommAbort", "CommAbort"));
@@ -394,7 +293,7 @@ TEST(NcclCommunicator, AbortsOnceEndsWhatIsUnderWayAndDestroysNothing) {
 
 TEST(NcclCommunicator, WorkIsDoneWhenTheStreamComesToItsMark) {
   RunRanks(2, [](Rank& rank) {
-    DeviceGroups& groups = rank.activity->device_groups();
+    InFlightCalls& groups = rank.activity->in_flight_calls();
     // A group of one has marks, too.
     const std::unique_ptr<Communicator> alone =
         rank.world->Split(rank.world->rank(), 0, "tensor");
@@ -430,7 +329,7 @@ TEST(NcclGroup, AThreadThatWaitsForNcclStaysOutAfterAnAbort) {
   while ((*nccl)->Calls() != std::vector<std::string>{"CommInitRank", "poll"}) {
     std::this_thread::yield();
   }
-  (*activity)->device_groups().AbortAll();
+  (*activity)->in_flight_calls().AbortAll();
   const std::vector<std::string> calls = (*nccl)->Calls();
   EXPECT_EQ(calls.back(), "CommAbort");
   std::this_thread::sleep_for(milliseconds(50));

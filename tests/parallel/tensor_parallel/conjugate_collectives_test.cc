@@ -12,10 +12,11 @@ namespace {
 class ConjugateCollectives : public ::testing::Test {
  protected:
   // y = f(x) with x = rank + 1, and dx for dy = 10 * (rank + 1) in all places.
-  void Run(at::Tensor (*f)(const at::Tensor&, Communicator&, Tokens)) {
+  void Run(at::Tensor (*f)(const at::Tensor&, Communicator&,
+                           ActivationLayout)) {
     const double mine = axis_->rank() + 1;
     at::Tensor x = at::full({2, 3}, mine, at::kDouble).requires_grad_(true);
-    const at::Tensor y = f(x, *axis_, Tokens::kReplicated);
+    const at::Tensor y = f(x, *axis_, ActivationLayout::kReplicated);
     // From sum(), dy arrives expanded.
     (y * (10 * mine)).sum().backward();
     y_ = y[0][0].item<double>();
@@ -41,7 +42,7 @@ TEST_F(ConjugateCollectives, ReduceFromAxisSumsThisRanksTokensAndGathersBack) {
   const at::Tensor places =
       at::arange(2 * 3 * size, at::kDouble).view({2, 3 * size, 1});
   at::Tensor x = (places + 100 * axis_->rank()).requires_grad_(true);
-  const at::Tensor y = ReduceFromAxis(x, *axis_, Tokens::kSplit);
+  const at::Tensor y = ReduceFromAxis(x, *axis_, ActivationLayout::kSplit);
   const auto mine = [&](const at::Tensor& whole) {
     return whole.flatten(0, 1).narrow(0, 6 * axis_->rank(), 6);
   };

@@ -17,13 +17,9 @@
 #include "parallel/tensor_parallel/conjugate_collectives.h"
 #include "tests/testing/golden.h"
 #include "tests/testing/mpi_world.h"
+#include "tests/testing/tolerances.h"
 
 namespace lextra::testing {
-
-// Tolerances, relative to the largest element of the dense result.
-inline double ToleranceOf(at::ScalarType dtype) {
-  return dtype == at::kDouble ? 1e-12 : 5e-6;
-}
 
 inline at::Tensor RandomTensor(const std::string& name,
                                const std::vector<int64_t>& shape,
@@ -58,22 +54,23 @@ class ShardedLayers : public ::testing::TestWithParam<at::ScalarType> {
   void ExpectClose(const at::Tensor& mine, const at::Tensor& dense,
                    const std::string& what) const {
     EXPECT_LE(RelativeDifference(mine.detach(), dense.detach()),
-              ToleranceOf(GetParam()))
+              kShardedLayer(GetParam()))
         << what;
   }
 
   // Values and gradients of all pieces of `parameter` are this rank's boxes of
   // the dense ones; gradients of a replicated one that has seen split tokens
   // add up to it over the ranks.
-  void ExpectShardsOfDense(const Parameter& parameter,
-                           Tokens tokens = Tokens::kReplicated) {
-    if (tokens == Tokens::kSplit && !parameter.tensor_sharded) {
+  void ExpectShardsOfDense(
+      const Parameter& parameter,
+      ActivationLayout layout = ActivationLayout::kReplicated) {
+    if (layout == ActivationLayout::kSplit && !parameter.tensor_sharded) {
       axis().AllReduce(GradientOf(parameter.leaf), ReduceOp::kSum);
     }
-    const auto values = parameter.Shards(parameter.leaf, "", 0, 1,
-                                         axis().rank(), axis().size());
-    const auto gradients = parameter.Shards(GradientOf(parameter.leaf), "", 0,
-                                            1, axis().rank(), axis().size());
+    const MeshPlace place = {.tensor_rank = axis().rank(),
+                             .num_tensor = axis().size()};
+    const auto values = parameter.Shards(parameter.leaf, place);
+    const auto gradients = parameter.Shards(GradientOf(parameter.leaf), place);
     for (size_t i = 0; i < values.size(); ++i) {
       const at::Tensor& dense = dense_.at(values[i].name);
       EXPECT_EQ(values[i].global_shape, dense.sizes().vec());
@@ -97,8 +94,8 @@ class ShardedLayers : public ::testing::TestWithParam<at::ScalarType> {
   }
 
   // This rank's tokens of [.., C] as it has them between the layers.
-  at::Tensor TokensOf(const at::Tensor& whole, Tokens tokens) {
-    if (tokens == Tokens::kReplicated) return whole;
+  at::Tensor TokensOf(const at::Tensor& whole, ActivationLayout layout) {
+    if (layout == ActivationLayout::kReplicated) return whole;
     return whole.flatten(0, -2).chunk(axis().size())[axis().rank()];
   }
 

@@ -33,15 +33,16 @@ class ShardedLinear : public testing::ShardedLayers {
 
   // The sum over the ranks of what they make of their own outputs, which is a
   // loss of the whole layer.
-  void ExpectColumnMatchesDense(const std::vector<int64_t>& leading, bool bias,
-                                Tokens tokens = Tokens::kReplicated) {
+  void ExpectColumnMatchesDense(
+      const std::vector<int64_t>& leading, bool bias,
+      ActivationLayout layout = ActivationLayout::kReplicated) {
     dense_.clear();
     std::vector<int64_t> shape = leading;
     shape.push_back(18);
     const at::Tensor whole_x = Random("x", shape);
-    const at::Tensor x = TokensOf(whole_x, tokens).clone().requires_grad_(true);
+    const at::Tensor x = TokensOf(whole_x, layout).clone().requires_grad_(true);
     ColumnParallelLinear layer = Column(bias);
-    const at::Tensor y = layer(x, tokens);
+    const at::Tensor y = layer(x, layout);
     const at::Tensor dy =
         Random("dy" + std::to_string(axis().rank()), y.sizes().vec());
     y.backward(dy);
@@ -54,7 +55,7 @@ class ShardedLinear : public testing::ShardedLayers {
     // sum over the ranks' columns.
     const at::Tensor dense_dx = dense_x.grad();
     axis().AllReduce(dense_dx, ReduceOp::kSum);
-    ExpectClose(x.grad(), TokensOf(dense_dx, tokens), "gradient of x");
+    ExpectClose(x.grad(), TokensOf(dense_dx, layout), "gradient of x");
     EXPECT_EQ(layer.parameters().size(), bias ? 2u : 1u);
     for (const Parameter* parameter : layer.parameters()) {
       ExpectShardsOfDense(*parameter);
@@ -72,8 +73,8 @@ TEST_P(ShardedLinear, ColumnParallelTakesAnyLeadingDimensions) {
 }
 
 TEST_P(ShardedLinear, ColumnParallelTakesSplitTokens) {
-  ExpectColumnMatchesDense({12}, /*bias=*/true, Tokens::kSplit);
-  ExpectColumnMatchesDense({12}, /*bias=*/false, Tokens::kSplit);
+  ExpectColumnMatchesDense({12}, /*bias=*/true, ActivationLayout::kSplit);
+  ExpectColumnMatchesDense({12}, /*bias=*/false, ActivationLayout::kSplit);
 }
 
 TEST_P(ShardedLinear, ColumnParallelTakesAnInputWithoutGradient) {
@@ -98,7 +99,8 @@ TEST_P(ShardedLinear, GradientsOfTwoPassesAddUp) {
 }
 
 TEST_P(ShardedLinear, RowParallelMatchesDenseForwardAndBackward) {
-  for (const Tokens tokens : {Tokens::kReplicated, Tokens::kSplit}) {
+  for (const ActivationLayout layout :
+       {ActivationLayout::kReplicated, ActivationLayout::kSplit}) {
     for (const bool bias : {true, false}) {
       dense_.clear();
       RowParallelLinear layer(axis(), "out", 10, 24, bias, initializer());
@@ -111,40 +113,41 @@ TEST_P(ShardedLinear, RowParallelMatchesDenseForwardAndBackward) {
 
       const at::Tensor x =
           PartOf(whole_x.detach()).clone().requires_grad_(true);
-      const at::Tensor y = layer(x, tokens);
-      ExpectClose(y, TokensOf(dense_y, tokens), "output");
-      y.backward(TokensOf(dy, tokens));
+      const at::Tensor y = layer(x, layout);
+      ExpectClose(y, TokensOf(dense_y, layout), "output");
+      y.backward(TokensOf(dy, layout));
       ExpectClose(x.grad(), PartOf(whole_x.grad()), "gradient of x");
       for (const Parameter* parameter : layer.parameters()) {
-        ExpectShardsOfDense(*parameter, tokens);
+        ExpectShardsOfDense(*parameter, layout);
       }
     }
   }
 }
 
 TEST_P(ShardedLinear, ColumnWithGeluThenRowIsADenseFeedForward) {
-  for (const Tokens tokens : {Tokens::kReplicated, Tokens::kSplit}) {
+  for (const ActivationLayout layout :
+       {ActivationLayout::kReplicated, ActivationLayout::kSplit}) {
     dense_.clear();
     ColumnParallelLinear up(axis(), {{"up", 36}}, 18, true, initializer());
     RowParallelLinear down(axis(), "down", 18, 36, true, initializer());
     const at::Tensor dense_x = Random("x", {12, 18}).requires_grad_(true);
     const at::Tensor x =
-        TokensOf(dense_x.detach(), tokens).clone().requires_grad_(true);
-    const at::Tensor y = down(up.Gelu(x, tokens), tokens);
+        TokensOf(dense_x.detach(), layout).clone().requires_grad_(true);
+    const at::Tensor y = down(up.Gelu(x, layout), layout);
     const at::Tensor dense_y =
         at::linear(at::gelu(at::linear(dense_x, Dense("up.weight", {36, 18}),
                                        Dense("up.bias", {36}))),
                    Dense("down.weight", {18, 36}), Dense("down.bias", {18}));
-    ExpectClose(y, TokensOf(dense_y, tokens), "output");
+    ExpectClose(y, TokensOf(dense_y, layout), "output");
     const at::Tensor dy = Random("dy", {12, 18});
-    y.backward(TokensOf(dy, tokens));
+    y.backward(TokensOf(dy, layout));
     dense_y.backward(dy);
-    ExpectClose(x.grad(), TokensOf(dense_x.grad(), tokens), "gradient of x");
+    ExpectClose(x.grad(), TokensOf(dense_x.grad(), layout), "gradient of x");
     for (Parameter* parameter : up.parameters()) {
-      ExpectShardsOfDense(*parameter, tokens);
+      ExpectShardsOfDense(*parameter, layout);
     }
     for (Parameter* parameter : down.parameters()) {
-      ExpectShardsOfDense(*parameter, tokens);
+      ExpectShardsOfDense(*parameter, layout);
     }
   }
 }

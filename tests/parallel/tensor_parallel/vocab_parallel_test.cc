@@ -49,15 +49,16 @@ class VocabParallel : public testing::ShardedLayers {
 };
 
 TEST_P(VocabParallel, EmbeddingMatchesDenseForwardAndBackward) {
-  for (const Tokens tokens : {Tokens::kReplicated, Tokens::kSplit}) {
+  for (const ActivationLayout layout :
+       {ActivationLayout::kReplicated, ActivationLayout::kSplit}) {
     dense_.clear();
     VocabParallelEmbedding embedding = MakeEmbedding();
     const at::Tensor ids = Ids(0).view({4, 6});
-    const at::Tensor x = embedding(ids, tokens);
+    const at::Tensor x = embedding(ids, layout);
     const at::Tensor dense = at::embedding(DenseRows(), ids);
-    EXPECT_TRUE(x.equal(TokensOf(dense, tokens)));
+    EXPECT_TRUE(x.equal(TokensOf(dense, layout)));
     const at::Tensor dx = Random("dx", {4, 6, kWidth});
-    x.backward(TokensOf(dx, tokens));
+    x.backward(TokensOf(dx, layout));
     dense.backward(dx);
     ExpectShardsOfDense(*embedding.parameters()[0]);
   }
@@ -70,7 +71,8 @@ TEST_P(VocabParallel, EmbeddingRefusesIdsOutsideTheVocabulary) {
 }
 
 TEST_P(VocabParallel, LossAndItsGradientsMatchDenseForAnyChunkSize) {
-  for (const Tokens tokens : {Tokens::kReplicated, Tokens::kSplit}) {
+  for (const ActivationLayout layout :
+       {ActivationLayout::kReplicated, ActivationLayout::kSplit}) {
     for (const int64_t chunk : {1, 7, 24, 64}) {
       dense_.clear();
       VocabParallelEmbedding output = MakeEmbedding();
@@ -78,30 +80,31 @@ TEST_P(VocabParallel, LossAndItsGradientsMatchDenseForAnyChunkSize) {
       const at::Tensor dense_x =
           Random("x", {kTokens, kWidth}).requires_grad_(true);
       const at::Tensor x =
-          TokensOf(dense_x.detach(), tokens).clone().requires_grad_(true);
-      const at::Tensor loss = cross_entropy.Loss(x, Ids(3), 0.25, tokens);
+          TokensOf(dense_x.detach(), layout).clone().requires_grad_(true);
+      const at::Tensor loss = cross_entropy.Loss(x, Ids(3), 0.25, layout);
       // The loss is part of something larger, so that its gradient is 3.
       (loss * 3).backward();
 
       const at::Tensor dense = DenseLoss(dense_x, DenseRows(), Ids(3)) * 0.25;
       (dense * 3).backward();
       ExpectClose(loss, dense, "loss");
-      ExpectClose(x.grad(), TokensOf(dense_x.grad(), tokens), "gradient of x");
+      ExpectClose(x.grad(), TokensOf(dense_x.grad(), layout), "gradient of x");
       ExpectShardsOfDense(*output.parameters()[0]);
     }
   }
 }
 
 TEST_P(VocabParallel, LossWithoutGradientsIsTheSameAndLeavesNone) {
-  for (const Tokens tokens : {Tokens::kReplicated, Tokens::kSplit}) {
+  for (const ActivationLayout layout :
+       {ActivationLayout::kReplicated, ActivationLayout::kSplit}) {
     VocabParallelEmbedding output = MakeEmbedding();
     VocabParallelCrossEntropy cross_entropy(axis(), output, kVocab, 7);
-    const at::Tensor x = TokensOf(Random("x", {kTokens, kWidth}), tokens)
+    const at::Tensor x = TokensOf(Random("x", {kTokens, kWidth}), layout)
                              .clone()
                              .requires_grad_(true);
-    const at::Tensor loss = cross_entropy.Loss(x, Ids(3), 0.25, tokens);
+    const at::Tensor loss = cross_entropy.Loss(x, Ids(3), 0.25, layout);
     const at::NoGradGuard no_gradients;
-    const at::Tensor same = cross_entropy.Loss(x, Ids(3), 0.25, tokens);
+    const at::Tensor same = cross_entropy.Loss(x, Ids(3), 0.25, layout);
     EXPECT_FALSE(same.requires_grad());
     EXPECT_TRUE(same.equal(loss));
     EXPECT_FALSE(output.rows().grad().defined());

@@ -35,7 +35,7 @@ void Train(MpiSession& session, Communicator& world, Work work) {
 }
 
 // A GPU on which an all-reduce that `begun` tells does not end, or fails.
-class StuckGpu : public DeviceGroup {
+class StuckGpu : public AbortableGroup {
  public:
   std::optional<DeviceCall> OldestCall() override {
     return DeviceCall{begun, 1, 0.0};
@@ -72,11 +72,11 @@ void WorkOnGpu(MpiSession& session, Communicator& world) {
     BusyGpu gpu;
     gpu.begun = activity.Begin(group, Operation::kAllReduce, 400);
     activity.Leave();
-    activity.device_groups().Add(&gpu);
-    activity.device_groups().SetWork(&gpu);
+    activity.in_flight_calls().Add(&gpu);
+    activity.in_flight_calls().SetWork(&gpu);
     std::this_thread::sleep_for(milliseconds(7000));
-    activity.device_groups().SetWork(nullptr);
-    activity.device_groups().Remove(&gpu);
+    activity.in_flight_calls().SetWork(nullptr);
+    activity.in_flight_calls().Remove(&gpu);
   };
   for (int step = 1; step <= 10; ++step) {
     activity.SetPhase(Phase::kTraining, step);
@@ -103,7 +103,7 @@ void HangOnGpu(MpiSession& session, int64_t num_ranks, bool fails) {
     gpu.begun = activity.Begin(group, Operation::kAllReduce, 400);
     activity.Leave();
     gpu.fails = fails && last;
-    activity.device_groups().Add(&gpu);
+    activity.in_flight_calls().Add(&gpu);
   }
   // All but the last one go on, as a host does that waits for nothing.
   while (true) {

@@ -1,5 +1,3 @@
-#include "trainer/profile/recorded_step.h"
-
 #include <ATen/ATen.h>
 #include <ATen/record_function.h>
 #include <gmock/gmock.h>
@@ -7,6 +5,7 @@
 #include <optional>
 
 #include "ops/matmul.h"
+#include "trainer/profile/step_recorder.h"
 
 namespace lextra {
 namespace {
@@ -20,14 +19,14 @@ StepProfile TickingProfile() {
   return StepProfile([tick = int64_t{0}]() mutable { return ++tick; });
 }
 
-TEST(RecordedStep, KnowsProductsOperatorsOwnScopesAndTheBackwardPass) {
+TEST(StepRecorder, KnowsProductsOperatorsOwnScopesAndTheBackwardPass) {
   const at::Tensor a = at::ones({2, 4}).requires_grad_();
   const at::Tensor b = at::ones({4, 3});
   const at::Tensor out = at::empty({2, 3});
   StepProfile profile = TickingProfile();
   {
-    const RecordedStep recorded(profile);
-    SetProduct(out, a.detach(), b, {});
+    const StepRecorder recorded(profile);
+    Matmul(out, a.detach(), b, {});
     RECORD_USER_SCOPE("loss: test");
     at::mm(a, b).sum().backward();
   }
@@ -40,11 +39,11 @@ TEST(RecordedStep, KnowsProductsOperatorsOwnScopesAndTheBackwardPass) {
   EXPECT_THAT(trace, HasSubstr("MmBackward0"));
 }
 
-TEST(RecordedStep, CountsTheTensorsThatAreMade) {
+TEST(StepRecorder, CountsTheTensorsThatAreMade) {
   std::optional<at::Tensor> kept;
   StepProfile profile = TickingProfile();
   {
-    const RecordedStep recorded(profile);
+    const StepRecorder recorded(profile);
     kept = at::empty({250'000}, at::kFloat);
     for (int i = 0; i < 3; ++i) at::empty({500'000}, at::kFloat);
   }
@@ -54,10 +53,10 @@ TEST(RecordedStep, CountsTheTensorsThatAreMade) {
                   "4.0 allocations a step, 7.00 MB, at most 3.00 MB at once")));
 }
 
-TEST(RecordedStep, RecordsNothingBeforeAndAfter) {
+TEST(StepRecorder, RecordsNothingBeforeAndAfter) {
   StepProfile profile = TickingProfile();
   at::ones({2, 2}).mul_(2);
-  { const RecordedStep recorded(profile); }
+  { const StepRecorder recorded(profile); }
   at::ones({2, 2}).mul_(2);
   EXPECT_FALSE(at::hasThreadLocalCallbacks());
   EXPECT_EQ(profile.num_steps(), 1);

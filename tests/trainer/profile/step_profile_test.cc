@@ -59,7 +59,7 @@ TEST_F(StepProfileTest, MeansLeaveOutTheWarmUpWhereThereAreMoreSteps) {
   for (const int64_t milliseconds : {900, 300, 10, 30}) {
     profile_.BeginStep();
     profile_.Allocate(1000);
-    Scope("norm: Normalise", milliseconds);
+    Scope("norm: Normalize", milliseconds);
     profile_.EndStep();
     if (milliseconds == 300) {
       EXPECT_EQ(profile_.Milliseconds("norm"), 600);
