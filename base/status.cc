@@ -44,7 +44,7 @@ std::string FitToPrint(std::string_view message, bool may_have_lines) {
   const size_t begin = CutBefore(text, kMaxMessageBytes - kKeptEndBytes);
   const size_t end = CutBefore(text, text.size() - kKeptEndBytes);
   return absl::StrCat(text.substr(0, begin), " ... (", end - begin,
-                      " bytes left out) ... ", text.substr(end));
+                      " bytes omitted) ... ", text.substr(end));
 }
 
 absl::Status Make(absl::StatusCode code, std::string_view message) {

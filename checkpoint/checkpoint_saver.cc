@@ -68,7 +68,7 @@ void CheckpointSaver::RunInBackground(Stage stage,
     });
   } catch (const std::system_error& error) {
     // A process that may have no more threads saves all the same.
-    LogWarning("no thread for a save, the training waits for it: %s",
+    LogWarning("failed to start a thread for a save, training waits for it: %s",
                error.what());
     std::promise<absl::Status> done;
     background_ = done.get_future();

@@ -19,7 +19,7 @@ absl::Status LoadTensor(const ShardedTensor& wanted, ShardReader* reader) {
       reader->Find(wanted.name, DtypeName(wanted.tensor.scalar_type()),
                    wanted.global_shape));
   TORCH_CHECK(Contains(Box::Whole(wanted.global_shape), wanted.box),
-              wanted.name, ": the wanted box reaches beyond the tensor");
+              wanted.name, ": the requested box exceeds the tensor");
   if (wanted.box.num_elements() == 0) return absl::OkStatus();
   const bool is_plain = wanted.tensor.is_cpu() && wanted.tensor.is_contiguous();
   const at::Tensor bytes =
@@ -57,7 +57,7 @@ absl::Status SaveWholeTensors(const std::string& run_folder,
   if (status.ok()) {
     NameLatest(save);
   } else if (const absl::Status left = AbandonSave(save); !left.ok()) {
-    LogWarning("after a failed save: %s", left.message());
+    LogWarning("failed to clean up after a failed save: %s", left.message());
   }
   return status;
 }

@@ -27,9 +27,9 @@ absl::Status CheckNeverSaved(const std::string& run_folder) {
                           FindTraceOfCheckpoint(run_folder));
   if (trace.empty()) return absl::OkStatus();
   return CheckpointError(absl::StrFormat(
-      "%s: had checkpoints, as its %s shows, but no step-* folder is there: "
-      "restore one or a link to it; for a new run choose another --run_dir, or "
-      "remove %s/%s to train from step 1 here",
+      "%s: had checkpoints, as its %s shows, but has no step-* folder; restore "
+      "one or a link to it. For a new run choose another --run_dir, or remove "
+      "%s/%s to train from step 1 here",
       run_folder, trace, run_folder, trace));
 }
 
@@ -43,7 +43,7 @@ absl::StatusOr<std::vector<std::string>> Candidates(
                           ListDamaged(run_folder));
   if (folders.empty() && !damaged.empty()) {
     return CheckpointError(absl::StrFormat(
-        "%s: all its checkpoints were damaged (%s and %d more): restore one "
+        "%s: all its checkpoints are corrupt (%s and %d more); restore one "
         "under its name step-*, or choose another --run_dir",
         run_folder, damaged.back(), damaged.size() - 1));
   }
@@ -64,7 +64,7 @@ absl::StatusOr<std::vector<std::string>> Candidates(
     if (folders.empty()) {
       return CheckpointError(
           absl::StrFormat("%s: --resume=%d, but there is no %s; `lextra "
-                          "checkpoint list` names those there are",
+                          "checkpoint list` shows what is available",
                           run_folder, mode.step, StepFolderName(mode.step)));
     }
   }
@@ -116,7 +116,7 @@ absl::Status SetNewerAside(const std::string& run_folder, int64_t step) {
   for (const std::string& folder : folders) {
     if (StepOf(folder).value() <= step) continue;
     LEXTRA_ASSIGN_OR_RETURN(const std::string aside, SetAsideOld(folder));
-    LogInfo("set back to step %d: %s is now %s", step, folder, aside);
+    LogInfo("run reset to step %d: %s moved to %s", step, folder, aside);
   }
   return absl::OkStatus();
 }
@@ -127,7 +127,7 @@ absl::Status SetDamagedAside(const std::string& folder,
   LEXTRA_ASSIGN_OR_RETURN(
       const std::string aside,
       SetAsideDamaged(folder, std::string(damage.message())));
-  LogWarning("%s is damaged and set aside as %s: %s", folder, aside,
+  LogWarning("%s is corrupt and was set aside as %s: %s", folder, aside,
              damage.message());
   return absl::OkStatus();
 }
@@ -140,7 +140,7 @@ absl::Status CheckSameCheckpoint(Communicator& world,
       DifferenceOverRanks(world, EndOfManifest(step_folder));
   if (difference.empty()) return absl::OkStatus();
   return CheckpointError(absl::StrFormat(
-      "%s/%s differs between the ranks: %s; put one checkpoint on storage that "
+      "%s/%s differs between ranks: %s; put one checkpoint on storage that "
       "all hosts share, or the same copy on each",
       step_folder, kManifestName, difference));
 }
@@ -152,7 +152,7 @@ absl::StatusOr<ResumeMode> ParseResumeMode(const std::string& text) {
   ResumeMode mode = {ResumeMode::kStep};
   if (absl::SimpleAtoi(text, &mode.step) && mode.step >= 0) return mode;
   return UsageError("--resume=" + text +
-                    ": expected auto, must, none or the number of a step");
+                    ": expected auto, must, none or a step number");
 }
 
 absl::StatusOr<std::string> LoadNewestValid(Communicator& world,
@@ -192,8 +192,8 @@ absl::StatusOr<std::string> LoadNewestValid(Communicator& world,
   }
   if (num_damaged == 0) return std::string();
   return CheckpointError(absl::StrFormat(
-      "%s: none of its %d checkpoint(s) is whole (%s); they are set aside as "
-      ".bad-*, each with the reason in WHY.txt: restore one under its name "
+      "%s: none of its %d checkpoint(s) is intact (%s); they were set aside as "
+      ".bad-*, each with the reason in WHY.txt; restore one under its name "
       "step-*, or choose another --run_dir",
       run_folder, num_damaged, status.message()));
 }

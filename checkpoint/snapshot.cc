@@ -31,7 +31,7 @@ std::vector<Box> BoxesToStore(const ShardedTensor& tensor, int max_tensor) {
   if (tensor.split_dim < 0) return {tensor.box};
   const int64_t extent = tensor.global_shape[tensor.split_dim];
   TORCH_CHECK(extent % max_tensor == 0, tensor.name, ": an extent of ", extent,
-              " does not divide by the largest tensor degree, ", max_tensor);
+              " is not divisible by the largest tensor degree, ", max_tensor);
   return CutAtMultiples(tensor.box, tensor.split_dim, extent / max_tensor);
 }
 
@@ -104,7 +104,7 @@ std::vector<TensorToStore> TensorsToStore(
 
 void FillImage(const std::vector<ShardedTensor>& tensors, ShardImage* image) {
   TORCH_CHECK(tensors.size() == image->tensors().size(), "an image of ",
-              image->tensors().size(), " tensors can't take ", tensors.size());
+              image->tensors().size(), " tensors cannot hold ", tensors.size());
   std::vector<at::Tensor> sources;
   for (size_t i = 0; i < tensors.size(); ++i) {
     TORCH_CHECK(tensors[i].name == image->tensors()[i].name,

@@ -33,7 +33,7 @@ absl::StatusOr<at::Tensor> CopyOf(const SafetensorsFile& file,
                                   const TensorEntry& entry) {
   const std::optional<at::ScalarType> dtype = DtypeNamed(entry.dtype);
   if (!dtype) {
-    return InputError(absl::StrFormat("%s: tensor '%s': dtype %s is not read",
+    return InputError(absl::StrFormat("%s: tensor '%s': unsupported dtype %s",
                                       file.path(), entry.name, entry.dtype));
   }
   at::Tensor tensor = at::empty(entry.shape, *dtype);
@@ -49,7 +49,7 @@ std::string DtypeName(at::ScalarType dtype) {
   for (const auto& [stored, name] : kStoredDtypes) {
     if (stored == dtype) return name;
   }
-  TORCH_CHECK(false, "tensors of dtype ", dtype, " are not stored");
+  TORCH_CHECK(false, "unsupported dtype ", dtype);
 }
 
 std::optional<at::ScalarType> DtypeNamed(const std::string& name) {
@@ -102,7 +102,7 @@ absl::Status WriteTensorFile(const std::string& path,
       WriteNewTensorFile(temporary, {{"format", "pt"}}, tensors).status();
   if (status.ok() && std::rename(temporary.c_str(), path.c_str()) != 0) {
     status = StorageError(
-        absl::StrCat("can't rename to ", path, ": ", std::strerror(errno)));
+        absl::StrCat("failed to rename to ", path, ": ", std::strerror(errno)));
   }
   if (!status.ok()) {
     std::filesystem::remove(temporary, error);

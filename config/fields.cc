@@ -184,11 +184,11 @@ std::vector<ConfigField> UnusableFields(const RunConfig& config) {
 std::string AllowedValues(const FieldDescriptor& field) {
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_INT32:
-      return "a whole number below 2^31";
+      return "an integer below 2^31";
     case FieldDescriptor::CPPTYPE_INT64:
-      return "a whole number";
+      return "an integer";
     case FieldDescriptor::CPPTYPE_UINT64:
-      return "a whole number, not negative";
+      return "a non-negative integer";
     case FieldDescriptor::CPPTYPE_DOUBLE:
       return "a finite number";
     case FieldDescriptor::CPPTYPE_BOOL:
@@ -201,7 +201,7 @@ std::string AllowedValues(const FieldDescriptor& field) {
       return absl::StrCat("one of ", absl::StrJoin(names, ", "));
     }
     default:
-      return "a text in UTF-8 without control characters";
+      return "a UTF-8 string without control characters";
   }
 }
 
@@ -210,8 +210,8 @@ std::string NearFields(const std::string& name, const Descriptor& message) {
   for (int i = 0; i < message.field_count(); ++i) {
     names.push_back(message.field(i)->name());
   }
-  const std::string known = "Known: " + absl::StrJoin(names, ", ");
-  if (name.size() > kMaxSlipBytes) return known;
+  const std::string available = "Available: " + absl::StrJoin(names, ", ");
+  if (name.size() > kMaxSlipBytes) return available;
   const std::string nearest =
       *std::min_element(names.begin(), names.end(),
                         [&name](const std::string& a, const std::string& b) {
@@ -221,7 +221,8 @@ std::string NearFields(const std::string& name, const Descriptor& message) {
   // is another word, not a slip.
   const bool is_near =
       EditDistance(name, nearest) <= std::max<size_t>(2, nearest.size() / 3);
-  return absl::StrCat(is_near ? "Did you mean " + nearest + "? " : "", known);
+  return absl::StrCat(is_near ? "Did you mean " + nearest + "? " : "",
+                      available);
 }
 
 }  // namespace lextra

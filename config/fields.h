@@ -44,11 +44,11 @@ void MakeDefaultsExplicit(RunConfig* config);
 // characters (a NUL ends a path early).
 std::vector<ConfigField> UnusableFields(const RunConfig& config);
 
-// What a value of `field` may be: "a whole number", "one of CPU, CUDA".
+// What a value of `field` may be: "an integer", "one of CPU, CUDA".
 std::string AllowedValues(const google::protobuf::FieldDescriptor& field);
 
 // What a misspelt `name` may have meant among the fields of `message`: "Did you
-// mean width? Known: num_layers, width, ...".
+// mean width? Available: num_layers, width, ...".
 std::string NearFields(const std::string& name,
                        const google::protobuf::Descriptor& message);
 

@@ -53,7 +53,8 @@ absl::StatusOr<RunConfig> ParseStoredRunConfigJson(const nlohmann::json& json) {
   if (status.ok()) return config;
   return InputError(
       absl::StrCat("its config: ", std::string(status.message()),
-                   "; results of a newer lextra need that lextra's report"));
+                   "; results of a newer lextra need the report command of "
+                   "that version"));
 }
 
 }  // namespace lextra

@@ -179,7 +179,7 @@ absl::StatusOr<ConfigField> FindField(const std::string& path) {
   }
   if (names.size() > 2) {
     return UsageError(
-        absl::StrCat(names[0], ".", names[1], " is a value and has no fields"));
+        absl::StrCat(names[0], ".", names[1], " is a field, not a section"));
   }
   return ConfigField{section, field};
 }
@@ -196,7 +196,7 @@ absl::Status ApplyOverride(const std::string& text, RunConfig* config,
       absl::StripAsciiWhitespace(absl::string_view(text).substr(equals + 1)));
   LEXTRA_ASSIGN_OR_RETURN(const ConfigField field, FindField(path));
   if (!given->insert(field.name()).second) {
-    return UsageError(absl::StrCat(field.name(), " is given twice"));
+    return UsageError(absl::StrCat("duplicate field ", field.name()));
   }
   Message* section =
       config->GetReflection()->MutableMessage(config, field.section);
@@ -233,9 +233,8 @@ absl::StatusOr<std::string> FileOrPreset(const std::string& path) {
 absl::StatusOr<RunConfig> ParseRunConfig(const std::string& text,
                                          const std::string& source) {
   if (text.size() > kMaxConfigBytes) {
-    return UsageError(
-        absl::StrFormat("%s: %d bytes, a configuration has at most %d", source,
-                        text.size(), kMaxConfigBytes));
+    return UsageError(absl::StrFormat("%s: %d bytes, expected at most %d",
+                                      source, text.size(), kMaxConfigBytes));
   }
   RunConfig config;
   FirstError error;

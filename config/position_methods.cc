@@ -48,11 +48,11 @@ absl::Status CheckHasPlaces(const ModelConfig& model, int64_t num_places,
       num_places <= model.training_length()) {
     return absl::OkStatus();
   }
-  return UsageError(absl::StrFormat(
-      "model.position_encoding = %s has no row for a place beyond "
-      "model.training_length = %d, and %d places are asked for: %s",
-      PositionMethod_Name(model.position_encoding()), model.training_length(),
-      num_places, remedy));
+  return UsageError(
+      absl::StrFormat("model.position_encoding = %s: no positions beyond "
+                      "model.training_length = %d, but %d were requested; %s",
+                      PositionMethod_Name(model.position_encoding()),
+                      model.training_length(), num_places, remedy));
 }
 
 }  // namespace lextra

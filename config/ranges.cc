@@ -79,7 +79,7 @@ std::string Range::Text() const {
     return max == kNoBound ? absl::StrCat(above, min)
                            : absl::StrCat(above, min, below, max);
   };
-  if (open) return words("above ", " and below ");
+  if (open) return words("more than ", " and less than ");
   return words("at least ", " and at most ");
 }
 

@@ -103,8 +103,9 @@ void Resolution::Require(bool holds, const std::string& field,
   for (const std::string& other : others) {
     if (IsRefused(other)) return;
   }
-  problems_.push_back(absl::StrCat(
-      field, " = ", ValueText(config_, FieldNamed(field)), ": ", allowed));
+  problems_.push_back(absl::StrCat(field, " = ",
+                                   ValueText(config_, FieldNamed(field)),
+                                   ": expected ", allowed));
 }
 
 void Resolution::RequireMultiple(const std::string& field,
@@ -124,7 +125,7 @@ void Resolution::ResolveMesh() {
           "parallel.timeout_seconds", "0 (no watchdog) or at least 1");
   Require(purpose_ == Purpose::kEvaluate || parallel.context() == 1,
           "parallel.context",
-          "1 in training (only the evaluator spreads a document over ranks)");
+          "1 in training (only the evaluator splits a document over ranks)");
   const int64_t per_copy = int64_t{parallel.context()} * parallel.tensor();
   const int64_t copies = world_size_ / per_copy;
   const bool fits = copies * per_copy == world_size_ &&
@@ -141,14 +142,14 @@ void Resolution::ResolveMesh() {
   if (in_range && parallel.data() == 0) {
     problems_.push_back(absl::StrCat(
         "parallel.context * parallel.tensor = ", copy,
-        ": a divisor of the number of ranks, ", world_size_,
+        ": expected a divisor of the world size, ", world_size_,
         " (start a multiple of ", per_copy, " ranks with mpirun -np)"));
   } else if (in_range) {
     problems_.push_back(absl::StrCat(
         "parallel.data * parallel.context * parallel.tensor = ",
-        parallel.data(), " * ", copy, ": must be the number of ranks, ",
+        parallel.data(), " * ", copy, ": expected the world size, ",
         world_size_,
-        " (change mpirun -np, or set parallel.data=0 for all there are)"));
+        " (change mpirun -np, or set parallel.data=0 to use all ranks)"));
   }
   parallel.set_data(1);
   refused_.insert("parallel.data");
@@ -168,10 +169,10 @@ void Resolution::ResolveModel() {
     model.set_head_dim(model.hidden_size() / model.num_heads());
   }
   RequireMultiple("model.num_heads", "model.num_kv_heads",
-                  "each key/value head serves as many query heads");
+                  "each key/value head serves the same number of query heads");
   const PositionMethodFacts& method = FactsOf(model.position_encoding());
   Require(!method.rotates || model.head_dim() % 2 == 0, "model.head_dim",
-          absl::StrCat("even, because ",
+          absl::StrCat("an even number, because ",
                        PositionMethod_Name(model.position_encoding()),
                        " rotates pairs"),
           {"model.hidden_size", "model.num_heads"});
@@ -180,13 +181,13 @@ void Resolution::ResolveModel() {
           "model.xpos_scale_base",
           absl::StrFormat(
               "at least %.4g with model.xpos_gamma = %g (from one position to "
-              "the next the fastest pair may fade by e^-%g, no more)",
+              "the next the fastest pair may fade by at most e^-%g)",
               LeastScaleBase(model.xpos_gamma()), model.xpos_gamma(),
               kFastestFading),
           {"model.xpos_gamma"});
   Require(!method.embeds_pairs || model.hidden_size() % 2 == 0,
           "model.hidden_size",
-          absl::StrCat("even, because ",
+          absl::StrCat("an even number, because ",
                        PositionMethod_Name(model.position_encoding()),
                        " has pairs of columns"));
   const std::string hint = "choose another tensor degree or size";
@@ -196,9 +197,9 @@ void Resolution::ResolveModel() {
   const int64_t padded = PaddedVocab(model);
   const int32_t tensor = config_.parallel().tensor();
   Require(padded % tensor == 0, "model.vocab_size",
-          absl::StrCat("padded to ", padded,
-                       ", a multiple of parallel.tensor = ", tensor,
-                       " (choose model.pad_vocab_to_multiple_of as one)"),
+          absl::StrCat("its padded size ", padded,
+                       " to be a multiple of parallel.tensor = ", tensor,
+                       " (set model.pad_vocab_to_multiple_of to a multiple)"),
           {"model.pad_vocab_to_multiple_of", "parallel.tensor"});
 }
 
@@ -254,13 +255,14 @@ void Resolution::CheckEvaluationLists() {
   const EvaluationConfig& evaluation = config_.evaluation();
   const auto in_range = [&](const auto& lengths, int64_t shortest,
                             const char* field) {
-    Require(
-        std::ranges::all_of(lengths,
-                            [&](int64_t length) {
-                              return length >= shortest && length <= kMaxLength;
-                            }),
-        field,
-        absl::StrCat("each at least ", shortest, " and at most ", kMaxLength));
+    Require(std::ranges::all_of(lengths,
+                                [&](int64_t length) {
+                                  return length >= shortest &&
+                                         length <= kMaxLength;
+                                }),
+            field,
+            absl::StrCat("values of at least ", shortest, " and at most ",
+                         kMaxLength));
   };
   in_range(evaluation.lengths(), 1, "evaluation.lengths");
   in_range(evaluation.resolution_lengths(), 1, "evaluation.resolution_lengths");
@@ -269,7 +271,7 @@ void Resolution::CheckEvaluationLists() {
   in_range(evaluation.induction_lengths(), kShortestTask,
            "evaluation.induction_lengths");
   const auto unique = [&](const auto& list, const char* field) {
-    Require(!HasRepeats(list), field, "no value twice");
+    Require(!HasRepeats(list), field, "no duplicates");
   };
   unique(evaluation.rope_scaling(), "evaluation.rope_scaling");
   unique(evaluation.resolution_lengths(), "evaluation.resolution_lengths");
@@ -284,7 +286,7 @@ void Resolution::CheckEvaluationInTraining() {
   const PositionMethod method = config_.model().position_encoding();
   Require(!FactsOf(method).is_learned, "evaluation.validation_tokens",
           absl::StrCat("0, because ", PositionMethod_Name(method),
-                       " has no places beyond the training length"));
+                       " has no positions beyond the training length"));
 }
 
 void Resolution::CheckMasksAndProtocols() {
@@ -305,7 +307,7 @@ void Resolution::CheckMasksAndProtocols() {
     Require(
         evaluation.stride() <= ShortestLength(), "evaluation.stride",
         absl::StrCat("at most the shortest of evaluation.lengths, ",
-                     ShortestLength(), " (a piece counts its last targets)"),
+                     ShortestLength(), " (each piece scores its last targets)"),
         {"evaluation.lengths"});
   }
   const bool scales =
@@ -315,14 +317,14 @@ void Resolution::CheckMasksAndProtocols() {
   const PositionMethod method = config_.model().position_encoding();
   Require(FactsOf(method).rotates, "evaluation.rope_scaling",
           absl::StrCat("[NONE], because ", PositionMethod_Name(method),
-                       " has no angles to change (XPOS and ROPE have)"));
+                       " has no angles to scale (XPOS and ROPE do)"));
 }
 
 void Resolution::CheckBlockwiseEvaluation() {
   const EvaluationConfig& evaluation = config_.evaluation();
   const int64_t training_length = config_.model().training_length();
   Require(evaluation.block_size() > 0, "model.training_length",
-          "even, because a block of BCA is half of it (or set "
+          "an even number, because a BCA block is half of it (or set "
           "evaluation.block_size)",
           {"evaluation.block_size"});
   Require(evaluation.block_size() <= training_length, "evaluation.block_size",
@@ -339,7 +341,7 @@ void Resolution::CheckBlockwiseEvaluation() {
 void Resolution::ResolveTraining() {
   const ScheduleConfig& schedule = config_.schedule();
   Require(!config_.data().train().empty(), "data.train",
-          "the prefix of a token data set, as lextra prepare writes it");
+          "the prefix of a token data set written by lextra prepare");
   Require(schedule.warmup_steps() <= schedule.num_steps(),
           "schedule.warmup_steps",
           absl::StrCat("at most schedule.num_steps = ", schedule.num_steps()),
@@ -353,8 +355,8 @@ void Resolution::ResolveTraining() {
   const double spike_z_threshold = config_.optimizer().spike_z_threshold();
   Require(spike_z_threshold == 0 || spike_z_threshold >= 1,
           "optimizer.spike_z_threshold",
-          "0 (no step is skipped for it) or at least 1 (smaller ones would "
-          "skip ordinary steps)");
+          "0 (never skip a spike) or at least 1 (smaller values would skip "
+          "ordinary steps)");
   if (config_.parallel().sequence_parallel()) {
     RequireMultiple("model.training_length", "parallel.tensor",
                     "or set parallel.sequence_parallel=false");
@@ -366,13 +368,13 @@ void Resolution::ResolveBatch() {
   DataConfig& data = *config_.mutable_data();
   const int32_t copies = config_.parallel().data();
   RequireMultiple("data.global_batch_size", "parallel.data",
-                  "every copy of the model takes as many samples");
+                  "every data rank takes the same number of samples");
   if (data.global_batch_size() % copies != 0) return;
   const int32_t per_copy = data.global_batch_size() / copies;
   if (data.micro_batch_size() == 0) data.set_micro_batch_size(per_copy);
   Require(per_copy % data.micro_batch_size() == 0, "data.micro_batch_size",
           absl::StrCat("a divisor of the ", per_copy,
-                       " samples of a rank (data.global_batch_size / "
+                       " samples of a data rank (data.global_batch_size / "
                        "parallel.data)"),
           {"data.global_batch_size", "parallel.data"});
 }

@@ -70,7 +70,7 @@ class Search {
     } else {
       return InputError(
           absl::StrCat(refused_.message(), " (one of ", num_refused_,
-                       " such files; --skip_other_formats leaves them out)"));
+                       " such files; --skip_other_formats skips them)"));
     }
     return std::move(found_);
   }
@@ -101,10 +101,10 @@ absl::Status Search::AddFolder(const std::string& folder) {
   LEXTRA_RETURN_IF_ERROR(Walk(folder, &paths));
   const bool is_new = found_.skipped.repeated_folders == repeated_before;
   if (paths.empty() && is_new) {
-    return InputError(absl::StrCat(
-        folder, ": no file in this folder",
-        options_.extensions.empty() ? "" : " has a name that ends in ",
-        absl::StrJoin(options_.extensions, " or ")));
+    return InputError(
+        absl::StrCat(folder, ": no files",
+                     options_.extensions.empty() ? "" : " with the extension ",
+                     absl::StrJoin(options_.extensions, " or ")));
   }
   std::sort(paths.begin(), paths.end());
   for (const std::string& path : paths) LEXTRA_RETURN_IF_ERROR(AddFile(path));
@@ -238,9 +238,9 @@ absl::StatusOr<CorpusFiles> ListCorpus(const std::vector<std::string>& inputs,
   }
   LEXTRA_ASSIGN_OR_RETURN(CorpusFiles found, search.Take());
   if (!found.paths.empty()) return found;
-  return InputError(
-      absl::StrCat(inputs.front(), inputs.size() > 1 ? " ..." : "",
-                   ": no file to read; skipped: ", SkippedText(found.skipped)));
+  return InputError(absl::StrCat(
+      inputs.front(), inputs.size() > 1 ? " ..." : "",
+      ": no readable files; skipped: ", SkippedText(found.skipped)));
 }
 
 std::string SkippedText(const SkippedFiles& skipped) {
@@ -250,11 +250,11 @@ std::string SkippedText(const SkippedFiles& skipped) {
     if (count == 0) return;
     parts.push_back(absl::StrCat(count, " ", count == 1 ? one : many, why));
   };
-  add(skipped.other_extensions, "file", "files", " of other extensions");
+  add(skipped.other_extensions, "file", "files", " with other extensions");
   add(skipped.hidden, "hidden entry", "hidden entries", "");
   add(skipped.token_data, "file", "files", " of token data sets");
-  add(skipped.repeated_files, "file", "files", " reached before");
-  add(skipped.repeated_folders, "folder", "folders", " reached before");
+  add(skipped.repeated_files, "duplicate file", "duplicate files", "");
+  add(skipped.repeated_folders, "duplicate folder", "duplicate folders", "");
   add(skipped.broken_links, "broken link", "broken links", "");
   add(skipped.special, "pipe, socket or device", "pipes, sockets or devices",
       "");

@@ -132,7 +132,7 @@ class Progress {
   void End() const {
     const double seconds = SecondsSince(start_);
     if (seconds < kWorthALineSeconds) return;
-    LogInfo("%s: digest of %.1f GB made in %.1f s (%.2f GB/s)", prefix_,
+    LogInfo("%s: digest of %.1f GB computed in %.1f s (%.2f GB/s)", prefix_,
             total_bytes_ * 1e-9, seconds, total_bytes_ * 1e-9 / seconds);
   }
 
@@ -175,8 +175,8 @@ absl::StatusOr<TokenFileDigests> DigestFiles(
   if (after != state) {
     return InputError(absl::StrCat(
         dataset.prefix(),
-        ": .bin or .idx was written to while its digest was made: wait until "
-        "nothing writes there and start again"));
+        ": .bin or .idx changed while its digest was computed; wait for the "
+        "writer to finish and rerun"));
   }
   progress.End();
   return digests;
@@ -205,8 +205,8 @@ absl::StatusOr<DatasetDigest> DigestOfDataset(
         WriteRecord(dataset, Record(state, fingerprint, *digests));
     if (!kept.ok()) {
       LogHint(
-          "the digest of %s can't be kept and is made again at each start "
-          "(%s); start once as a user who may write there",
+          "cannot store the digest of %s, so every start computes it again "
+          "(%s); run once as a user who may write there",
           dataset.prefix(), kept.message());
     }
   }

@@ -61,8 +61,8 @@ absl::StatusOr<int> MakeClaim(const std::string& path,
   const int descriptor = sys::Open(
       path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
   const auto error = [&path](const char* action) {
-    return StorageError(
-        absl::StrFormat("can't %s %s: %s", action, path, std::strerror(errno)));
+    return StorageError(absl::StrFormat("failed to %s %s: %s", action, path,
+                                        std::strerror(errno)));
   };
   if (descriptor < 0) return error("create");
   struct stat status;
@@ -117,18 +117,18 @@ absl::Status RemoveAbandoned(const std::string& prefix,
   const bool is_ours = record.empty() || record.starts_with(kRecordBegin);
   if (result == LockResult::kTaken && is_ours) {
     RemoveTemporaryFiles(stem);
-    LogInfo("removed the temporary files of a writer that is gone: %s.*", stem);
+    LogInfo("removed the temporary files of a dead writer: %s.*", stem);
   }
   sys::Close(descriptor);
   if (result == LockResult::kTaken || !is_ours) return absl::OkStatus();
   const absl::string_view owner = absl::StripSuffix(record, "\n");
   return RunFolderHeldError(absl::StrCat(
       prefix, ": ", owner.empty() ? kRecordBegin : owner,
-      "; wait for its end, or choose another --output",
+      "; wait for it to finish, or choose another --output",
       result == LockResult::kHeld
           ? ""
           : absl::StrCat("; this file system has no locks, so remove ", path,
-                         " by hand if that process is gone")));
+                         " by hand if that process is dead")));
 }
 
 }  // namespace
@@ -144,7 +144,7 @@ absl::StatusOr<std::unique_ptr<OutputClaim>> OutputClaim::Acquire(
     if (descriptor >= 0) claim.reset(new OutputClaim(stem, descriptor));
     if (descriptor < 0 && i == kMaxTries) {
       return RunFolderHeldError(
-          prefix + ": other processes start to write it at this moment");
+          prefix + ": in use by other processes that just started");
     }
   }
   LEXTRA_ASSIGN_OR_RETURN(const std::vector<std::string> stems,

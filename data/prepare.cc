@@ -188,7 +188,7 @@ class Preparation {
 
   absl::Status NoDocument() const {
     std::string message = absl::StrFormat(
-        "%s: no document in %s: %d without text, %d shorter than "
+        "%s: no documents in %s: %d without text, %d shorter than "
         "--min_document_bytes=%d",
         options_.inputs.front() + (options_.inputs.size() > 1 ? " ..." : ""),
         CountOf(summary_.read.text_files + summary_.read.json_files, "file"),
@@ -197,7 +197,7 @@ class Preparation {
     if (summary_.read.bad_lines > 0) {
       absl::StrAppend(&message, ", ",
                       CountOf(summary_.read.bad_lines, "bad line"),
-                      ", the first is ", summary_.read.first_bad_lines.front());
+                      ", first: ", summary_.read.first_bad_lines.front());
     }
     const std::string skipped = SkippedText(summary_.skipped);
     if (!skipped.empty()) absl::StrAppend(&message, "; skipped: ", skipped);

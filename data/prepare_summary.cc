@@ -13,7 +13,7 @@ void AppendFormats(const ReadCounts& read, std::string* text) {
   if (read.json_files == 0 && read.gzip_files == 0) return;
   absl::StrAppendFormat(text,
                         "Formats: %s of text, %s of JSON lines; %d of "
-                        "them packed by gzip\n",
+                        "them gzip-compressed\n",
                         CountOf(read.text_files, "file"),
                         CountOf(read.json_files, "file"), read.gzip_files);
 }
@@ -26,21 +26,21 @@ void AppendLeftOut(const PrepareSummary& summary, std::string* text) {
   if (summary.read.bad_lines > 0) {
     absl::StrAppend(text,
                     "Skipped: ", CountOf(summary.read.bad_lines, "bad line"),
-                    ", the first:\n");
+                    ", first:\n");
     for (const std::string& line : summary.read.first_bad_lines) {
       absl::StrAppend(text, "  ", line, "\n");
     }
   }
   if (summary.empty_documents > 0) {
-    absl::StrAppendFormat(text, "Left out: %s without text\n",
+    absl::StrAppendFormat(text, "Skipped: %s without text\n",
                           CountOf(summary.empty_documents, "document"));
   }
   if (summary.short_documents > 0) {
-    absl::StrAppendFormat(text, "Left out: %s below the minimum size\n",
+    absl::StrAppendFormat(text, "Skipped: %s below the minimum size\n",
                           CountOf(summary.short_documents, "document"));
   }
   if (summary.read.byte_order_marks > 0) {
-    absl::StrAppendFormat(text, "Dropped: the byte order mark of %s\n",
+    absl::StrAppendFormat(text, "Removed: byte order mark of %s\n",
                           CountOf(summary.read.byte_order_marks, "file"));
   }
 }

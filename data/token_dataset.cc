@@ -44,7 +44,7 @@ Number Load(const MappedFile& file, int64_t offset) {
 
 std::string TypeProblem(uint8_t code) {
   if (code == 6 || code == 7) {
-    return absl::StrFormat("%d (%s), which can't hold token ids", code,
+    return absl::StrFormat("%d (%s), which cannot hold token ids", code,
                            code == 6 ? "float64" : "float32");
   }
   return absl::StrCat(code);
@@ -86,12 +86,12 @@ absl::Status TokenDataset::CheckHeader() {
     return InputError(absl::StrCat(idx_.path(), ": ", problem));
   };
   if (idx_.size() < kIndexHeaderBytes) {
-    return error(absl::StrFormat("%d bytes, a header has %d", idx_.size(),
-                                 kIndexHeaderBytes));
+    return error(absl::StrFormat("%d bytes, expected at least %d (the header)",
+                                 idx_.size(), kIndexHeaderBytes));
   }
   if (std::memcmp(idx_.bytes().data(), kIndexMagic.data(),
                   kIndexMagic.size()) != 0) {
-    return error("not an index of tokens: it does not begin with MMIDIDX");
+    return error("not a token index: it does not begin with MMIDIDX");
   }
   const auto version = Load<uint64_t>(idx_, kIndexVersionOffset);
   if (version != kIndexVersion) {
@@ -113,8 +113,8 @@ absl::Status TokenDataset::CheckHeader() {
   const uint64_t room = idx_.size() - kIndexHeaderBytes;
   if (entries < 1 || entries > room / 8 || sequences > room / 12) {
     return error(absl::StrFormat(
-        "it promises %d sequences and %d document entries (at least 1), which "
-        "its %d bytes can't hold",
+        "header states %d sequences and %d document entries (at least 1), "
+        "which do not fit into %d bytes",
         sequences, entries, idx_.size()));
   }
   num_sequences_ = static_cast<int64_t>(sequences);
@@ -123,8 +123,8 @@ absl::Status TokenDataset::CheckHeader() {
   // Files of several kinds of input (multimodal) have a byte a sequence more.
   if (room != arrays && room != arrays + sequences) {
     return error(absl::StrFormat(
-        "%d bytes; %d sequences and %d document entries need %d", idx_.size(),
-        sequences, entries, kIndexHeaderBytes + arrays));
+        "%d bytes, but %d sequences and %d document entries need %d",
+        idx_.size(), sequences, entries, kIndexHeaderBytes + arrays));
   }
   return absl::OkStatus();
 }
@@ -134,13 +134,14 @@ absl::Status TokenDataset::CheckSequences() {
   for (int64_t sequence = 0; sequence < num_sequences_; ++sequence) {
     const int64_t tokens = length(sequence);
     if (tokens < 0) {
-      return InputError(absl::StrFormat("%s: the length of sequence %d is %d",
-                                        idx_.path(), sequence, tokens));
+      return InputError(
+          absl::StrFormat("%s: length of sequence %d is %d, expected 0 or more",
+                          idx_.path(), sequence, tokens));
     }
     if (offset(sequence) != expected) {
       return InputError(absl::StrFormat(
-          "%s: sequence %d begins at byte %d, expected %d (the sum of what is "
-          "before it)",
+          "%s: sequence %d begins at byte %d, expected %d (where the previous "
+          "one ends)",
           idx_.path(), sequence, offset(sequence), expected));
     }
     // Stops as soon as it passes the file's size, so it can't overflow.
@@ -150,8 +151,8 @@ absl::Status TokenDataset::CheckSequences() {
   }
   if (expected != bin_.size()) {
     return InputError(absl::StrFormat(
-        "%s: %d bytes, its index (.idx) needs %s%d: the file is cut off or "
-        "belongs to another index",
+        "%s: %d bytes, but its index (.idx) needs %s%d: the file is truncated "
+        "or belongs to another index",
         bin_.path(), bin_.size(), expected > bin_.size() ? "at least " : "",
         expected));
   }
@@ -165,8 +166,8 @@ absl::Status TokenDataset::CheckDocuments() {
     const int64_t first = first_sequence(entry);
     if (first < previous || (entry == 0 && first != 0)) {
       return InputError(absl::StrFormat(
-          "%s: document entry %d is sequence %d; entries begin with 0, never "
-          "fall and end with %d",
+          "%s: document entry %d is sequence %d; expected entries that begin "
+          "with 0, never decrease and end with %d",
           idx_.path(), entry, first, num_sequences_));
     }
     previous = first;
@@ -174,7 +175,7 @@ absl::Status TokenDataset::CheckDocuments() {
   }
   if (previous != num_sequences_) {
     return InputError(
-        absl::StrFormat("%s: the last document entry is %d, expected %d",
+        absl::StrFormat("%s: last document entry is %d, expected %d",
                         idx_.path(), previous, num_sequences_));
   }
   return absl::OkStatus();
@@ -186,8 +187,9 @@ absl::Status TokenDataset::ReadMeta() {
   if (!text.ok()) {
     return InputError(absl::StrCat(
         text.status().message(),
-        "; it names the tokenizer of the tokens. `lextra prepare` writes it; "
-        "for files from elsewhere write it by hand: {\"tokenizer\": \"NAME\", "
+        "; this file names the tokenizer of the tokens. `lextra prepare` "
+        "writes it; for files from elsewhere write it by hand: "
+        "{\"tokenizer\": \"NAME\", "
         "\"tokenizer_sha256\": \"\", \"vocab_size\": N, \"eos_id\": N, "
         "\"documents\": ",
         num_documents_, ", \"tokens\": ", num_tokens_,
@@ -212,14 +214,15 @@ absl::Status TokenDataset::CheckedMeta(const std::string& name,
   if (!json.is_object()) return InputError(name + ": not a JSON object");
   if (!repeated.empty()) {
     return InputError(
-        absl::StrFormat("%s: '%s' stands there twice", name, repeated));
+        absl::StrFormat("%s: duplicate key '%s'", name, repeated));
   }
   for (const auto& [key, target] :
        {std::pair(kMetaTokenizer, &meta_.tokenizer),
         std::pair(kMetaTokenizerSha256, &meta_.tokenizer_sha256)}) {
     const auto value = json.find(key);
     if (value == json.end() || !value->is_string()) {
-      return InputError(absl::StrFormat("%s: '%s' must be a text", name, key));
+      return InputError(
+          absl::StrFormat("%s: '%s': expected a string", name, key));
     }
     *target = value->get<std::string>();
   }
@@ -233,7 +236,7 @@ absl::Status TokenDataset::CheckedMeta(const std::string& name,
     if (value == json.end() || !value->is_number_unsigned() ||
         value->get<uint64_t>() > uint64_t{INT64_MAX}) {
       return InputError(absl::StrFormat(
-          "%s: '%s' must be a whole number that is not negative", name, key));
+          "%s: '%s': expected a non-negative integer", name, key));
     }
     *target = value->get<int64_t>();
   }
@@ -245,8 +248,8 @@ absl::Status TokenDataset::CheckedMeta(const std::string& name,
   if (meta_.vocab_size > MaxVocabulary(type_)) {
     return InputError(absl::StrFormat(
         "%s: vocab_size %d, but tokens are stored as %s, which holds ids below "
-        "%d: ids beyond were lost when %s was written; write it with a wider "
-        "type, or state the vocabulary of the ids that it holds",
+        "%d: larger ids were lost when %s was written; write it with a wider "
+        "type, or state the vocabulary of the ids in it",
         name, meta_.vocab_size, NameOf(type_), MaxVocabulary(type_),
         bin_.path()));
   }
@@ -333,8 +336,8 @@ absl::Status TokenDataset::WrongId(int64_t token) const {
                       bin_.bytes().subspan(token * item_bytes_, item_bytes_))
           .largest;
   return InputError(absl::StrFormat(
-      "%s: document %d, place %d: token id %d is outside the vocabulary [0, "
-      "%d) that %s.meta.json states",
+      "%s: document %d, position %d: token id %d is outside the vocabulary [0, "
+      "%d) of %s.meta.json",
       bin_.path(), document, token - document_begin(document), id,
       meta_.vocab_size, prefix_));
 }
@@ -354,7 +357,7 @@ absl::Status TokenDataset::Read(int64_t document, int64_t begin,
       begin > document_size(document) ||
       count > document_size(document) - begin) {
     return InputError(absl::StrFormat(
-        "%s: document %d (of %d) does not have %d tokens from place %d on",
+        "%s: document %d (of %d) does not have %d tokens from position %d on",
         bin_.path(), document, num_documents_, count, begin));
   }
   const int64_t first = document_begin(document) + begin;

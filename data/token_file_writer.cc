@@ -97,8 +97,8 @@ absl::Status TokenFileWriter::Append(std::span<const int32_t> tokens) {
   open_tokens_ += std::ssize(tokens);
   if (open_tokens_ > kMaxSequenceTokens) {
     return InputError(
-        absl::StrFormat("%s: a document of more than %d tokens: the format "
-                        "can't hold it",
+        absl::StrFormat("%s: a document has more than %d tokens, the maximum "
+                        "of the format",
                         prefix_, kMaxSequenceTokens));
   }
   return IsSmall(meta_) ? WriteTokens<uint16_t>(tokens)
@@ -183,7 +183,7 @@ absl::Status TokenFileWriter::Seal() {
 absl::Status TokenFileWriter::WithdrawOld() {
   for (const std::string& name : {prefix_ + ".idx", prefix_ + kDigestSuffix}) {
     if (unlink(name.c_str()) == 0 || errno == ENOENT) continue;
-    return StorageError(absl::StrFormat("can't remove the old %s: %s", name,
+    return StorageError(absl::StrFormat("failed to remove the old %s: %s", name,
                                         std::strerror(errno)));
   }
   return SyncFolder(ParentFolder(prefix_));
@@ -216,7 +216,8 @@ absl::Status TokenFileWriter::Commit(
     LEXTRA_RETURN_IF_ERROR(writer->Publish());
     // The data are there; without it they are digested when first used.
     const absl::Status kept = writer->KeepDigests();
-    if (!kept.ok()) LogWarning("no digest is kept: %s", kept.message());
+    if (!kept.ok())
+      LogWarning("failed to store the digest: %s", kept.message());
   }
   return absl::OkStatus();
 }

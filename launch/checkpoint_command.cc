@@ -21,22 +21,19 @@ namespace lextra {
 namespace {
 
 constexpr char kUsage[] =
-    "checkpoint list FOLDER | show FOLDER | verify FOLDER ... | copy FOLDER "
-    "RUN_FOLDER | import --format=torchscale --config=FILE --weights=FILE "
-    "--to=FOLDER";
+    "checkpoint list FOLDER | show FOLDER | verify FOLDER ... | "
+    "copy FOLDER RUN_FOLDER | "
+    "import --format=torchscale --config=FILE --weights=FILE --to=FOLDER";
 constexpr char kDescription[] =
-    "list    the checkpoints of a run folder, oldest first; each is whole as "
-    "far as its\n"
-    "        manifest and the sizes of its files tell\n"
-    "show    state, configuration and tensors of one checkpoint (a step "
-    "folder, or the\n"
-    "        newest of a run folder)\n"
-    "verify  reads every byte of checkpoints (step folders, or all of run "
-    "folders) and\n"
-    "        compares checksums; names the file, tensor and byte of a damage\n"
-    "copy    one checkpoint into another run folder, verified on the way\n"
-    "import  a decoder of torchscale: its configuration (JSON) and state_dict\n"
-    "        (safetensors) become step 0 of the run folder --to";
+    R"(list    lists the checkpoints of a run folder, oldest first; checks
+        manifests and file sizes, but no checksums
+show    shows state, configuration and tensors of one checkpoint (a step
+        folder, or the newest of a run folder)
+verify  reads every byte of checkpoints (step folders, or all of run folders),
+        compares checksums and names the corrupt file, tensor and byte
+copy    copies one checkpoint into another run folder and verifies the copy
+import  writes a torchscale decoder, its configuration (JSON) and state_dict
+        (safetensors), as step 0 of the run folder --to)";
 
 // "data x tensor" of the ranks that saved.
 std::string LayoutText(const Manifest& manifest) {
@@ -74,14 +71,14 @@ absl::Status List(const std::string& run_folder) {
         &table, "%10d %14s %8d %14s %15d  %s\n", manifest->state().step(),
         LayoutText(*manifest), manifest->tensors_size(),
         MegabytesText(BytesOf(*manifest)), manifest->state().tokens_seen(),
-        HasChecksums(*manifest) ? "whole" : "whole, without checksums");
+        HasChecksums(*manifest) ? "intact" : "intact, without checksums");
   }
   PrintResult(table);
   LEXTRA_ASSIGN_OR_RETURN(const std::vector<std::string> damaged,
                           ListDamaged(run_folder));
   for (const std::string& name : damaged) {
     PrintResult(
-        absl::StrFormat("set aside as damaged: %s/%s\n", run_folder, name));
+        absl::StrFormat("set aside as corrupt: %s/%s\n", run_folder, name));
   }
   return absl::OkStatus();
 }
@@ -143,18 +140,18 @@ absl::Status Verify(const std::vector<std::string>& paths) {
       if (!manifest.ok()) {
         ++num_damaged;
         PrintResult(
-            absl::StrFormat("damaged  %s\n", manifest.status().message()));
+            absl::StrFormat("corrupt  %s\n", manifest.status().message()));
         continue;
       }
       PrintResult(absl::StrFormat(
-          "whole    %s: %s in %d files%s\n", folder,
+          "intact   %s: %s in %d files%s\n", folder,
           MegabytesText(BytesOf(*manifest)), manifest->files_size(),
-          HasChecksums(*manifest) ? "" : ", which have no checksums"));
+          HasChecksums(*manifest) ? "" : ", without checksums"));
     }
   }
   if (num_damaged == 0) return absl::OkStatus();
   return CheckpointError(
-      absl::StrFormat("%d checkpoint(s) can't be used", num_damaged));
+      absl::StrFormat("%d checkpoint(s) are unusable", num_damaged));
 }
 
 absl::Status Copy(const std::string& path, const std::string& run_folder) {
@@ -188,10 +185,13 @@ absl::Status RunCheckpoint(const std::vector<std::string>& arguments) {
   std::string weights;
   std::string to;
   CommandLine line(kUsage, kDescription);
-  line.AddFlag("format", &format, "import: what is read; torchscale");
-  line.AddFlag("config", &config, "import: the decoder's configuration");
-  line.AddFlag("weights", &weights, "import: its state_dict");
-  line.AddFlag("to", &to, "import: the run folder to write");
+  line.AddFlag("format", &format,
+               "import: input format (available: torchscale)");
+  line.AddFlag("config", &config,
+               "import: configuration of the decoder (JSON)");
+  line.AddFlag("weights", &weights,
+               "import: state_dict of the decoder (safetensors)");
+  line.AddFlag("to", &to, "import: run folder to write");
   LEXTRA_RETURN_IF_ERROR(line.Parse(arguments));
   if (line.help_wanted()) {
     PrintResult(line.Help());

@@ -89,7 +89,7 @@ std::string SubjectOf(const Job& job) {
                          job.input->digest);
 }
 
-// What documents and configuration alone tell against the job.
+// What is wrong with the job by its documents and configuration alone.
 absl::Status CheckJob(const Job& job) {
   const Documents& documents = *job.input->documents;
   const EvaluationConfig& evaluation = job.config.evaluation();
@@ -111,10 +111,10 @@ absl::Status WithOrigin(const absl::Status& status, const RunConfig& saved,
   const bool is_relative = std::filesystem::path(prefix).is_relative();
   return InputError(absl::StrCat(
       status.message(), "; data.validation=", prefix,
-      " is stored with the checkpoint",
-      is_relative ? ", relative to the folder that the training was started in"
+      " comes from the checkpoint",
+      is_relative ? ", relative to the folder that training was started in"
                   : "",
-      ": give data.validation=PREFIX to name it from here"));
+      "; give data.validation=PREFIX to override it"));
 }
 
 absl::StatusOr<Job> PrepareJob(const EvaluateOptions& options, int world_size,
@@ -219,7 +219,7 @@ absl::StatusOr<std::optional<DocumentJournal>> OpenJournal(const Job& job,
   if (journal.size() > 0) {
     LogInfo(
         "%s/documents.jsonl has %d scored documents of this checkpoint and "
-        "data: they are not scored again (remove it to do so)",
+        "data: skipping them (remove the file to score them again)",
         job.results_folder, journal.size());
   }
   return journal;

@@ -20,7 +20,7 @@ absl::Status CheckChanges(const RunConfig& saved, const RunConfig& wanted,
   if (differences.empty()) return absl::OkStatus();
   return UsageError(
       absl::StrCat(std::string(source), ": ", absl::StrJoin(differences, "; "),
-                   ": an evaluation may change only evaluation.*, parallel.*, "
+                   ": an evaluation may only change evaluation.*, parallel.*, "
                    "data.validation and model.precision"));
 }
 
@@ -50,31 +50,31 @@ absl::Status ApplyFile(const std::string& path, int world_size,
 absl::Status CheckPurpose(const EvaluateOptions& options,
                           const RunConfig& config) {
   if (config.model().vocab_size() == 0) {
-    return CheckpointError("its configuration has no model.vocab_size");
+    return CheckpointError("no model.vocab_size in its configuration");
   }
   const bool streams = config.evaluation().protocols_size() == 1 &&
                        config.evaluation().protocols(0) == STREAMING;
   if (!options.nll_out.empty() && !streams) {
     return UsageError(
-        "--nll_out has every target of whole documents: leave "
-        "evaluation.protocols out, or set it to [STREAMING]");
+        "--nll_out contains every target of whole documents: omit "
+        "evaluation.protocols, or set it to [STREAMING]");
   }
   if (!options.nll_out.empty() && config.evaluation().masks_size() != 1) {
     return UsageError(
-        "--nll_out is the NLL under one mask: add evaluation.masks=[BCA] or "
-        "evaluation.masks=[CAUSAL]");
+        "--nll_out contains the NLL under one mask: add "
+        "evaluation.masks=[BCA] or evaluation.masks=[CAUSAL]");
   }
   if (!options.nll_out.empty() &&
       config.evaluation().rope_scaling_size() != 1) {
     return UsageError(
-        "--nll_out is the NLL under one RoPE scaling: leave out "
+        "--nll_out contains the NLL under one RoPE scaling: omit "
         "evaluation.rope_scaling, or give it one value");
   }
   if (options.tokens.empty() && config.data().validation().empty()) {
     return UsageError(
-        "data.validation is not set, by the checkpoint or here: give the "
-        "prefix of a token data set, as `lextra prepare` writes it, or "
-        "--tokens=FILE");
+        "data.validation is not set, neither by the checkpoint nor here: "
+        "expected the prefix of a token data set written by `lextra prepare`, "
+        "or --tokens=FILE");
   }
   return absl::OkStatus();
 }
@@ -84,39 +84,39 @@ absl::Status CheckPurpose(const EvaluateOptions& options,
 CommandLine EvaluateCommandLine(EvaluateOptions* options) {
   CommandLine line(
       "evaluate --checkpoint=FOLDER [section.field=value ...]",
-      "Scores documents of any length with a checkpoint's model and prints one "
-      "row for each\nmask, RoPE scaling, protocol and length (evaluation.masks, "
-      ".rope_scaling, .protocols,\n.lengths). Start it with `mpirun -np D*S*T`: "
-      "parallel.context=S ranks share a document,\nparallel.tensor=T the "
-      "model, and D groups share the documents. The model comes from the\n"
-      "checkpoint, and so do evaluation.* and data.validation, the documents, "
-      "unless they are\ngiven here. Started again, it goes on where it was "
-      "stopped.");
+      R"(Scores documents of any length with the model of a checkpoint. Prints
+one row per mask, RoPE scaling, protocol and length (evaluation.masks,
+.rope_scaling, .protocols, .lengths). Start it with `mpirun -np D*S*T`:
+parallel.context=S ranks share a document, parallel.tensor=T ranks share the
+model, and D groups share the documents. The model comes from the checkpoint,
+and so do evaluation.* and data.validation (the documents) unless they are given
+here. Run the same command again to resume a stopped evaluation.)");
   line.AddFlag("checkpoint", &options->checkpoint,
-               "a step folder, or a run folder for its newest step");
+               "step folder, or run folder for its newest step");
   line.AddFlag("results_dir", &options->results_dir,
-               "where results.json and report.{html,md,csv} go; "
-               "RUN/eval/step-N by default, nowhere with --tokens");
+               "folder for results.json and report.{html,md,csv};\n"
+               "default: RUN/eval/step-N, none with --tokens");
   line.AddFlag("tokens", &options->tokens,
-               "safetensors file, `tokens` I64 [T] or [B, T]: each row is a "
-               "document, in place of data.validation");
+               "safetensors file, `tokens` I64 [T] or [B, T]: each row is\n"
+               "a document; replaces data.validation");
   line.AddFlag("nll_out", &options->nll_out,
-               "with --tokens and one mask: safetensors file to write, `nll` "
-               "F64 [B, T-1] in nats, NaN beyond evaluation.max_tokens");
+               "with --tokens and one mask: safetensors file to write,\n"
+               "`nll` F64 [B, T-1] in nats, NaN beyond\n"
+               "evaluation.max_tokens");
   line.AddFlag("config", &options->config,
-               "text format of config/run.proto, or a preset's name: its "
+               "file (text format of config/run.proto) or preset: its\n"
                "evaluation, parallel and data.validation are used");
   line.AddFlag("expect_world_size", &options->expect_world_size,
-               "refuse to run with another number of ranks; 0: any");
+               "fail if the world size is another; 0: any");
   line.AddFlag("set", &options->overrides,
-               "section.field=value, the same as without the flag");
+               "section.field=value; the flag itself may be omitted");
   return line;
 }
 
 absl::Status CheckEvaluateOptions(const EvaluateOptions& options) {
   if (options.checkpoint.empty()) {
     return UsageError(
-        "--checkpoint is missing: a run folder or one of its steps");
+        "--checkpoint is missing: expected a run folder or step folder");
   }
   if (!options.nll_out.empty() && options.tokens.empty()) {
     return UsageError("--nll_out needs --tokens");

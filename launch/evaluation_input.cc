@@ -27,7 +27,7 @@ absl::Status CheckTokenizer(const TokenizerId& trained, const DatasetMeta& meta,
   }
   if (meta.vocab_size <= vocab_size) return absl::OkStatus();
   return InputError(absl::StrFormat(
-      "%s: token ids up to %d, but the model's vocabulary has %d", path,
+      "%s: token ids up to %d, but the model's vocabulary size is %d", path,
       meta.vocab_size - 1, vocab_size));
 }
 
@@ -90,8 +90,8 @@ absl::Status AgreeOnInput(Communicator& world, EvaluationInput* input) {
                       tokens_BT.size(1), input->digest));
   if (difference.empty()) return absl::OkStatus();
   return InputError(absl::StrFormat(
-      "--tokens=%s: the ranks see different token ids there: %s; put one file "
-      "on storage that all hosts share, or the same copy on each",
+      "--tokens=%s: token ids differ between ranks: %s; put one file on "
+      "storage that all hosts share, or the same copy on each",
       input->path, difference));
 }
 

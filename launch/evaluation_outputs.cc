@@ -23,7 +23,7 @@ absl::Status CheckNllOut(const std::string& nll_out) {
   std::error_code ignored;
   if (!fs::is_directory(folder, ignored)) {
     return StorageError(absl::StrCat("--nll_out=", nll_out, ": ",
-                                     folder.string(), " is no folder"));
+                                     folder.string(), " is not a folder"));
   }
   return WithContext(CheckCanBeWritten(nll_out), "--nll_out");
 }

@@ -84,7 +84,7 @@ absl::StatusOr<std::vector<RankInstructionSets>> GatherInstructionSets(
   for (const int number : mpi.GatherNumbers(VariableIsKnown() ? encoded : -1)) {
     if (number < 0) {
       return UsageError(absl::StrFormat(
-          "rank %d: %s: expected avx512, avx2 or baseline, or no such variable",
+          "rank %d: %s: expected avx512, avx2 or baseline, or unset",
           of_ranks.size(), kProductsVariable));
     }
     of_ranks.push_back({.machine = static_cast<InstructionSet>(number / 16),
@@ -105,8 +105,8 @@ void SetWhereRanksDiffer(const char* what, const char* variable,
     return;
   }
   LogInfo(
-      "%s: the ranks have different instruction sets (%s); all compute with "
-      "the least, %s=%s",
+      "%s: instruction sets differ between ranks (%s); all ranks use the "
+      "lowest, %s=%s",
       what, WhoHasWhat(of_ranks, which), variable, value);
   setenv(variable, value.c_str(), /*overwrite=*/1);
 }
@@ -131,8 +131,8 @@ absl::Status CheckLibTorchObeys(const MpiSession& mpi) {
   }
   if (least == most) return absl::OkStatus();
   return UsageError(absl::StrFormat(
-      "LibTorch computes with different instruction sets (%s): start all ranks "
-      "with %s=%s (mpirun -x %s=%s)",
+      "LibTorch uses different instruction sets (%s): start all ranks with "
+      "%s=%s (mpirun -x %s=%s)",
       WhoHasWhat(of_ranks, &RankInstructionSets::libtorch), kLibTorchVariable,
       CapabilityOf(least), kLibTorchVariable, CapabilityOf(least)));
 }
@@ -161,8 +161,8 @@ absl::StatusOr<RankInstructionSets> CommonInstructionSets(
           std::pair(kLibTorchVariable, its.libtorch)}) {
       if (asked <= its.machine) continue;
       return UsageError(absl::StrFormat(
-          "rank %d: %s asks for %s, but its machine runs at most %s: take that "
-          "or leave the variable out",
+          "rank %d: %s requests %s, but its host supports at most %s; request "
+          "that, or unset the variable",
           rank, variable, NameOf(asked), NameOf(its.machine)));
     }
     common.machine = std::min(common.machine, its.machine);
@@ -192,9 +192,9 @@ absl::Status CheckTensorGroups(DeviceMesh& mesh) {
   absl::Status mine;
   if (!difference.empty()) {
     mine = UsageError(absl::StrFormat(
-        "the %d ranks of this tensor group run on machines of different "
+        "the %d ranks of this tensor group run on hosts with different "
         "instruction sets (%s), which round differently: place the ranks of a "
-        "group on hosts of one kind (consecutive ranks make a group)",
+        "group on identical hosts (consecutive ranks form a group)",
         mesh.tensor().size(), difference));
   }
   return AgreeOnStatus(mesh.world(), mine);

@@ -17,24 +17,21 @@ namespace lextra {
 namespace {
 
 constexpr char kUsage[] =
-    "usage: lextra COMMAND [--flag=value ...] [section.field=value ...]\n"
-    "\n"
-    "Train short, evaluate long, on a cluster.\n"
-    "\n"
-    "commands:\n"
-    "  prepare      text, JSONL, .gz -> token data set             one "
-    "process\n"
-    "  synthesize   data set of a synthetic task                   one "
-    "process\n"
-    "  train        data x tensor parallel training           mpirun -np D*T\n"
-    "  evaluate     long documents through the ranks        mpirun -np R*S*T\n"
-    "  checkpoint   list | show | verify | copy | import           one "
-    "process\n"
-    "  report       evaluations as one page and one table          one "
-    "process\n"
-    "\n"
-    "lextra COMMAND --help explains one; lextra --version says what is built "
-    "in.\n";
+    R"(usage: lextra COMMAND [--flag=value ...] [section.field=value ...]
+
+Train short, evaluate long, on a cluster.
+
+commands:
+  prepare      text, JSON lines, .gz -> token data set      one process
+  synthesize   token data set of a synthetic task           one process
+  train        data x tensor parallel training              mpirun -np D*T
+  evaluate     long documents, spread over the ranks        mpirun -np D*S*T
+  checkpoint   list | show | verify | copy | import         one process
+  report       evaluations as one page and one table        one process
+
+`lextra COMMAND --help` explains a command.
+`lextra --version` shows what the program was built with.
+)";
 
 using LocalCommand = absl::Status (*)(const std::vector<std::string>&);
 using RankedCommand = absl::Status (*)(Session&,
@@ -89,8 +86,8 @@ int Main(int argc, char** argv) {
     return RunRanked(it->second, argc, argv, arguments);
   }
   return Report(UsageError("unknown command '" + name +
-                           "'; known are prepare, synthesize, train, evaluate, "
-                           "checkpoint, report"),
+                           "', expected one of: prepare, synthesize, train, "
+                           "evaluate, checkpoint, report"),
                 0);
 }
 

@@ -22,35 +22,35 @@ struct CommandOptions {
 CommandLine MakeCommandLine(CommandOptions* options) {
   CommandLine line(
       "prepare --output=PREFIX INPUT ...",
-      "Turns text into token data sets for `lextra train` and `lextra "
-      "evaluate`:\nPREFIX-train and PREFIX-validation (.bin, .idx, "
-      ".meta.json, .digest.json). An INPUT is a\nfile or a folder (all files "
-      "below it, through links too). What a file is, its content\nsays: "
-      "JSON lines hold one JSON object a line, any other text is one document; "
-      "gzip\ndata is unpacked on the way. Other formats are refused. Documents "
-      "are split by a hash\nof their text, so the same text is always on the "
-      "same side.");
+      R"(Turns text into token data sets for `lextra train` and `evaluate`:
+PREFIX-train and PREFIX-validation (.bin, .idx, .meta.json, .digest.json).
+An INPUT is a file or a folder (all files below it; links are followed). The
+format is detected from the content: JSON lines hold one document per line, any
+other text file is one document; gzip data is decompressed on the fly. Other
+formats are an error. Documents are split by a hash of their text, so the same
+text is always in the same split.)");
   line.AddFlag("output", &options->prepare.output,
-               "path that the names of all written files begin with");
+               "prefix of all output files");
   line.AddFlag("tokenizer", &options->tokenizer,
                "byte: 256 bytes and an end-of-text id");
   line.AddFlag("validation_fraction", &options->validation_fraction,
-               "share of the documents kept for validation; 0 and 1 write one "
-               "side alone");
+               "fraction of the documents used for validation; 0 and 1\n"
+               "write only one of the splits");
   line.AddFlag("min_document_bytes", &options->prepare.min_document_bytes,
-               "leave out shorter documents");
+               "skip shorter documents");
   line.AddFlag("extension", &options->prepare.extensions,
-               "in folders take only names that end so (.py, .jsonl.gz)");
+               "in folders read only files with this extension (.py,\n"
+               ".jsonl.gz)");
   line.AddFlag("format", &options->format,
-               "auto, or text or jsonl for all files whatever is in them");
+               "auto: detect; text or jsonl: read every file as that");
   line.AddFlag("text_key", &options->prepare.read.text_key,
                "key of the text in a JSON line's object");
   line.AddFlag("split_blank_lines", &options->prepare.read.split_blank_lines,
                "blank lines of text files separate documents");
   line.AddFlag("skip_bad_lines", &options->prepare.read.skip_bad_lines,
-               "leave out JSON lines that are wrong, and count them");
+               "skip and count invalid JSON lines");
   line.AddFlag("skip_other_formats", &options->prepare.read.skip_other_formats,
-               "leave out files of formats that are not read, and count them");
+               "skip and count files in unsupported formats");
   return line;
 }
 
@@ -58,7 +58,7 @@ absl::Status CheckOptions(CommandOptions* options) {
   PrepareOptions& prepare = options->prepare;
   if (prepare.inputs.empty()) {
     return UsageError(
-        "no input: give files or folders, as in `lextra prepare "
+        "no input given: expected files or folders, as in `lextra prepare "
         "--output=data/books books.jsonl.gz`");
   }
   LEXTRA_RETURN_IF_ERROR(CheckOutputPrefix(prepare.output, "data/books"));
@@ -96,21 +96,21 @@ void GiveHints(const PrepareSummary& summary) {
   for (const SplitSummary& split : {summary.train, summary.validation}) {
     if (split.prefix.empty() || split.documents > 0) continue;
     LogHint(
-        "no document fell on %s: with few documents choose another "
-        "--validation_fraction, cut texts by --split_blank_lines, or prepare "
-        "the two sides from different inputs",
+        "no documents in %s: with few documents choose another "
+        "--validation_fraction, split texts with --split_blank_lines, or "
+        "prepare the two splits from different inputs",
         split.prefix);
   }
   if (summary.binary_documents > 0) {
     LogHint(
-        "documents with NUL bytes: %d; they may not be text (choose files by "
+        "documents with NUL bytes: %d; they may not be text (select files with "
         "--extension)",
         summary.binary_documents);
   }
   if (summary.other_encodings > 0) {
     LogHint(
-        "documents that are not all UTF-8: %d; their bytes were taken as they "
-        "are (convert such files by iconv)",
+        "documents that are not valid UTF-8: %d; their bytes were kept as they "
+        "are (convert such files with iconv)",
         summary.other_encodings);
   }
 }

@@ -20,34 +20,29 @@ struct ReportOptions {
 CommandLine MakeCommandLine(ReportOptions* options) {
   CommandLine line(
       "report RUN ...",
-      "Merges what `lextra evaluate` found into one self-contained page "
-      "(report.html), one\nMarkdown table (report.md) and one CSV "
-      "(report.csv). "
-      "A RUN is a results folder, its\nresults.json, or a run folder, of which "
-      "the results of the newest step in eval/ count.\nRuns whose "
-      "configurations and steps differ in their seeds alone are one series, "
-      "with\nthe deviation between seeds; others are series of their own, "
-      "whose "
-      "labels say in what\nthey differ (\"xPos, hidden_size 64\"). Paths of "
-      "evaluated "
-      "data, the layout of ranks and what\nelse changes no number are no "
-      "difference. Two runs with equal seeds are refused.");
+      R"(Merges results of `lextra evaluate` into one self-contained page
+(report.html), one Markdown table (report.md) and one CSV file (report.csv).
+A RUN is a results folder, its results.json, or a run folder: there the newest
+step in eval/ is used. Runs that differ only in their seeds form one series,
+with the standard deviation over seeds; other runs are separate series, labeled
+by what differs ("xPos, hidden_size 64"). Paths, the layout of ranks and other
+settings that change no number do not count as a difference. Two runs with equal
+seeds are an error.)");
   line.AddFlag("output", &options->output,
-               "folder for the files; beside the results of a single RUN by "
-               "default");
-  line.AddFlag("title", &options->title, "of the page");
+               "output folder; default: next to the results of a single RUN");
+  line.AddFlag("title", &options->title, "title of the page");
   line.AddFlag("format", &options->format,
-               "page, or lm-eval: prints the results in the shape of "
+               "page, or lm-eval: print the results in the format of\n"
                "lm-evaluation-harness");
   return line;
 }
 
-// Beside the results where no folder was asked for.
+// Next to the results where no folder was asked for.
 std::string OutputFolder(const std::string& output, const ReportData& data) {
   if (!output.empty()) return output;
-  const std::string beside =
+  const std::string parent =
       std::filesystem::path(data.runs[0].path).parent_path().string();
-  return beside.empty() ? "." : beside;
+  return parent.empty() ? "." : parent;
 }
 
 }  // namespace
@@ -62,14 +57,15 @@ absl::Status RunReport(const std::vector<std::string>& arguments) {
   }
   const std::vector<std::string>& runs = line.rest();
   if (runs.empty()) {
-    return UsageError("which evaluations? lextra report RUN ...");
+    return UsageError("no evaluation given; usage: lextra report RUN ...");
   }
   if (options.format != "page" && options.format != "lm-eval") {
-    return UsageError(
-        absl::StrCat("--format=", options.format, ": page or lm-eval"));
+    return UsageError(absl::StrCat("--format=", options.format,
+                                   ": expected page or lm-eval"));
   }
   if (options.output.empty() && runs.size() > 1) {
-    return UsageError("--output is missing: a folder for the merged report");
+    return UsageError(
+        "--output is missing: expected a folder for the merged report");
   }
   if (!options.output.empty()) {
     LEXTRA_RETURN_IF_ERROR(CheckOutsideCheckpoints("--output", options.output));

@@ -72,8 +72,8 @@ absl::Status CheckSameWords(Communicator& world,
         DifferenceOverRanks(world, i < words.size() ? words[i] : "nothing");
   }
   return UsageError(absl::StrCat(
-      "the ranks are started with different arguments or variables: ",
-      difference, "; give all the same"));
+      "ranks were started with different arguments or variables: ", difference,
+      "; start all of them alike"));
 }
 
 }  // namespace
@@ -85,9 +85,8 @@ absl::Status CheckSameStart(MpiSession& mpi,
   const std::unique_ptr<Communicator> world = mpi.World();
   const std::string programs = DifferenceOverRanks(*world, ProgramText());
   if (!programs.empty()) {
-    return UsageError(
-        absl::StrCat("the ranks run different programs: ", programs,
-                     "; install one build on all hosts"));
+    return UsageError(absl::StrCat("ranks run different programs: ", programs,
+                                   "; install the same build on all hosts"));
   }
   LEXTRA_RETURN_IF_ERROR(
       CheckSameWords(*world, ArgumentsAndVariables(command)));

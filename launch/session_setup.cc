@@ -58,8 +58,8 @@ void EndSession(Session& session) {
 absl::Status CheckWorldSize(const MpiSession& mpi, int64_t expected) {
   if (expected == 0 || expected == mpi.size()) return absl::OkStatus();
   return UsageError(absl::StrFormat(
-      "--expect_world_size=%d, but the launcher started %d rank(s); is lextra "
-      "started by the mpirun of the same Open MPI?",
+      "--expect_world_size=%d, but the launcher started %d rank(s); use the "
+      "mpirun of the Open MPI that lextra was built with",
       expected, mpi.size()));
 }
 
@@ -74,12 +74,12 @@ absl::Status SetUpThreads(const MpiSession& mpi, const ParallelConfig& config) {
   if (threads > allowed) {
     LogHint(
         "parallel.num_threads = %d, but each rank is bound to %d core(s): "
-        "threads will wait for each other; start mpirun with --bind-to none",
+        "threads will compete for cores; start mpirun with --bind-to none",
         threads, allowed);
   } else if (bound && allowed * mpi.local_size() < host) {
     LogHint(
-        "%d rank(s) bound to %d core(s) each leave cores of this host's %d "
-        "unused; start mpirun with --bind-to none or more ranks",
+        "%d rank(s) bound to %d core(s) each leave some of this host's %d "
+        "cores idle; start mpirun with --bind-to none, or start more ranks",
         mpi.local_size(), allowed, host);
   }
   at::set_num_threads(threads);

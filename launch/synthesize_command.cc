@@ -29,30 +29,27 @@ struct SynthesizeOptions {
 CommandLine MakeCommandLine(SynthesizeOptions* options) {
   CommandLine line(
       "synthesize --data=PREFIX --output=PREFIX [--task=induction]",
-      "Writes a token data set to train a synthetic task on, of those that "
-      "`lextra evaluate`\nscores (docs/method.md section 6): documents of one "
-      "trial each, at any depth, with\ntext of the data set --data between. A "
-      "model whose training_length is --length sees\neach document as one "
-      "sample.");
+      R"(Writes a token data set to train one of the synthetic tasks that
+`lextra evaluate` scores (docs/method.md section 6). Each document is one trial,
+at a random depth, filled up with text of the data set --data. A model whose
+training_length is --length sees each document as one sample.)");
   line.AddFlag("data", &options->data,
-               "token data set of bytes with the text to fill documents with");
-  line.AddFlag("output", &options->output,
-               "path that the names of the written files begin with");
+               "byte-level token data set with the filler text");
+  line.AddFlag("output", &options->output, "prefix of the output files");
   line.AddFlag("task", &options->task, "passkey or induction");
   line.AddFlag("length", &options->length,
-               "tokens of a document, its end-of-text included");
-  line.AddFlag("documents", &options->documents, "how many");
+               "tokens per document, with its end-of-text token");
+  line.AddFlag("documents", &options->documents, "number of documents");
   line.AddFlag("seed", &options->seed,
-               "of all keys, depths and places of the text; evaluations draw "
-               "others");
+               "seed of keys, depths and filler; evaluations draw others");
   return line;
 }
 
 absl::Status CheckOptions(const SynthesizeOptions& options) {
   if (options.data.empty()) {
     return UsageError(
-        "--data is missing: the prefix of a token data set, as `lextra "
-        "prepare` writes it");
+        "--data is missing: expected the prefix of a token data set written by "
+        "`lextra prepare`");
   }
   LEXTRA_RETURN_IF_ERROR(CheckOutputPrefix(options.output, "data/passkeys"));
   if (options.task != "passkey" && options.task != "induction") {
@@ -76,14 +73,13 @@ absl::Status CheckText(const TokenDataset& text,
   const auto tokenizer =
       FindTokenizer(text.meta().tokenizer, text.meta().tokenizer_sha256);
   if (tokenizer == nullptr || !tokenizer->ids_are_bytes()) {
-    return UsageError(
-        absl::StrCat("--data=", options.data, ": is of the tokenizer ",
-                     text.meta().tokenizer, ", and the tasks are in bytes"));
+    return UsageError(absl::StrCat("--data=", options.data, ": tokenizer is ",
+                                   text.meta().tokenizer, ", expected byte"));
   }
   if (!long_documents.empty()) return absl::OkStatus();
   return InputError(absl::StrFormat(
-      "%s: no document has more than --length=%d tokens, to fill one of the "
-      "task with",
+      "%s: no document has more than --length=%d tokens, the filler of one "
+      "trial",
       options.data, options.length));
 }
 

@@ -34,27 +34,26 @@ struct TrainOptions {
 CommandLine MakeCommandLine(TrainOptions* options) {
   CommandLine line(
       "train --config=FILE --run_dir=FOLDER [section.field=value ...]",
-      "Trains a language model on a token data set (lextra prepare). Start it "
-      "with\n`mpirun -np D*T` for D data-parallel x T tensor-parallel ranks; "
-      "without mpirun it is\none rank. A run folder that has checkpoints is "
-      "continued, at any layout.");
+      R"(Trains a language model on a token data set (lextra prepare).
+Start it with `mpirun -np D*T` for D data-parallel x T tensor-parallel ranks;
+without mpirun it runs as one rank. A run folder with checkpoints is resumed,
+at any layout.)");
   line.AddFlag("config", &options->config,
-               "text format of config/run.proto, or a preset's name");
+               "file (text format of config/run.proto) or preset");
   line.AddFlag("run_dir", &options->run_dir,
                "folder for checkpoints, metrics and the log");
   line.AddFlag("resume", &options->resume,
-               "auto: the newest whole checkpoint, if any; must: fail without "
-               "one; none: "
-               "fail with one; a number: that step, newer ones are set aside");
+               "auto: resume from the newest intact checkpoint, if any;\n"
+               "must: fail if there is none; none: fail if there is one;\n"
+               "a number: resume from that step, set newer ones aside");
   line.AddFlag("stop_at_step", &options->stop_at_step,
-               "save and stop after this many steps in all; 0: "
-               "schedule.num_steps");
+               "save and stop after this step; 0: schedule.num_steps");
   line.AddFlag("expect_world_size", &options->expect_world_size,
-               "refuse to run with another number of ranks; 0: any");
+               "fail if the world size is another; 0: any");
   line.AddFlag("print_config", &options->print_config,
-               "print the effective configuration and stop");
+               "print the effective configuration and exit");
   line.AddFlag("set", &options->overrides,
-               "section.field=value, the same as without the flag");
+               "section.field=value; the flag itself may be omitted");
   return line;
 }
 
@@ -62,8 +61,8 @@ CommandLine MakeCommandLine(TrainOptions* options) {
 absl::Status TakeVocabularyFromData(RunConfig* config) {
   if (config->data().train().empty()) {
     return UsageError(
-        "data.train is not set: give the prefix of a token data set, as "
-        "`lextra prepare` writes it (data.train=PREFIX-train)");
+        "data.train is not set: expected the prefix of a token data set "
+        "written by `lextra prepare` (data.train=PREFIX-train)");
   }
   LEXTRA_ASSIGN_OR_RETURN(const TokenDataset data,
                           TokenDataset::Open(config->data().train()));
@@ -73,8 +72,8 @@ absl::Status TakeVocabularyFromData(RunConfig* config) {
   }
   if (config->model().vocab_size() < needed) {
     return UsageError(absl::StrFormat(
-        "model.vocab_size = %d: %s has token ids up to %d; leave it 0 to take "
-        "the data set's",
+        "model.vocab_size = %d: %s has token ids up to %d; set it to 0 to use "
+        "the vocabulary of the data set",
         config->model().vocab_size(), config->data().train(), needed - 1));
   }
   return absl::OkStatus();
@@ -83,7 +82,7 @@ absl::Status TakeVocabularyFromData(RunConfig* config) {
 absl::StatusOr<RunConfig> EffectiveConfig(const TrainOptions& options,
                                           int world_size) {
   if (options.config.empty()) {
-    return UsageError("--config is missing: a file or a preset's name");
+    return UsageError("--config is missing: expected a file or a preset");
   }
   LEXTRA_ASSIGN_OR_RETURN(RunConfig config,
                           LoadRunConfig(options.config, options.overrides));
@@ -155,7 +154,7 @@ absl::Status RunTrain(Session& session,
     return absl::OkStatus();
   }
   if (options.run_dir.empty()) {
-    return UsageError("--run_dir is missing: the folder of this run");
+    return UsageError("--run_dir is missing: expected a folder for this run");
   }
 
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(
@@ -176,7 +175,7 @@ absl::Status RunTrain(Session& session,
   LogLine(VersionLine());
   LogLine(RunConfigTable(config));
   LogInfo(
-      "%d rank(s): data %d x tensor %d; %.2fM parameters, %.2f MFLOP a "
+      "%d rank(s): data %d x tensor %d; %.2fM parameters, %.2f MFLOP per "
       "token (6 N + 6 L C T)",
       mpi.size(), config.parallel().data(), config.parallel().tensor(),
       NumParameters(config.model()) * 1e-6,

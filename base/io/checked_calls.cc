@@ -23,8 +23,8 @@ absl::Status ReadSystemError(const std::string& path, int error) {
 
 absl::Status StorageSystemError(std::string_view action,
                                 const std::string& path, int error) {
-  return StorageError(
-      absl::StrFormat("can't %s %s: %s", action, path, std::strerror(error)));
+  return StorageError(absl::StrFormat("failed to %s %s: %s", action, path,
+                                      std::strerror(error)));
 }
 
 absl::StatusOr<int> OpenRegular(const std::string& path, int64_t* size) {

@@ -87,7 +87,7 @@ absl::StatusOr<FaultRule> ParseRule(absl::string_view text) {
                   absl::StrJoin(kOperations, " ") + " or @NAME");
   }
   if (!ParseCalls(parts[1], rule)) {
-    return refuse("bad call numbers", "N, N-M or N-, from 1 on");
+    return refuse("bad call numbers", "N, N-M or N-, counted from 1");
   }
   if (!ParseEffect(parts[2], rule)) {
     return refuse("unknown effect",

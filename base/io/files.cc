@@ -50,8 +50,8 @@ absl::StatusOr<std::string> ReadFile(const std::string& path,
   LEXTRA_ASSIGN_OR_RETURN(const int raw, OpenRegular(path, &size));
   const Descriptor file(raw);
   if (size > max_bytes) {
-    return InputError(absl::StrFormat("%s: %d bytes, at most %d are expected",
-                                      path, size, max_bytes));
+    return InputError(absl::StrFormat("%s: %d bytes, expected at most %d", path,
+                                      size, max_bytes));
   }
   std::string bytes(size, '\0');
   LEXTRA_RETURN_IF_ERROR(
@@ -88,7 +88,7 @@ absl::Status MakeFolders(const std::string& path) {
 absl::Status MakeNewFolder(const std::string& path) {
   if (WithoutInterruptions([&] { return sys::Mkdir(path.c_str(), 0777); }) !=
       0) {
-    return StorageSystemError("make folder", path, errno);
+    return StorageSystemError("create folder", path, errno);
   }
   return absl::OkStatus();
 }
@@ -146,7 +146,7 @@ absl::StatusOr<int64_t> FreeBytes(const std::string& path) {
   struct statvfs status;
   if (WithoutInterruptions(
           [&] { return sys::Statvfs(path.c_str(), &status); }) != 0) {
-    return StorageSystemError("ask for the free space of", path, errno);
+    return StorageSystemError("query the free space of", path, errno);
   }
   // File systems without bounds answer with products beyond 64 bits.
   const uint64_t block_bytes = std::max<uint64_t>(status.f_frsize, 1);
@@ -243,7 +243,7 @@ absl::Status TruncateFile(const std::string& path, int64_t size) {
   Descriptor file(descriptor);
   if (WithoutInterruptions([&] { return sys::Truncate(descriptor, size); }) !=
       0) {
-    return StorageSystemError("cut", path, errno);
+    return StorageSystemError("truncate", path, errno);
   }
   return SyncAndClose(path, file.Release());
 }

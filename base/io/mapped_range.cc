@@ -33,8 +33,8 @@ const MappedRange* RangeOf(const void* address) {
   if (!problem.empty()) AbortAllRanks(ExitCode::kInput, problem);
   AbortAllRanks(
       ExitCode::kStorage,
-      absl::StrFormat("%s: a page of the mapped file can't be read (SIGBUS): "
-                      "its disk or file system fails",
+      absl::StrFormat("%s: failed to read a page of the mapped file (SIGBUS): "
+                      "its disk or file system is failing",
                       range.path()));
 }
 
@@ -74,7 +74,7 @@ std::string MappedRange::Problem() const {
   if (fstat(descriptor_, &now) != 0 || now.st_size >= size_) return "";
   return absl::StrFormat(
       "%s: truncated while in use: %d bytes, %d when it was opened; restore "
-      "the file and run the same command again",
+      "the file and rerun the same command",
       path_, now.st_size, size_);
 }
 

@@ -48,7 +48,8 @@ void ReadEnvironmentOnce(Injector& injector) {
   const char* text = std::getenv("LEXTRA_FAULTS");
   injector.from_environment = ParseFaultRulesOrDie(text == nullptr ? "" : text);
   if (!injector.from_environment.empty()) {
-    LogWarning("LEXTRA_FAULTS is set: system calls fail on purpose (%s)", text);
+    LogWarning("LEXTRA_FAULTS is set: injecting faults into system calls (%s)",
+               text);
   }
   mode = injector.from_environment.empty() ? Mode::kNoRules : Mode::kRules;
 }
@@ -247,7 +248,7 @@ ScopedFaults::ScopedFaults(const std::string& rules) {
   const std::lock_guard lock(injector.mutex);
   ReadEnvironmentOnce(injector);
   if (injector.from_test.has_value()) {
-    LogError("ScopedFaults: only one may live at a time");
+    LogError("ScopedFaults: only one may exist at a time");
     std::abort();
   }
   injector.from_test = ParseFaultRulesOrDie(rules);

@@ -81,7 +81,7 @@ absl::StatusOr<std::string> CopyCheckpoint(const std::string& step_folder,
     return save.step_folder();
   }
   if (const absl::Status left = AbandonSave(save); !left.ok()) {
-    LogWarning("after a failed copy: %s", left.message());
+    LogWarning("failed to clean up after a failed copy: %s", left.message());
   }
   return status;
 }

@@ -54,8 +54,8 @@ absl::StatusOr<std::string> Undigested(const std::string& text) {
       all.substr(body.size() + kDigestOpening.size(), kDigestSize);
   const std::string found = Sha256(body);
   if (found != stated) {
-    return DamagedError(absl::StrCat("its bytes have the SHA-256 ", found,
-                                     ", but it states ", std::string(stated)));
+    return DamagedError(absl::StrCat("SHA-256 of its bytes is ", found,
+                                     ", expected ", std::string(stated)));
   }
   return std::string(body) + "}";
 }
@@ -112,11 +112,11 @@ absl::Status CheckBox(const Manifest& manifest, const TensorIndex& tensor,
                       const StoredBox& stored) {
   const Box box = BoxOf(stored);
   if (!LiesWithin(box, ShapeOf(tensor))) {
-    return DamagedError(absl::StrCat(Text(box), " is not a part of shape ",
+    return DamagedError(absl::StrCat(Text(box), " is not within shape ",
                                      Join(ShapeOf(tensor))));
   }
   if (stored.file() < 0 || stored.file() >= manifest.files_size()) {
-    return DamagedError(absl::StrFormat("%s lies in file %d of %d", Text(box),
+    return DamagedError(absl::StrFormat("%s is in file %d of %d", Text(box),
                                         stored.file(), manifest.files_size()));
   }
   const ShardFile& file = manifest.files(stored.file());
@@ -126,14 +126,14 @@ absl::Status CheckBox(const Manifest& manifest, const TensorIndex& tensor,
   if (begin < 0 || num_bytes > file.bytes() ||
       begin > file.bytes() - num_bytes || begin % element_bytes != 0) {
     return DamagedError(absl::StrFormat(
-        "%s: %d bytes at byte %d don't lie aligned within the %d of %s",
+        "%s: %d bytes at byte %d are not aligned within the %d bytes of %s",
         Text(box), num_bytes, begin, file.bytes(), file.name()));
   }
   const int64_t num_blocks = CeilDivide(num_bytes, kBlockBytes);
   if (HasChecksums(manifest) &&
       stored.block_crc32c_size() != (num_blocks > 1 ? num_blocks : 0)) {
     return DamagedError(
-        absl::StrFormat("%s of %d blocks has %d checksums of blocks", Text(box),
+        absl::StrFormat("%s of %d blocks has %d block checksums", Text(box),
                         num_blocks, stored.block_crc32c_size()));
   }
   return absl::OkStatus();
@@ -142,8 +142,7 @@ absl::Status CheckBox(const Manifest& manifest, const TensorIndex& tensor,
 absl::Status CheckTensor(const Manifest& manifest, const TensorIndex& tensor) {
   const std::vector<int64_t> shape = ShapeOf(tensor);
   if (!DtypeBytes(tensor.dtype())) {
-    return DamagedError(
-        absl::StrCat("dtype '", tensor.dtype(), "' is unknown"));
+    return DamagedError(absl::StrCat("unknown dtype '", tensor.dtype(), "'"));
   }
   if (!TensorBytes(tensor.dtype(), shape)) {
     return DamagedError(
@@ -156,7 +155,7 @@ absl::Status CheckTensor(const Manifest& manifest, const TensorIndex& tensor) {
     boxes.push_back(BoxOf(stored));
     if (__builtin_add_overflow(covered, boxes.back().num_elements(),
                                &covered)) {
-      return DamagedError("its boxes are too many");
+      return DamagedError("too many boxes");
     }
   }
   if (const auto overlap = FindOverlap(boxes)) {
@@ -166,7 +165,7 @@ absl::Status CheckTensor(const Manifest& manifest, const TensorIndex& tensor) {
   const int64_t expected = Box::Whole(shape).num_elements();
   if (covered != expected) {
     return DamagedError(
-        absl::StrFormat("its boxes cover %d of the %d places of shape %s",
+        absl::StrFormat("its boxes cover %d of the %d elements of shape %s",
                         covered, expected, Join(shape)));
   }
   return absl::OkStatus();
@@ -183,7 +182,7 @@ absl::Status CheckVersion(const Manifest& manifest) {
   const int version = manifest.format_version();
   if (version < 1) {
     return DamagedError(
-        absl::StrFormat("format version is %d, at least 1 is", version));
+        absl::StrFormat("format version is %d, expected at least 1", version));
   }
   const int needed =
       version > kManifestVersion ? manifest.min_reader_version() : 0;
@@ -191,7 +190,7 @@ absl::Status CheckVersion(const Manifest& manifest) {
       (needed == 0 || needed > kManifestVersion)) {
     return CheckpointError(absl::StrFormat(
         "format version is %d, written by a newer program (%s); this one reads "
-        "versions up to %d: use the newer one",
+        "versions up to %d; use the newer program",
         version, manifest.program(), kManifestVersion));
   }
   return absl::OkStatus();
@@ -206,7 +205,7 @@ absl::Status CheckFileNames(const Manifest& manifest) {
     }
     if (!files.insert(file.name()).second || file.bytes() < 0) {
       return DamagedError(absl::StrCat("file '", file.name(),
-                                       "' appears twice or has no size"));
+                                       "' is a duplicate or has no size"));
     }
   }
   return absl::OkStatus();
@@ -237,7 +236,7 @@ absl::Status CheckFilesAreTiled(const Manifest& manifest) {
     if (!tiled || end != manifest.files(i).bytes()) {
       return DamagedError(absl::StrCat("the header and boxes of file '",
                                        manifest.files(i).name(),
-                                       "' leave bytes out or share some"));
+                                       "' leave gaps or overlap"));
     }
   }
   return absl::OkStatus();
@@ -252,7 +251,7 @@ absl::Status CheckLink(const fs::path& path) {
     return absl::OkStatus();
   }
   return CheckpointError(absl::StrFormat(
-      "%s: is a link to %s, which is not there: mount or restore that, or "
+      "%s: is a link to %s, which does not exist; mount or restore that, or "
       "remove the link",
       path.string(), fs::read_symlink(path, ignored).string()));
 }
@@ -268,16 +267,16 @@ absl::Status CheckFile(const std::string& folder, const ShardFile& file) {
   }
   if (!fs::exists(status)) {
     return DamagedError(
-        absl::StrCat(path.string(), ": is missing, but the manifest names it"));
+        absl::StrCat(path.string(), ": missing, but listed in the manifest"));
   }
   if (!fs::is_regular_file(status)) {
-    return DamagedError(absl::StrCat(path.string(), ": is not a regular file"));
+    return DamagedError(absl::StrCat(path.string(), ": not a regular file"));
   }
   const int64_t bytes = static_cast<int64_t>(fs::file_size(path, error));
   if (error || bytes != file.bytes()) {
     return DamagedError(
-        absl::StrFormat("%s: has %d bytes, but the manifest states %d",
-                        path.string(), bytes, file.bytes()));
+        absl::StrFormat("%s: %d bytes, but the manifest says %d", path.string(),
+                        bytes, file.bytes()));
   }
   return absl::OkStatus();
 }
@@ -321,7 +320,7 @@ absl::StatusOr<Manifest> ParseManifest(const std::string& text) {
         absl::StrCat("not a manifest: ", parsed.message().ToString()));
   }
   if (HasChecksums(manifest) && json.size() == text.size()) {
-    return DamagedError("its digest is missing: it was cut off");
+    return DamagedError("its digest is missing: the file was truncated");
   }
   return manifest;
 }
@@ -333,7 +332,7 @@ absl::Status CheckManifest(const Manifest& manifest) {
   for (const TensorIndex& tensor : manifest.tensors()) {
     absl::Status status = CheckTensor(manifest, tensor);
     if (status.ok() && !tensors.insert(tensor.name()).second) {
-      status = DamagedError("appears twice");
+      status = DamagedError("duplicate name");
     }
     if (!status.ok()) {
       return WithContext(status, absl::StrCat("tensor '", tensor.name(), "'"));
@@ -356,7 +355,7 @@ absl::StatusOr<Manifest> ReadManifest(const std::string& step_folder) {
   }
   if (!text.ok()) {
     const std::string message =
-        absl::StrCat("no checkpoint to read in ", step_folder, ": ",
+        absl::StrCat("no readable checkpoint in ", step_folder, ": ",
                      text.status().message());
     // A device that fails says nothing about what is stored.
     return ExitCodeOf(text.status()) == ExitCode::kStorage

@@ -76,7 +76,7 @@ std::string FieldOf(const std::string& record, const std::string& name) {
 }
 
 std::string OwnerOf(const std::string& record) {
-  return absl::StrFormat("process %s on host %s (job %s, since %s)",
+  return absl::StrFormat("process %s on host %s, job %s, since %s",
                          FieldOf(record, "process"), FieldOf(record, "host"),
                          FieldOf(record, "job"), FieldOf(record, "since"));
 }
@@ -163,8 +163,8 @@ absl::StatusOr<std::unique_ptr<RunLock>> RunLock::AcquireResults(
 
 absl::Status RunLock::HeldBy(const Place& place, const std::string& record) {
   return RunFolderHeldError(absl::StrFormat(
-      "%s: belongs to a running job: %s; wait for its end, or choose another "
-      "%s",
+      "%s: in use by a running job (%s); wait for it to finish, or choose "
+      "another %s",
       place.folder, OwnerOf(record), place.flag));
 }
 
@@ -177,7 +177,7 @@ absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(const Place& place) {
   } while (descriptor < 0 && errno == EINTR);
   if (descriptor < 0) {
     return StorageError(
-        absl::StrFormat("can't open %s: %s", path, std::strerror(errno)));
+        absl::StrFormat("failed to open %s: %s", path, std::strerror(errno)));
   }
   std::unique_ptr<RunLock> lock(new RunLock(place, descriptor));
   LEXTRA_ASSIGN_OR_RETURN(const LockAttempt attempt, TryLock(path, descriptor));
@@ -193,7 +193,7 @@ absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(const Place& place) {
   lock->is_owner_ = true;
   lock->EmptyRecord();  // so that nobody takes a dead owner for this one
   if (!record.empty()) {
-    LogInfo("%s: taken over from a job that is gone: %s", place.folder,
+    LogInfo("%s: taken over from a dead job (%s)", place.folder,
             OwnerOf(record));
   }
   return lock;
@@ -213,14 +213,14 @@ absl::Status RunLock::TakeName(const std::string& run_id) {
   run_id_ = std::string(absl::StripSuffix(text, "\n"));
   if (run_id.empty() || run_id == run_id_) return absl::OkStatus();
   return UsageError(absl::StrFormat(
-      "%s: holds the run '%s', but checkpoint.run_id is '%s': choose another "
-      "--run_dir, or leave checkpoint.run_id out",
+      "%s: belongs to run '%s', but checkpoint.run_id = '%s'; choose another "
+      "--run_dir, or omit checkpoint.run_id",
       place_.folder, run_id_, run_id));
 }
 
 absl::Status RunLock::StartBeating() {
   if (!WriteRecord()) {
-    return StorageError(absl::StrFormat("can't write %s: %s", place_.path,
+    return StorageError(absl::StrFormat("failed to write %s: %s", place_.path,
                                         std::strerror(errno)));
   }
   try {
@@ -230,8 +230,8 @@ absl::Status RunLock::StartBeating() {
     beat_ = std::thread([this] { Beat(); });
   } catch (const std::system_error& error) {
     return StorageError(absl::StrFormat(
-        "can't start the thread that keeps %s alive: %s; allow this user more "
-        "processes (ulimit -u, the control group's pids.max)",
+        "failed to start the heartbeat thread of %s: %s; raise this user's "
+        "process limit (ulimit -u, the control group's pids.max)",
         place_.path, error.what()));
   }
   return absl::OkStatus();
@@ -257,7 +257,7 @@ bool RunLock::WriteRecord() {
 
 void RunLock::EmptyRecord() {
   if (ftruncate(descriptor_, 0) == 0) return;
-  LogWarning("can't empty %s: %s", place_.path, std::strerror(errno));
+  LogWarning("failed to empty %s: %s", place_.path, std::strerror(errno));
 }
 
 void RunLock::Beat() {

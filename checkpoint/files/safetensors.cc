@@ -78,20 +78,20 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
   bool key(string_t& name) override {
     if (place_ == Place::kHeader) {
-      if (!entries_.insert(name).second) return Fail(name, "appears twice");
+      if (!entries_.insert(name).second) return Fail(name, "is a duplicate");
       entry_ = name;
       fields_.clear();
       return true;
     }
     field_ = name;
     if (!fields_.insert(name).second) {
-      return Fail(entry_, absl::StrCat("field '", name, "' appears twice"));
+      return Fail(entry_, absl::StrCat("has a duplicate field '", name, "'"));
     }
     if (place_ == Place::kTensor && name != "dtype" && name != "shape" &&
         name != "data_offsets") {
       return Fail(entry_,
-                  absl::StrCat("unknown field '", name,
-                               "', expected dtype, shape, data_offsets"));
+                  absl::StrCat("has an unknown field '", name,
+                               "' (available: dtype, shape, data_offsets)"));
     }
     return true;
   }
@@ -147,7 +147,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     return Unexpected(absl::StrCat("the number ", text));
   }
   bool null() override { return Unexpected("null"); }
-  bool boolean(bool) override { return Unexpected("a truth value"); }
+  bool boolean(bool) override { return Unexpected("a boolean"); }
   bool binary(binary_t&) override { return Unexpected("binary data"); }
 
   bool parse_error(size_t position, const std::string&,
@@ -178,10 +178,10 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     if (place_ == Place::kHeader) {
       return Fail(entry_, absl::StrCat("is ", found, ", expected an object"));
     }
-    const char* expected =
-        place_ == Place::kMetadata || field_ == "dtype" ? "a string"
-        : place_ == Place::kTensor                      ? "a list of numbers"
-                                   : "whole numbers of 0 or more";
+    const char* expected = place_ == Place::kMetadata || field_ == "dtype"
+                               ? "a string"
+                           : place_ == Place::kTensor ? "a list of numbers"
+                                                      : "non-negative integers";
     return Fail(entry_, absl::StrCat("field '", field_, "' is ", found,
                                      ", expected ", expected));
   }
@@ -233,7 +233,7 @@ absl::StatusOr<TensorEntry> CheckEntry(const std::string& name,
     return InputError(absl::StrCat("tensor '", name, "': ", what));
   };
   if (DtypeRank(stated.dtype) < 0) {
-    return fail(absl::StrCat("dtype '", stated.dtype, "' is unknown"));
+    return fail(absl::StrCat("unknown dtype '", stated.dtype, "'"));
   }
   const std::optional<int64_t> num_bytes =
       TensorBytes(stated.dtype, stated.shape);
@@ -247,7 +247,7 @@ absl::StatusOr<TensorEntry> CheckEntry(const std::string& name,
   const int64_t end = stated.data_offsets[1];
   if (begin > end || end > data_bytes) {
     return fail(absl::StrFormat(
-        "data_offsets [%d, %d] are not a range within the %d bytes of data",
+        "data_offsets [%d, %d] is not a range within the %d bytes of data",
         begin, end, data_bytes));
   }
   if (end - begin != *num_bytes) {
@@ -269,8 +269,8 @@ absl::Status CheckTiling(const std::vector<TensorEntry>& tensors,
   for (const TensorEntry& tensor : tensors) {
     if (tensor.file_offset != end) {
       return InputError(absl::StrFormat(
-          "tensor '%s': its bytes begin at %d of the data, expected %d, where "
-          "the tensor before it ends",
+          "tensor '%s': its bytes begin at offset %d of the data, expected %d, "
+          "where the previous tensor ends",
           tensor.name, tensor.file_offset - header_bytes, end - header_bytes));
     }
     end += tensor.num_bytes;

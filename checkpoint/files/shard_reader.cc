@@ -24,8 +24,8 @@ absl::Status CheckSaveId(const std::string& path, const Manifest& manifest) {
       save_id == file->metadata().end() ? "" : save_id->second;
   if (found == manifest.save_id()) return absl::OkStatus();
   return DamagedError(
-      absl::StrFormat("%s: belongs to save '%s', but the manifest to '%s'",
-                      path, found, manifest.save_id()));
+      absl::StrFormat("%s: belongs to save '%s', the manifest to '%s'", path,
+                      found, manifest.save_id()));
 }
 
 absl::Status CheckHeader(const InputFile& file, const ShardFile& stated) {
@@ -34,8 +34,8 @@ absl::Status CheckHeader(const InputFile& file, const ShardFile& stated) {
   const uint32_t found = Crc32c(header);
   if (found == stated.header_crc32c()) return absl::OkStatus();
   return DamagedError(absl::StrFormat(
-      "%s: header of %d bytes has the CRC-32C %08x, but %08x was saved: it is "
-      "damaged, or the file of another save",
+      "%s: CRC-32C of its %d-byte header is %08x, expected %08x: the file is "
+      "corrupt, or from another save",
       file.path(), stated.header_bytes(), found, stated.header_crc32c()));
 }
 
@@ -72,7 +72,7 @@ absl::StatusOr<InputFile> OpenShard(const std::string& step_folder,
   }
   if (opened->size() != stated.bytes()) {
     return DamagedError(
-        absl::StrFormat("%s: has %d bytes, but the manifest states %d", path,
+        absl::StrFormat("%s: %d bytes, but the manifest says %d", path,
                         opened->size(), stated.bytes()));
   }
   LEXTRA_RETURN_IF_ERROR(HasChecksums(manifest) ? CheckHeader(*opened, stated)
@@ -96,15 +96,14 @@ absl::StatusOr<const TensorIndex*> ShardReader::Find(
   const std::string kind = KindText(dtype, shape);
   if (place == tensors_.end()) {
     return CheckpointError(
-        absl::StrFormat("%s: has no tensor '%s' (wanted: %s) among its %d",
+        absl::StrFormat("%s: no tensor '%s' (expected: %s) among its %d",
                         step_folder_, name, kind, tensors_.size()));
   }
   const std::string stored =
       KindText(place->second->dtype(), ShapeOf(*place->second));
   if (stored == kind) return place->second;
-  return CheckpointError(
-      absl::StrFormat("%s: tensor '%s' is %s, but %s is wanted", step_folder_,
-                      name, stored, kind));
+  return CheckpointError(absl::StrFormat("%s: tensor '%s' is %s, expected %s",
+                                         step_folder_, name, stored, kind));
 }
 
 absl::Status ShardReader::Read(const TensorIndex& tensor, const Box& wanted,
@@ -165,8 +164,8 @@ absl::StatusOr<std::span<const std::byte>> ShardReader::ReadBlock(
   const uint32_t stated = BlockCrc32c(stored, block);
   if (found == stated) return block_;
   return DamagedError(absl::StrFormat(
-      "%s: tensor '%s': the %d bytes from byte %d on have the CRC-32C %08x, "
-      "but %08x was saved",
+      "%s: tensor '%s': CRC-32C of the %d bytes from byte %d on is %08x, "
+      "expected %08x",
       file->path(), tensor.name(), block_.size(), offset, found, stated));
 }
 

@@ -92,7 +92,7 @@ absl::StatusOr<std::string> FindStranger(const std::string& folder) {
 absl::Status RemoveOwn(const std::string& folder) {
   LEXTRA_ASSIGN_OR_RETURN(const std::string stranger, FindStranger(folder));
   if (stranger.empty()) return RemoveTree(folder);
-  LogWarning("%s is left as it is: %s is not part of a checkpoint", folder,
+  LogWarning("%s was not removed: %s is not part of a checkpoint", folder,
              stranger);
   return absl::OkStatus();
 }
@@ -225,9 +225,9 @@ absl::StatusOr<std::string> FindCheckpoint(const std::string& path) {
     return CheckpointError(absl::StrCat(steps.status().message()));
   }
   if (!steps->empty()) return steps->back();
-  return CheckpointError(absl::StrFormat(
-      "%s: no checkpoint here: neither a %s nor a step-* folder", path,
-      kManifestName));
+  return CheckpointError(
+      absl::StrFormat("%s: no checkpoint: expected a %s or a step-* folder",
+                      path, kManifestName));
 }
 
 absl::StatusOr<std::string> SetAsideDamaged(const std::string& step_folder,
@@ -273,7 +273,7 @@ absl::Status DeleteCheckpoint(const std::string& folder) {
                             FindStranger(step_folder.string()));
     if (!stranger.empty()) {
       return CheckpointError(absl::StrFormat(
-          "%s: is not deleted, because %s is not part of a checkpoint: move it "
+          "%s: not deleted, because %s is not part of a checkpoint; move that "
           "elsewhere",
           folder, stranger));
     }

@@ -26,8 +26,8 @@ absl::Status CheckSpace(const std::string& run_folder, int64_t num_bytes) {
   const int64_t wanted = num_bytes + num_bytes / 5;
   if (free >= wanted) return absl::OkStatus();
   return StorageError(absl::StrFormat(
-      "%s: %d bytes are free, but a checkpoint wants %d (1.2 x its size): make "
-      "room, or lower checkpoint.keep_last",
+      "%s: %d bytes free, but a checkpoint needs %d (1.2 x its size); free "
+      "some space, or lower checkpoint.keep_last",
       run_folder, free, wanted));
 }
 
@@ -113,8 +113,9 @@ absl::StatusOr<StepSave> BeginSave(const std::string& run_folder, int64_t step,
   LEXTRA_RETURN_IF_ERROR(MakeFolders(run_folder));
   std::error_code error;
   if (fs::exists(fs::symlink_status(save.step_folder(), error))) {
-    return CheckpointError(absl::StrCat(
-        save.step_folder(), ": exists already; a checkpoint is not replaced"));
+    return CheckpointError(
+        absl::StrCat(save.step_folder(),
+                     ": already exists; a checkpoint is never overwritten"));
   }
   LEXTRA_RETURN_IF_ERROR(CheckSpace(run_folder, num_bytes));
   LEXTRA_RETURN_IF_ERROR(MakeNewFolder(save.temporary_folder()));

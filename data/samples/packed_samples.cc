@@ -37,8 +37,8 @@ absl::StatusOr<PackedSamples> PackedSamples::Create(
   samples.num_samples_ = (dataset.num_tokens() - 1) / training_length;
   if (dataset.num_tokens() <= training_length) {
     return InputError(absl::StrFormat(
-        "%s: %d tokens in %d documents, a sample needs %d (the training length "
-        "and one more)",
+        "%s: %d tokens in %d documents, but a sample needs %d (the training "
+        "length plus one)",
         dataset.prefix(), dataset.num_tokens(), dataset.num_documents(),
         training_length + 1));
   }

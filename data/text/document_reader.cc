@@ -85,8 +85,7 @@ class DocumentReader::Lines {
 
   absl::Status TooLong() {
     ++number_;
-    return Error(
-        absl::StrFormat("the line is longer than %d bytes", max_bytes_));
+    return Error(absl::StrFormat("line is longer than %d bytes", max_bytes_));
   }
 
   // Moves the line begun to the buffer's front and doubles a full buffer.
@@ -187,8 +186,8 @@ absl::Status DocumentReader::ReadWhole(const std::string& path,
   }
   if (size > options_.max_document_bytes) {
     return InputError(absl::StrFormat(
-        "%s: longer than %d bytes, the most that one document may hold; "
-        "split the file, or use --split_blank_lines",
+        "%s: longer than %d bytes, the maximum for one document; split the "
+        "file, or use --split_blank_lines",
         path, options_.max_document_bytes));
   }
   const std::string_view text = std::string_view(buffer_).substr(0, size);
@@ -207,13 +206,12 @@ absl::Status DocumentReader::ReadParagraphs(Lines& lines, Visitor visit) {
       document += line;
       if (document.size() <= options_.max_document_bytes) continue;
       return lines.Error(
-          absl::StrFormat("the document that ends here is longer than %d bytes",
+          absl::StrFormat("document ending here is longer than %d bytes",
                           options_.max_document_bytes));
     }
     if (IsBinary(document)) {
-      return lines.Error(
-          "a NUL byte before this line: binary data, not text; " +
-          BinaryFormat().remedy);
+      return lines.Error("NUL byte before this line: binary data, not text; " +
+                         BinaryFormat().remedy);
     }
     if (!document.empty()) LEXTRA_RETURN_IF_ERROR(visit(document));
     document.clear();
@@ -241,7 +239,7 @@ absl::Status DocumentReader::BadLine(const Lines& lines,
                                      const std::string& problem) {
   if (!options_.skip_bad_lines) {
     return lines.Error(
-        absl::StrCat(problem, "; --skip_bad_lines leaves such lines out",
+        absl::StrCat(problem, "; --skip_bad_lines skips such lines",
                      IsNamedJson(lines.path())
                          ? ""
                          : ", --format=text reads the file as plain text"));

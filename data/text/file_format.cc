@@ -25,7 +25,7 @@ constexpr size_t kControlsHeadBytes = 1024;
 constexpr std::string_view kGzipMagic = "\x1F\x8B";
 constexpr char kFromUtf16[] = "convert it: `iconv -f UTF-16 -t UTF-8 FILE`";
 constexpr char kFromUtf32[] = "convert it: `iconv -f UTF-32 -t UTF-8 FILE`";
-constexpr char kUnpack[] = "unpack it and give the files that are in it";
+constexpr char kUnpack[] = "unpack it and pass the files in it";
 
 // The longer of two that begin alike comes first.
 constexpr Signature kSignatures[] = {
@@ -71,8 +71,8 @@ FileFormat TextOrBinary(std::string_view head) {
   }
   if (10 * InvalidUtf8Bytes(head) > bytes) {
     return Other("text that is not UTF-8",
-                 "convert it: `iconv -f ENCODING -t UTF-8 FILE`, or take its "
-                 "bytes by --format=text");
+                 "convert it: `iconv -f ENCODING -t UTF-8 FILE`, or read it as "
+                 "bytes with --format=text");
   }
   return {};
 }
@@ -114,10 +114,10 @@ FileFormat JsonFormat(const FirstLine& line) {
   if (!is_document) return {Kind::kJsonLines, "", ""};
   return Other("one JSON document",
                line.text.starts_with('[')
-                   ? "write an object a line: `jq -c '.[]' FILE`, or take it "
-                     "as plain text by --format=text"
-                   : "write an object a line: `jq -c . FILE`, or take it as "
-                     "plain text by --format=text");
+                   ? "write one object per line: `jq -c '.[]' FILE`, or read "
+                     "it as plain text with --format=text"
+                   : "write one object per line: `jq -c . FILE`, or read it "
+                     "as plain text with --format=text");
 }
 
 // Any other file: lines of JSON are no text whatever they are called.
@@ -131,7 +131,7 @@ bool BeginsWithAnObject(const FirstLine& line) {
 
 FileFormat BinaryFormat() {
   return Other("binary data",
-               "leave it out, or take its bytes by --format=text");
+               "omit it, or read it as bytes with --format=text");
 }
 
 bool IsGzip(std::string_view head) { return head.starts_with(kGzipMagic); }
@@ -166,7 +166,7 @@ FileFormat FormatOf(std::string_view name, std::string_view head,
 
 absl::Status RefusedFormat(const std::string& path, const FileFormat& format) {
   return InputError(
-      absl::StrCat(path, ": holds ", format.name, ", which is not read; ",
+      absl::StrCat(path, ": unsupported format: ", format.name, "; ",
                    absl::StrReplaceAll(format.remedy, {{"FILE", path}})));
 }
 

@@ -62,7 +62,7 @@ class GzipStream : public InputStream {
   bool is_packed() const override { return true; }
 
   absl::StatusOr<size_t> Read(std::span<char> out) override {
-    if (!ready_) return InputError(path_ + ": zlib did not start");
+    if (!ready_) return InputError(path_ + ": failed to initialize zlib");
     const size_t wanted = std::min(out.size(), kLargestReadBytes);
     zlib_.next_out = reinterpret_cast<Bytef*>(out.data());
     zlib_.avail_out = static_cast<uInt>(wanted);
@@ -72,7 +72,7 @@ class GzipStream : public InputStream {
         if (got == 0 && at_member_start_ && any_member_) return 0;
         if (got == 0) {
           return InputError(path_ +
-                            ": the gzip data is cut off; fetch or pack the "
+                            ": truncated gzip data; download or compress the "
                             "file again");
         }
         zlib_.next_in = reinterpret_cast<Bytef*>(chunk_.data());
@@ -107,7 +107,7 @@ class GzipStream : public InputStream {
     }
     if (result == Z_OK || result == Z_BUF_ERROR) return absl::OkStatus();
     return InputError(
-        absl::StrCat(path_, ": not gzip data, or damaged (",
+        absl::StrCat(path_, ": not gzip data, or corrupt (",
                      zlib_.msg != nullptr ? zlib_.msg : zError(result), ")"));
   }
 

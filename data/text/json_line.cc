@@ -32,16 +32,16 @@ std::string SyntaxReason(std::string_view line, size_t position,
   }
   if (has("ill-formed UTF-8")) return "invalid UTF-8";
   if (has("surrogate")) {
-    return "half of a surrogate pair (\\ud800 to \\udfff)";
+    return "unpaired surrogate (\\ud800 to \\udfff)";
   }
   if (has("unexpected end of input") || has("missing closing quote")) {
-    return "the line ends too early";
+    return "line is truncated";
   }
   if (has("control character")) {
-    return "a control character in a string";
+    return "control character in a string";
   }
   if (has("expected end of input")) {
-    return "more follows the value";
+    return "extra data after the value";
   }
   return "";
 }
@@ -116,15 +116,15 @@ class TextFinder : public nlohmann::json_sax<nlohmann::json> {
 
   std::string Problem() const {
     if (!syntax_problem_.empty()) return syntax_problem_;
-    if (!in_object_) return "expected a JSON object, found " + found_instead_;
+    if (!in_object_) return "expected a JSON object, got " + found_instead_;
     if (times_found_ > 1) {
-      return absl::StrCat("the key '", wanted_key_, "' stands there twice");
+      return absl::StrCat("duplicate key '", wanted_key_, "'");
     }
     if (times_found_ == 0) {
       return absl::StrCat(
           "no key '", wanted_key_, "' in this object",
-          keys_.empty() ? "" : "; it has " + absl::StrJoin(keys_, ", "),
-          " (choose with --text_key)");
+          keys_.empty() ? "" : "; available: " + absl::StrJoin(keys_, ", "),
+          " (choose one with --text_key)");
     }
     if (!found_instead_.empty()) {
       return absl::StrCat("'", wanted_key_, "' is ", found_instead_,

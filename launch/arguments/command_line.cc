@@ -6,8 +6,15 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 
 namespace lextra {
+namespace {
+
+// Between two lines of a flag's help: below the column where it begins.
+constexpr char kNextLine[] = "\n                             ";
+
+}  // namespace
 
 CommandLine::CommandLine(std::string usage, std::string description)
     : usage_(std::move(usage)), description_(std::move(description)) {}
@@ -26,7 +33,7 @@ absl::Status CommandLine::Set(Flag* flag, const std::string& value) {
     return absl::OkStatus();
   }
   if (std::exchange(flag->given, true)) {
-    return UsageError(absl::StrCat("flag --", flag->name, " is given twice"));
+    return UsageError(absl::StrCat("duplicate flag --", flag->name));
   }
   if (auto* text = std::get_if<std::string*>(&flag->target)) {
     **text = value;
@@ -37,7 +44,7 @@ absl::Status CommandLine::Set(Flag* flag, const std::string& value) {
       return absl::OkStatus();
     }
     return UsageError(absl::StrCat("flag --", flag->name, "=", value,
-                                   ": expected a whole number, 0 or more"));
+                                   ": expected a non-negative integer"));
   }
   bool* truth = std::get<bool*>(flag->target);
   if (absl::SimpleAtob(value, truth)) return absl::OkStatus();
@@ -69,8 +76,8 @@ absl::Status CommandLine::Parse(const std::vector<std::string>& arguments) {
     if (flag == flags_.end()) {
       std::vector<std::string> names;
       for (const Flag& known : flags_) names.push_back("--" + known.name);
-      return UsageError(absl::StrCat("unknown flag --", name, "; known are ",
-                                     absl::StrJoin(names, " "), " --help"));
+      return UsageError(absl::StrCat("unknown flag --", name, " (available: ",
+                                     absl::StrJoin(names, " "), " --help)"));
     }
     if (equals != std::string::npos) {
       LEXTRA_RETURN_IF_ERROR(Set(&*flag, argument.substr(equals + 1)));
@@ -101,7 +108,8 @@ std::string CommandLine::Help() const {
     } else if (std::holds_alternative<std::vector<std::string>*>(flag.target)) {
       left += "=TEXT ...";
     }
-    absl::StrAppendFormat(&text, "  %-26s %s", left, flag.help);
+    absl::StrAppendFormat(&text, "  %-26s %s", left,
+                          absl::StrReplaceAll(flag.help, {{"\n", kNextLine}}));
     if (!standard.empty()) absl::StrAppend(&text, " [", standard, "]");
     text += "\n";
   }
@@ -112,9 +120,7 @@ absl::Status CheckOutputPrefix(const std::string& output,
                                const std::string& example) {
   if (!output.empty() && !output.ends_with('/')) return absl::OkStatus();
   return UsageError("--output=" + output +
-                    ": expected a path that file names begin with, as in "
-                    "--output=" +
-                    example);
+                    ": expected a file name prefix, as in --output=" + example);
 }
 
 }  // namespace lextra

@@ -20,7 +20,8 @@ class CommandLine {
   CommandLine(std::string usage, std::string description);
 
   // `target` holds the default and receives the value. A number is 0 or more.
-  // A bool flag may stand without =value. A list flag may be repeated.
+  // A bool flag needs no =value. A list flag may be repeated. `help` may have
+  // several lines.
   void AddFlag(
       std::string name,
       std::variant<std::string*, bool*, int64_t*, std::vector<std::string>*>

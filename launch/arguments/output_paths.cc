@@ -52,8 +52,8 @@ absl::Status CheckOutsideCheckpoints(const std::string& flag,
   for (; folder.has_relative_path(); folder = folder.parent_path()) {
     if (!IsCheckpoint(folder)) continue;
     return UsageError(absl::StrCat(
-        flag, "=", path, ": lies in the checkpoint ", folder.string(),
-        ", which holds nothing but what was saved: choose a path outside"));
+        flag, "=", path, ": inside the checkpoint ", folder.string(),
+        ", which may only hold what was saved; choose a path outside"));
   }
   return absl::OkStatus();
 }
@@ -64,8 +64,8 @@ absl::Status CheckCanBeWritten(const std::string& path) {
   if (fs::exists(status) && !fs::is_regular_file(status)) {
     return StorageError(
         absl::StrCat(path,
-                     ": is there and no regular file, so it can't be "
-                     "replaced: choose another path"));
+                     ": exists and is not a regular file; choose another "
+                     "path"));
   }
   const std::string probe = TemporaryName(path);
   absl::StatusOr<FileWriter> writer = FileWriter::Create(probe);

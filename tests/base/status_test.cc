@@ -57,7 +57,7 @@ TEST(Status, ALongMessageKeepsItsEnds) {
   std::string accents = "a";
   while (accents.size() < 5001) accents += "\xc3\xa9";
   EXPECT_TRUE(absl::StrContains(InputError(accents).message(),
-                                "\xc3\xa9 ... (906 bytes left out) ... \xc3"))
+                                "\xc3\xa9 ... (906 bytes omitted) ... \xc3"))
       << InputError(accents);
 }
 

@@ -392,7 +392,7 @@ class FailedSaveTest : public CheckpointTest {
 
 TEST_F(FailedSaveTest, StepThatExistsIsNotReplaced) {
   EXPECT_THAT(ErrorOfAll(Save(10, shards_), ExitCode::kCheckpoint),
-              HasSubstr("step-00000010: exists already"));
+              HasSubstr("step-00000010: already exists"));
 }
 
 TEST_F(FailedSaveTest, FullDiskOfOneRankFailsTheSaveOnAll) {
@@ -460,14 +460,14 @@ TEST_F(LoadErrorTest, NamesBothSidesOfAMismatch) {
   ShardedTensor wanted = EmptyShards(Model(), {1, 1}, 0)[0];
   wanted.name = "row";
   EXPECT_THAT(ErrorOf(wanted),
-              HasSubstr("no tensor 'row' (wanted: F32 [8, 6])"));
+              HasSubstr("no tensor 'row' (expected: F32 [8, 6])"));
   wanted.name = "columns";
   EXPECT_THAT(ErrorOf(wanted),
-              HasSubstr("'columns' is F32 [6, 8], but F32 [8, 6] is wanted"));
+              HasSubstr("'columns' is F32 [6, 8], expected F32 [8, 6]"));
   wanted.name = "rows";
   wanted.tensor = wanted.tensor.to(at::kDouble);
   EXPECT_THAT(ErrorOf(wanted),
-              HasSubstr("'rows' is F32 [8, 6], but F64 [8, 6] is wanted"));
+              HasSubstr("'rows' is F32 [8, 6], expected F64 [8, 6]"));
 }
 
 TEST_F(LoadErrorTest, BoxBeyondTheTensorIsTheCallersMistake) {
@@ -490,7 +490,7 @@ TEST_F(LoadErrorTest, ShardOfAnotherSaveIsRefused) {
   }
   world_->Barrier();
   EXPECT_THAT(ErrorOf(EmptyShards(Model(), {1, 1}, 0)[0]),
-              HasSubstr("or the file of another save"));
+              HasSubstr("or from another save"));
 }
 
 TEST_F(LoadErrorTest, NoByteOfADamagedBlockReachesATensor) {

@@ -95,7 +95,7 @@ TEST(TensorFile, DtypesThatWeDoNotStoreAreNamed) {
       << static_cast<char>(header.size()) << std::string(7, '\0') << header
       << 'x';
   EXPECT_THAT(std::string(ReadTensorFile(path).status().message()),
-              HasSubstr("tensor 'x': dtype F8_E4M3 is not read"));
+              HasSubstr("tensor 'x': unsupported dtype F8_E4M3"));
   EXPECT_THROW(DtypeName(at::kComplexFloat), c10::Error);
 }
 

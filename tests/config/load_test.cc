@@ -129,7 +129,7 @@ TEST(ParseRunConfig, TextsThatCanBeNoPathAreRefused) {
         "\xe0\x80\x80", "\xf8\x88\x80\x80\x80", "\x80"}) {
     EXPECT_THAT(ParseError("data { train: \"" + value + "\" }"),
                 AllOf(StartsWith("run.textproto:1:8: data.train = "),
-                      HasSubstr("a text in UTF-8 without control characters")))
+                      HasSubstr("a UTF-8 string without control characters")))
         << value;
   }
   for (const std::string value :
@@ -152,7 +152,7 @@ TEST(ParseRunConfig, AWordOfOneMebibyteIsRefusedInBrief) {
     const std::string message = ParseError(text);
     EXPECT_LT(message.size(), 5000u);
     EXPECT_THAT(message, AllOf(StartsWith("run.textproto:1:"),
-                               HasSubstr("bytes left out")));
+                               HasSubstr("bytes omitted")));
   }
 }
 
@@ -210,13 +210,15 @@ TEST(ApplyOverrides, UnknownNamesListWhatExists) {
 TEST(ApplyOverrides, WrongTypesSayWhatIsExpected) {
   EXPECT_THAT(OverrideError({"model.hidden_size=abc"}),
               AllOf(StartsWith("\"model.hidden_size=abc\": "),
-                    HasSubstr("whole number")));
-  EXPECT_THAT(OverrideError({"model.hidden_size="}), HasSubstr("whole number"));
+                    HasSubstr("expected an integer")));
+  EXPECT_THAT(OverrideError({"model.hidden_size="}),
+              HasSubstr("expected an integer"));
   EXPECT_THAT(OverrideError({"model.hidden_size=1 2"}),
-              HasSubstr("whole number"));
+              HasSubstr("expected an integer"));
   EXPECT_THAT(OverrideError({"model.hidden_size=3000000000"}),
-              HasSubstr("whole number below 2^31"));
-  EXPECT_THAT(OverrideError({"model.init_seed=-1"}), HasSubstr("not negative"));
+              HasSubstr("an integer below 2^31"));
+  EXPECT_THAT(OverrideError({"model.init_seed=-1"}),
+              HasSubstr("non-negative integer"));
   EXPECT_THAT(OverrideError({"model.bias=perhaps"}),
               HasSubstr("true or false"));
   EXPECT_THAT(OverrideError({"model.position_encoding=CIRCLES"}),
@@ -241,7 +243,7 @@ TEST(ApplyOverrides, WhatIsNoFieldAssignmentIsRefused) {
   EXPECT_THAT(OverrideError({"model=256"}),
               AllOf(HasSubstr("model is a section"), HasSubstr("hidden_size")));
   EXPECT_THAT(OverrideError({"model.hidden_size.x=256"}),
-              HasSubstr("model.hidden_size is a value"));
+              HasSubstr("model.hidden_size is a field"));
   EXPECT_THAT(OverrideError({"=3"}), HasSubstr("no section"));
   EXPECT_THAT(OverrideError({"model.=3"}), HasSubstr("no field \"\""));
 }
@@ -255,7 +257,7 @@ TEST(ApplyOverrides, TextsThatCanBeNoPathAreRefused) {
 TEST(ApplyOverrides, TheSameFieldTwiceIsRefused) {
   EXPECT_THAT(OverrideError({"model.hidden_size=3", "model.hidden_size=4"}),
               AllOf(StartsWith("\"model.hidden_size=4\": "),
-                    HasSubstr("model.hidden_size is given twice")));
+                    HasSubstr("duplicate field model.hidden_size")));
 }
 
 TEST(ApplyOverrides, AnErrorLeavesTheConfigurationAsItWas) {

@@ -35,8 +35,8 @@ TEST(PositionMethods, OnlyALearnedTableEndsWithTheTrainingLength) {
   const absl::Status refused = CheckHasPlaces(model, 129, "train longer");
   EXPECT_EQ(ExitCodeOf(refused), ExitCode::kUsage);
   EXPECT_EQ(refused.message(),
-            "model.position_encoding = LEARNED has no row for a place beyond "
-            "model.training_length = 128, and 129 places are asked for: train "
+            "model.position_encoding = LEARNED: no positions beyond "
+            "model.training_length = 128, but 129 were requested; train "
             "longer");
 }
 

@@ -104,27 +104,30 @@ TEST(Resolve, AnErrorLeavesTheConfigurationAsItWas) {
 }
 
 TEST(Resolve, ReportsAllProblemsAtOnceOneALine) {
-  EXPECT_EQ(UsageMessage(TrainStatus(
-                {"model.num_layers=-1", "schedule.warmup_steps=2000",
-                 "optimizer.beta1=1", "model.head_dim=33"})),
-            "model.num_layers = -1: at least 1 and at most 65536\n"
-            "optimizer.beta1 = 1: above 0 and below 1\n"
-            "model.head_dim = 33: even, because XPOS rotates pairs\n"
-            "schedule.warmup_steps = 2000: at most schedule.num_steps = 1000");
+  EXPECT_EQ(
+      UsageMessage(
+          TrainStatus({"model.num_layers=-1", "schedule.warmup_steps=2000",
+                       "optimizer.beta1=1", "model.head_dim=33"})),
+      "model.num_layers = -1: expected at least 1 and at most 65536\n"
+      "optimizer.beta1 = 1: expected more than 0 and less than 1\n"
+      "model.head_dim = 33: expected an even number, because XPOS rotates "
+      "pairs\n"
+      "schedule.warmup_steps = 2000: expected at most schedule.num_steps = "
+      "1000");
 }
 
 TEST(Resolve, ARefusedFieldCausesNoSecondComplaint) {
   EXPECT_EQ(UsageMessage(TrainStatus(
                 {"schedule.num_steps=0", "schedule.warmup_steps=5000"})),
-            "schedule.num_steps = 0: at least 1");
+            "schedule.num_steps = 0: expected at least 1");
   EXPECT_EQ(UsageMessage(TrainStatus({"parallel.tensor=0"}, 5)),
-            "parallel.tensor = 0: at least 1");
+            "parallel.tensor = 0: expected at least 1");
   EXPECT_EQ(
       UsageMessage(TrainStatus({"model.num_heads=0", "model.hidden_size=7"})),
-      "model.num_heads = 0: at least 1 and at most 65536");
+      "model.num_heads = 0: expected at least 1 and at most 65536");
   EXPECT_EQ(UsageMessage(TrainStatus(
                 {"schedule.warmup_steps=-1", "schedule.num_steps=10"})),
-            "schedule.warmup_steps = -1: at least 0");
+            "schedule.warmup_steps = -1: expected at least 0");
   EXPECT_THAT(
       UsageMessage(TrainStatus({"model.hidden_size=100", "model.num_heads=3"})),
       AllOf(StartsWith("model.hidden_size = 100"), Not(HasSubstr("\n"))));
@@ -223,9 +226,9 @@ TEST(Resolve, TheLeastBaseOfXPosDependsOnGamma) {
   EXPECT_EQ(
       UsageMessage(
           TrainStatus({"model.xpos_scale_base=2", "model.xpos_gamma=1e-10"})),
-      "model.xpos_scale_base = 2: at least 2.878 with model.xpos_gamma = 1e-10 "
-      "(from one position to the next the fastest pair may fade by e^-8, no "
-      "more)");
+      "model.xpos_scale_base = 2: expected at least 2.878 with "
+      "model.xpos_gamma = 1e-10 (from one position to the next the fastest "
+      "pair may fade by at most e^-8)");
   EXPECT_TRUE(
       TrainStatus({"model.position_encoding=ROPE", "model.xpos_scale_base=0.1"})
           .ok());
@@ -249,9 +252,9 @@ TEST(Resolve, RefusesNumbersThatAreNotFinite) {
   config.mutable_optimizer()->set_spike_z_threshold(
       std::numeric_limits<double>::infinity());
   EXPECT_EQ(UsageMessage(Resolve(&config, Purpose::kTrain, 1)),
-            "optimizer.epsilon = inf: above 0\n"
-            "optimizer.max_grad_norm = nan: at least 0\n"
-            "optimizer.spike_z_threshold = inf: at least 0");
+            "optimizer.epsilon = inf: expected more than 0\n"
+            "optimizer.max_grad_norm = nan: expected at least 0\n"
+            "optimizer.spike_z_threshold = inf: expected at least 0");
 }
 
 TEST(Resolve, TheBoundsThemselvesAreAllowed) {
@@ -270,18 +273,20 @@ TEST(Resolve, TheBoundsThemselvesAreAllowed) {
 }
 
 TEST(Resolve, ACopyOfTheModelMustDivideIntoItsTensorRanks) {
-  EXPECT_EQ(UsageMessage(TrainStatus({"parallel.tensor=4"}, 4)),
-            "model.num_heads = 6: a multiple of parallel.tensor = 4 (choose "
-            "another tensor degree or size)\n"
-            "model.num_kv_heads = 6: a multiple of parallel.tensor = 4 (choose "
-            "another tensor degree or size)");
+  EXPECT_EQ(
+      UsageMessage(TrainStatus({"parallel.tensor=4"}, 4)),
+      "model.num_heads = 6: expected a multiple of parallel.tensor = 4 (choose "
+      "another tensor degree or size)\n"
+      "model.num_kv_heads = 6: expected a multiple of parallel.tensor = 4 "
+      "(choose "
+      "another tensor degree or size)");
   EXPECT_THAT(UsageMessage(TrainStatus(
                   {"parallel.tensor=3", "model.num_kv_heads=2"}, 3)),
-              StartsWith("model.num_kv_heads = 2: a multiple of "
+              StartsWith("model.num_kv_heads = 2: expected a multiple of "
                          "parallel.tensor = 3"));
   EXPECT_THAT(UsageMessage(TrainStatus(
                   {"parallel.tensor=3", "model.ffn_hidden_size=100"}, 3)),
-              StartsWith("model.ffn_hidden_size = 100: a multiple of "
+              StartsWith("model.ffn_hidden_size = 100: expected a multiple of "
                          "parallel.tensor = 3"));
   EXPECT_TRUE(
       TrainStatus({"parallel.tensor=3", "data.global_batch_size=15"}, 3).ok());
@@ -290,15 +295,17 @@ TEST(Resolve, ACopyOfTheModelMustDivideIntoItsTensorRanks) {
 TEST(Resolve, HeadsMustFitTheWidthAndTheirGroups) {
   EXPECT_EQ(
       UsageMessage(TrainStatus({"model.num_heads=5"})),
-      "model.hidden_size = 192: a multiple of model.num_heads = 5 (or set "
+      "model.hidden_size = 192: expected a multiple of model.num_heads = 5 (or "
+      "set "
       "model.head_dim)");
   EXPECT_TRUE(TrainStatus({"model.num_heads=5", "model.head_dim=32"}).ok());
   EXPECT_THAT(UsageMessage(TrainStatus({"model.num_kv_heads=4"})),
-              StartsWith("model.num_heads = 6: a multiple of "
+              StartsWith("model.num_heads = 6: expected a multiple of "
                          "model.num_kv_heads = 4"));
-  EXPECT_THAT(UsageMessage(TrainStatus(
-                  {"model.position_encoding=ROPE", "model.head_dim=9"})),
-              StartsWith("model.head_dim = 9: even, because ROPE"));
+  EXPECT_THAT(
+      UsageMessage(
+          TrainStatus({"model.position_encoding=ROPE", "model.head_dim=9"})),
+      StartsWith("model.head_dim = 9: expected an even number, because ROPE"));
   EXPECT_TRUE(
       TrainStatus({"model.position_encoding=NONE", "model.head_dim=9"}).ok());
 }
@@ -307,21 +314,21 @@ TEST(Resolve, TheMeshMustBeTheNumberOfRanks) {
   EXPECT_EQ(
       UsageMessage(TrainStatus({"parallel.data=2", "parallel.tensor=2"}, 3)),
       "parallel.data * parallel.context * parallel.tensor = 2 * 1 * 2: "
-      "must be the number of ranks, 3 (change mpirun -np, or set "
-      "parallel.data=0 for all there are)");
+      "expected the world size, 3 (change mpirun -np, or set "
+      "parallel.data=0 to use all ranks)");
   EXPECT_THAT(UsageMessage(TrainStatus({"parallel.tensor=2"}, 3)),
-              StartsWith("parallel.context * parallel.tensor = 1 * 2: a "
-                         "divisor of the number of ranks, 3"));
+              StartsWith("parallel.context * parallel.tensor = 1 * 2: "
+                         "expected a divisor of the world size, 3"));
   for (const char* data : {"parallel.data=1", "parallel.data=2147483647"}) {
     EXPECT_THAT(UsageMessage(TrainStatus({data}, 2)),
-                HasSubstr("must be the number of ranks, 2"));
+                HasSubstr("expected the world size, 2"));
   }
   EXPECT_TRUE(TrainStatus({"parallel.data=2", "parallel.tensor=2"}, 4).ok());
 }
 
 TEST(Resolve, OnlyTheEvaluatorSpreadsADocumentOverRanks) {
   EXPECT_THAT(UsageMessage(TrainStatus({"parallel.context=2"}, 2)),
-              StartsWith("parallel.context = 2: 1 in training"));
+              StartsWith("parallel.context = 2: expected 1 in training"));
   EXPECT_TRUE(EvaluateStatus({"parallel.context=2"}, 2).ok());
 }
 
@@ -335,8 +342,9 @@ TEST(Resolve, SequenceRegionsSplitTheTrainingLength) {
           TrainStatus({odd, "evaluation.masks=[CAUSAL]", "parallel.tensor=2",
                        "parallel.sequence_parallel=true"},
                       2)),
-      StartsWith("model.training_length = 257: a multiple of parallel.tensor "
-                 "= 2 (or set parallel.sequence_parallel=false)"));
+      StartsWith(
+          "model.training_length = 257: expected a multiple of parallel.tensor "
+          "= 2 (or set parallel.sequence_parallel=false)"));
   EXPECT_TRUE(
       TrainStatus({"parallel.tensor=2", "parallel.sequence_parallel=true"}, 2)
           .ok());
@@ -345,11 +353,13 @@ TEST(Resolve, SequenceRegionsSplitTheTrainingLength) {
 TEST(Resolve, EveryDataRankTakesAsManySamples) {
   EXPECT_THAT(
       UsageMessage(TrainStatus({}, 3)),
-      StartsWith("data.global_batch_size = 16: a multiple of parallel.data "
-                 "= 3"));
+      StartsWith(
+          "data.global_batch_size = 16: expected a multiple of parallel.data "
+          "= 3"));
   EXPECT_THAT(
       UsageMessage(TrainStatus({"data.micro_batch_size=3"}, 2)),
-      StartsWith("data.micro_batch_size = 3: a divisor of the 8 samples"));
+      StartsWith(
+          "data.micro_batch_size = 3: expected a divisor of the 8 samples"));
 }
 
 TEST(Resolve, EvaluationIgnoresWhatOnlyTrainingNeeds) {
@@ -362,8 +372,9 @@ TEST(Resolve, EvaluationIgnoresWhatOnlyTrainingNeeds) {
 }
 
 TEST(Resolve, ABlockOfBcaMustFit) {
-  EXPECT_THAT(UsageMessage(EvaluateStatus({"model.training_length=255"})),
-              StartsWith("model.training_length = 255: even"));
+  EXPECT_THAT(
+      UsageMessage(EvaluateStatus({"model.training_length=255"})),
+      StartsWith("model.training_length = 255: expected an even number"));
   EXPECT_TRUE(
       EvaluateStatus({"model.training_length=255", "evaluation.block_size=127"})
           .ok());
@@ -371,18 +382,20 @@ TEST(Resolve, ABlockOfBcaMustFit) {
       EvaluateStatus({"model.training_length=255", "evaluation.masks=[CAUSAL]"})
           .ok());
   EXPECT_THAT(UsageMessage(EvaluateStatus({"evaluation.block_size=257"})),
-              StartsWith("evaluation.block_size = 257: at most "
+              StartsWith("evaluation.block_size = 257: expected at most "
                          "model.training_length = 256"));
   EXPECT_THAT(UsageMessage(EvaluateStatus({"evaluation.segment_tokens=127"})),
-              StartsWith("evaluation.segment_tokens = 127: at least "
+              StartsWith("evaluation.segment_tokens = 127: expected at least "
                          "evaluation.block_size = 128"));
 }
 
 TEST(Resolve, AListHoldsNoValueTwice) {
-  EXPECT_THAT(UsageMessage(EvaluateStatus({"evaluation.masks=[BCA, BCA]"})),
-              StartsWith("evaluation.masks = [BCA, BCA]: no value twice"));
-  EXPECT_THAT(UsageMessage(EvaluateStatus({"evaluation.lengths=[4, 8, 4]"})),
-              StartsWith("evaluation.lengths = [4, 8, 4]: no value twice"));
+  EXPECT_THAT(
+      UsageMessage(EvaluateStatus({"evaluation.masks=[BCA, BCA]"})),
+      StartsWith("evaluation.masks = [BCA, BCA]: expected no duplicates"));
+  EXPECT_THAT(
+      UsageMessage(EvaluateStatus({"evaluation.lengths=[4, 8, 4]"})),
+      StartsWith("evaluation.lengths = [4, 8, 4]: expected no duplicates"));
 }
 
 TEST(Resolve, ALongListIsCheckedQuicklyAndRefusedInBrief) {
@@ -400,7 +413,7 @@ TEST(Resolve, ALongListIsCheckedQuicklyAndRefusedInBrief) {
       UsageMessage(Resolve(&config, Purpose::kEvaluate, 1));
   EXPECT_LT(message.size(), 5000u);
   EXPECT_THAT(message, AllOf(StartsWith("evaluation.lengths = [-1, -2, "),
-                             HasSubstr("each at least 1")));
+                             HasSubstr("expected values of at least 1")));
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
 }
 
@@ -423,8 +436,9 @@ TEST(Resolve, ThePaddedVocabularyMustDivideIntoTensorRanks) {
   // Padded to 384.
   EXPECT_TRUE(TrainStatus({tensor, "model.vocab_size=257"}, 3).ok());
   EXPECT_THAT(UsageMessage(TrainStatus({tensor, "model.vocab_size=256"}, 3)),
-              AllOf(StartsWith("model.vocab_size = 256: padded to 256, a "
-                               "multiple of parallel.tensor = 3"),
+              AllOf(StartsWith("model.vocab_size = 256: expected its padded "
+                               "size 256 to be a multiple of "
+                               "parallel.tensor = 3"),
                     HasSubstr("model.pad_vocab_to_multiple_of")));
 }
 
@@ -443,10 +457,10 @@ TEST(Resolve, WindowsAndStridesAreDerivedForAnEvaluation) {
 
 TEST(Resolve, AnEvaluationThatAMethodOrMaskCannotDoIsRefused) {
   const Refused cases[] = {
-      {"evaluation.num_sinks=5", "evaluation.num_sinks = 5: at most"},
-      {"evaluation.stride=33", "evaluation.stride = 33: at most"},
+      {"evaluation.num_sinks=5", "evaluation.num_sinks = 5: expected at most"},
+      {"evaluation.stride=33", "evaluation.stride = 33: expected at most"},
       {"model.position_encoding=ALIBI",
-       "evaluation.rope_scaling = [YARN]: [NONE]"},
+       "evaluation.rope_scaling = [YARN]: expected [NONE]"},
   };
   for (const Refused& refused : cases) {
     EXPECT_THAT(
@@ -457,13 +471,14 @@ TEST(Resolve, AnEvaluationThatAMethodOrMaskCannotDoIsRefused) {
              refused.override})),
         StartsWith(refused.field));
   }
-  EXPECT_THAT(UsageMessage(TrainStatus({"model.position_encoding=LEARNED",
-                                        "evaluation.validation_tokens=10"})),
-              StartsWith("evaluation.validation_tokens = 10: 0, because"));
+  EXPECT_THAT(
+      UsageMessage(TrainStatus({"model.position_encoding=LEARNED",
+                                "evaluation.validation_tokens=10"})),
+      StartsWith("evaluation.validation_tokens = 10: expected 0, because"));
   EXPECT_THAT(UsageMessage(TrainStatus(
                   {"model.position_encoding=SINUSOIDAL", "model.hidden_size=33",
                    "model.num_heads=1", "model.head_dim=8"})),
-              HasSubstr("model.hidden_size = 33: even"));
+              HasSubstr("model.hidden_size = 33: expected an even number"));
 }
 
 }  // namespace

@@ -103,7 +103,7 @@ TEST_F(CorpusFilesTest, CountsAFileOnceHoweverItIsReached) {
   EXPECT_EQ(found.skipped.repeated_files, 4);
   EXPECT_EQ(found.skipped.repeated_folders, 2);
   EXPECT_EQ(SkippedText(found.skipped),
-            "4 files reached before, 2 folders reached before");
+            "4 duplicate files, 2 duplicate folders");
   // A folder all of which was reached before is no folder without files.
   EXPECT_THAT(List({"in/sub", "in/sub"}).paths, ElementsAre("in/sub/b"));
 }
@@ -135,8 +135,9 @@ TEST_F(CorpusFilesTest, SkipsTokenDataSets) {
   const CorpusFiles found = List({"in"});
   EXPECT_THAT(found.paths, ElementsAre("in/a.txt"));
   EXPECT_EQ(SkippedText(found.skipped), "9 files of token data sets");
-  EXPECT_THAT(Refusal(Path("in/p-train.bin")),
-              HasSubstr("no file to read; skipped: 1 file of token data sets"));
+  EXPECT_THAT(
+      Refusal(Path("in/p-train.bin")),
+      HasSubstr("no readable files; skipped: 1 file of token data sets"));
   // Names alone say little.
   Write("in/c.meta.json", "{\"text\": \"a\"}\n");
   Write("in/d.bin", "a text");
@@ -159,12 +160,12 @@ TEST_F(CorpusFilesTest, RefusesOtherFormatsBeforeAnyIsRead) {
   Write("in/a.txt");
   Write("in/b.zst", "\x28\xB5\x2F\xFD\x04");
   EXPECT_THAT(Refusal(Path("in")),
-              HasSubstr("in/b.zst: holds zstd data, which is not read"));
+              HasSubstr("in/b.zst: unsupported format: zstd data; "));
   Write("in/c.png", std::string("\x89PNG\0", 5));
   EXPECT_THAT(Refusal(Path("in")),
-              AllOf(HasSubstr("in/b.zst: holds zstd data, which is not read"),
+              AllOf(HasSubstr("in/b.zst: unsupported format: zstd data; "),
                     HasSubstr("(one of 2 such files; --skip_other_formats "
-                              "leaves them out)")));
+                              "skips them)")));
   CorpusOptions options;
   options.skip_other_formats = true;
   const auto found = ListCorpus({Path("in")}, options);
@@ -181,9 +182,8 @@ TEST_F(CorpusFilesTest, RefusesInputsThatAreNotThere) {
             Path("none") + ": No such file or directory");
   EXPECT_EQ(Refusal("/dev/null", python), "/dev/null: not a file or a folder");
   fs::create_directories(Path("empty"));
-  EXPECT_EQ(
-      Refusal(Path("empty"), python),
-      Path("empty") + ": no file in this folder has a name that ends in .py");
+  EXPECT_EQ(Refusal(Path("empty"), python),
+            Path("empty") + ": no files with the extension .py");
 }
 
 TEST_F(CorpusFilesTest, EndsWithTheErrorOfItsCheck) {

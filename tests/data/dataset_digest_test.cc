@@ -167,7 +167,8 @@ TEST(DatasetDigest, IsNotMadeOfFilesThatChangeMeanwhile) {
   const absl::Status status =
       DigestOfDataset(*dataset, [&] { data.ChangeUnseen(9); }).status();
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kInput);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("was written to"));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("changed while its digest was computed"));
   EXPECT_FALSE(fs::exists(data.record()));
 }
 

@@ -194,8 +194,8 @@ TEST_F(PrepareTest, SummarySaysWhatIsThere) {
       SummaryText(*summary),
       AllOf(HasSubstr("Read 4 files: 3 documents"),
             HasSubstr("Skipped: 1 hidden entry\n"), Not(HasSubstr("Formats:")),
-            HasSubstr("Left out: 1 document without text\n"),
-            HasSubstr("Dropped: the byte order mark of 1 file\n"),
+            HasSubstr("Skipped: 1 document without text\n"),
+            HasSubstr("Removed: byte order mark of 1 file\n"),
             HasSubstr("train                3              14              11"),
             HasSubstr("          8 - 15                   1            0\n")));
 }
@@ -219,11 +219,11 @@ TEST_F(PrepareTest, SummarySaysWhatWasReadAndSkipped) {
       SummaryText(*summary),
       AllOf(HasSubstr("Read 3 files: 4 documents"),
             HasSubstr("Formats: 2 files of text, 1 file of JSON lines; "
-                      "0 of them packed by gzip\n"),
-            HasSubstr("Skipped: 1 file reached before, 1 file of binary "
+                      "0 of them gzip-compressed\n"),
+            HasSubstr("Skipped: 1 duplicate file, 1 file of binary "
                       "data, 1 file of zstd data\n"),
-            HasSubstr("Skipped: 2 bad lines, the first:\n  " +
-                      options_.inputs[0] + "/b.jsonl:2: not valid JSON"),
+            HasSubstr("Skipped: 2 bad lines, first:\n  " + options_.inputs[0] +
+                      "/b.jsonl:2: not valid JSON"),
             HasSubstr("b.jsonl:4: no key 'text'")));
 }
 

@@ -182,10 +182,10 @@ TEST_F(TokenDatasetTest, RefusesCountsThatLie) {
   for (const uint64_t count : {0, 1, 3}) {
     IndexParts index = good_;
     index.sequences = count;
-    ExpectRefused(index, "82 bytes; ");
+    ExpectRefused(index, "82 bytes, but ");
     index = good_;
     index.document_entries = count + 1;
-    if (count + 1 != 3) ExpectRefused(index, "82 bytes; ");
+    if (count + 1 != 3) ExpectRefused(index, "82 bytes, but ");
   }
   // The last two are right modulo 2^64: 12 S or 8 D bytes.
   for (const uint64_t count :
@@ -193,10 +193,10 @@ TEST_F(TokenDatasetTest, RefusesCountsThatLie) {
         (uint64_t{1} << 62) + 2, (uint64_t{1} << 61) + 3}) {
     IndexParts index = good_;
     index.sequences = count;
-    ExpectRefused(index, "which its 82 bytes can't hold");
+    ExpectRefused(index, "which do not fit into 82 bytes");
     index = good_;
     index.document_entries = count;
-    ExpectRefused(index, "which its 82 bytes can't hold");
+    ExpectRefused(index, "which do not fit into 82 bytes");
   }
   ExpectRefused(IndexParts(), "0 document entries (at least 1)");
 }
@@ -204,7 +204,7 @@ TEST_F(TokenDatasetTest, RefusesCountsThatLie) {
 TEST_F(TokenDatasetTest, RefusesArraysThatContradictEachOther) {
   IndexParts index = good_;
   index.lengths = {-3, 2};
-  ExpectRefused(index, "the length of sequence 0 is -3");
+  ExpectRefused(index, "length of sequence 0 is -3");
   index = good_;
   index.offsets = {0, 4};
   ExpectRefused(index, "sequence 1 begins at byte 4, expected 6");
@@ -343,20 +343,20 @@ TEST_F(TokenDatasetTest, RefusesAMetaThatDoesNotFit) {
        {std::pair<std::string, std::string>{"", "not a JSON object"},
         {"[]", "not a JSON object"},
         {good.substr(0, good.size() - 1), "not a JSON object"},
-        {with("\"byte\"", "5"), "'tokenizer' must be a text"},
-        {with("tokenizer_sha256", "sha"), "'tokenizer_sha256' must be"},
-        {with("257", "-257"), "'vocab_size' must be a whole number"},
-        {with("257", "257.5"), "'vocab_size' must be a whole number"},
-        {with("257", "18446744073709551615"), "'vocab_size' must be"},
+        {with("\"byte\"", "5"), "'tokenizer': expected a string"},
+        {with("tokenizer_sha256", "sha"), "'tokenizer_sha256': expected"},
+        {with("257", "-257"), "'vocab_size': expected a non-negative integer"},
+        {with("257", "257.5"), "'vocab_size': expected a non-negative integer"},
+        {with("257", "18446744073709551615"), "'vocab_size': expected"},
         {with("257", "256"), "expected eos_id < vocab_size"},
         {with("257", "2147483648"), "expected eos_id < vocab_size < 2^31"},
         {with("\"documents\": 2", "\"documents\": 3"), "3 documents and 5"},
         {with("\"tokens\": 5", "\"tokens\": 6"), "2 documents and 6"},
         {with("\"eos_id\"", "\"eos_id\": 1, \"eos_id\""),
-         "'eos_id' stands there twice"},
-        {with("257", "[257]"), "'vocab_size' must be a whole number"},
+         "duplicate key 'eos_id'"},
+        {with("257", "[257]"), "'vocab_size': expected a non-negative integer"},
         {std::string(10'000, '['), "not a JSON object"},
-        {good + std::string(1 << 16, ' '), "at most 65536 are expected"}}) {
+        {good + std::string(1 << 16, ' '), "expected at most 65536"}}) {
     const absl::Status status =
         Open(good_.Bytes(), Tokens({5, 6, 256, 7, 256}, 2), meta).status();
     EXPECT_EQ(ExitCodeOf(status), ExitCode::kInput) << meta;

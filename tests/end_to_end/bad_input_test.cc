@@ -158,18 +158,18 @@ std::vector<BadInput> ConfigCases() {
       BadArguments("OverrideWithNan", {"schedule.learning_rate=nan"},
                    {"schedule.learning_rate=nan"}),
       BadArguments("OverrideWithWrongType", {"model.num_layers=two"},
-                   {"model.num_layers=two", "whole number"}),
+                   {"model.num_layers=two", "an integer"}),
       BadArguments("OverrideWithUnknownName", {"model.norm=GROUP_NORM"},
                    {"model.norm=GROUP_NORM", "RMS_NORM"}),
       BadArguments("NegativeNumber", {"model.num_layers=-2"},
                    {"model.num_layers = -2", "at least 1"}),
       BadArguments("FractionOutOfRange", {"optimizer.beta2=1.5"},
-                   {"optimizer.beta2 = 1.5", "below 1"}),
+                   {"optimizer.beta2 = 1.5", "less than 1"}),
       BadArguments("HeadsNotDivisibleByTensorDegree",
                    {"parallel.tensor=2", "model.num_heads=1"},
                    {"model.num_heads = 1", "parallel.tensor = 2"}),
       BadArguments("MeshOfAnotherSize", {"parallel.data=3"},
-                   {"3 * 1 * 1", "number of ranks, 2"}),
+                   {"3 * 1 * 1", "world size, 2"}),
       BadArguments("BatchNotDivisibleByRanks", {"data.global_batch_size=7"},
                    {"data.global_batch_size = 7", "parallel.data = 2"}),
       BadArguments("VocabularyBelowTheData", {"model.vocab_size=100"},
@@ -180,13 +180,13 @@ std::vector<BadInput> ConfigCases() {
                    {"--expect_world_size=4", "2 rank(s)"}),
       BadArguments("UnknownFlag", {"--rundir=x"}, {"--rundir", "--run_dir"}),
       BadArguments("FlagOfWrongType", {"--stop_at_step=soon"},
-                   {"--stop_at_step=soon", "whole number"}),
+                   {"--stop_at_step=soon", "non-negative integer"}),
       BadArguments("NegativeStep", {"--stop_at_step=-5"},
-                   {"--stop_at_step=-5", "0 or more"}),
+                   {"--stop_at_step=-5", "non-negative integer"}),
       BadArguments("NegativeWorldSize", {"--expect_world_size=-2"},
-                   {"--expect_world_size=-2", "0 or more"}),
+                   {"--expect_world_size=-2", "non-negative integer"}),
       BadArguments("NegativeStepToResume", {"--resume=-1"},
-                   {"--resume=-1", "number of a step"}),
+                   {"--resume=-1", "step number"}),
       {"ConfigFileThatIsNotThere",
        kRanks,
        kUsage,
@@ -212,7 +212,7 @@ std::vector<BadInput> ConfigCases() {
          return scene.EvaluateTokens({"--nll_out=" + scene.folder + "/nll",
                                       "evaluation.rope_scaling=[NONE, YARN]"});
        },
-       {"--nll_out", "one extension"}},
+       {"--nll_out", "one RoPE scaling"}},
       {"ExtensionThatChangesNoRow",
        kRanks,
        kUsage,
@@ -224,7 +224,7 @@ std::vector<BadInput> ConfigCases() {
        kRanks,
        kUsage,
        [](const Scene& scene) { return scene.Evaluate({"parallel.tensor=2"}); },
-       {"1 * 2 * 2", "number of ranks, 2"}},
+       {"1 * 2 * 2", "world size, 2"}},
   };
 }
 
@@ -273,7 +273,7 @@ std::vector<BadInput> DataCases() {
                          fs::file_size(scene.Data(".bin")) - 2);
          return scene.TrainNew();
        },
-       {"corpus-train.bin", "cut off"}},
+       {"corpus-train.bin", "truncated"}},
       {"IdxThatPromisesMoreSequences",
        kRanks,
        kInput,
@@ -562,7 +562,7 @@ std::vector<BadInput> StorageCases() {
        [](const Scene& scene) {
          return scene.EvaluateTokens({"--nll_out=" + scene.folder});
        },
-       {"--nll_out", "no regular file"}},
+       {"--nll_out", "not a regular file"}},
       {"NllOutBelowAFile",
        kRanks,
        kStorage,
@@ -585,7 +585,7 @@ std::vector<BadInput> StorageCases() {
          fs::create_directories(scene.folder + "/results/report.html");
          return scene.Evaluate();
        },
-       {"/results/report.html", "no regular file"}},
+       {"/results/report.html", "not a regular file"}},
       {"ResultsFolderThatIsAFile",
        kRanks,
        kStorage,

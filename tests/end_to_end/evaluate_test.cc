@@ -237,19 +237,19 @@ TEST_F(EvaluateTest, ResultsLieBesideCheckpointsHoweverPathsAreTyped) {
         Lextra(Train(step + "/."))}) {
     const ProcessResult result = RunProcess(refused, kLimitSeconds);
     EXPECT_EQ(result.exit_code, 2) << result.output;
-    EXPECT_THAT(result.output, HasSubstr("lies in the checkpoint"));
+    EXPECT_THAT(result.output, HasSubstr("inside the checkpoint"));
   }
   EXPECT_EQ(std::distance(fs::directory_iterator(step), {}), 3);
   RunWell(Lextra({"checkpoint", "show", step + "/."}));
   RunWell(Lextra({"checkpoint", "verify", run + "/"}));
   EXPECT_THAT(RunWell(In(run, Lextra({"checkpoint", "list", "."}))).output,
-              HasSubstr(" whole\n"));
+              HasSubstr(" intact\n"));
   fs::remove_all(data);
   const ProcessResult lost = RunProcess(EvaluateQuickly(run), kLimitSeconds);
   EXPECT_EQ(lost.exit_code, 3) << lost.output;
   EXPECT_THAT(lost.output, HasSubstr("data.validation=" + data +
-                                     "/corpus-validation is stored with the "
-                                     "checkpoint: give data.validation="));
+                                     "/corpus-validation comes from the "
+                                     "checkpoint; give data.validation="));
 }
 
 TEST_F(EvaluateTest, AFolderInUseOrWithOtherResultsIsRefused) {
@@ -374,8 +374,8 @@ TEST_F(EvaluateTest, CheckpointListAndShowSayWhatIsThere) {
       Lextra({"checkpoint", "list", run + "/step-00000004"}), kLimitSeconds);
   EXPECT_EQ(refused.exit_code, 2) << refused.output;
   EXPECT_THAT(refused.output, HasSubstr("is a checkpoint, not a run folder"));
-  EXPECT_THAT(list, ::testing::ContainsRegex(" 2 +1 x 2 .*MB +512  whole\n"));
-  EXPECT_THAT(list, ::testing::ContainsRegex(" 4 +1 x 2 .*MB +1024  whole\n"));
+  EXPECT_THAT(list, ::testing::ContainsRegex(" 2 +1 x 2 .*MB +512  intact\n"));
+  EXPECT_THAT(list, ::testing::ContainsRegex(" 4 +1 x 2 .*MB +1024  intact\n"));
   const std::string show = RunWell(Lextra({"checkpoint", "show", run})).output;
   for (const char* text :
        {"/step-00000004\n", "step           4\n", "tokens seen    1024\n",

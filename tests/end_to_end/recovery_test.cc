@@ -98,8 +98,8 @@ TEST_F(RecoveryTest, NeverStartsFromScratchWhereNoCheckpointIsWhole) {
     FlipABit(Step(run, step) + "/shard-00000-of-00002.safetensors", 4);
   }
   // The first launch sets them aside; the next one still knows.
-  for (const char* words : {"none of its 4 checkpoint(s) is whole",
-                            "all its checkpoints were damaged"}) {
+  for (const char* words : {"none of its 4 checkpoint(s) is intact",
+                            "all its checkpoints are corrupt"}) {
     const ProcessResult refused = RunProcess(TrainTwoRanks(run), kLimitSeconds);
     EXPECT_EQ(refused.exit_code, 4) << refused.output;
     EXPECT_THAT(LineWith("lextra: error:", refused.output), HasSubstr(words));
@@ -201,7 +201,7 @@ TEST_F(RecoveryTest, ResumesFromTheStepThatIsAskedFor) {
               HasSubstr("there is no step-00000007"));
   const ProcessResult back = RunWell(TrainTwoRanks(run, {"--resume=10"}));
   EXPECT_THAT(back.output, AllOf(HasSubstr("resumed from " + Step(run, 10)),
-                                 HasSubstr("set back to step 10")));
+                                 HasSubstr("reset to step 10")));
   EXPECT_EQ(LossesOf(run), losses);
   EXPECT_EQ(ChecksumsOf(Step(run, 20)), checksums);
 }
@@ -305,7 +305,7 @@ TEST_F(RecoveryTest, OfTwoJobsOnOneFolderOneWins) {
     EXPECT_EQ(results[1 - loser].exit_code, 0) << results[1 - loser].output;
     EXPECT_EQ(results[loser].exit_code, 5) << results[loser].output;
     EXPECT_THAT(LineWith("lextra: error:", results[loser].output),
-                AllOf(HasSubstr("belongs to a running job"),
+                AllOf(HasSubstr("in use by a running job"),
                       HasSubstr("process "), HasSubstr("on host ")));
     if (HasFailure()) return;
   }

@@ -97,10 +97,11 @@ TEST_F(ReportTest, RefusesWhatItCannotMergeInOneLine) {
     EXPECT_THAT(result.output, HasSubstr(says));
     EXPECT_EQ(std::count(result.output.begin(), result.output.end(), '\n'), 1);
   };
-  refuse({}, 2, "which evaluations?");
+  refuse({}, 2, "no evaluation given");
   refuse(runs, 2, "--output is missing");
   refuse({folder_ + "/nothing"}, 3, "is neither a results.json nor");
-  refuse({"--format=pdf", runs[0]}, 2, "--format=pdf: page or lm-eval");
+  refuse({"--format=pdf", runs[0]}, 2,
+         "--format=pdf: expected page or lm-eval");
 }
 
 }  // namespace

@@ -62,7 +62,7 @@ TEST_F(StopTest, Usr1SavesAndEndsWithItsOwnCode) {
     const int64_t last_step = LossesOf(run).rbegin()->first;
     EXPECT_THAT(line, HasSubstr(" " + std::to_string(last_step) + ","));
     const ProcessResult list = RunWell(Lextra({"checkpoint", "verify", run}));
-    EXPECT_THAT(list.output, HasSubstr("whole"));
+    EXPECT_THAT(list.output, HasSubstr("intact"));
     if (HasFailure()) return;
   }
   RunWell(TrainTwoRanks(run));

@@ -31,7 +31,7 @@ TEST(CommonInstructionSets, RefusesWhatARanksMachineDoesNotRun) {
     EXPECT_THAT(std::string(status.message()), HasSubstr("rank 1: "));
     EXPECT_THAT(
         std::string(status.message()),
-        HasSubstr("asks for avx512, but its machine runs at most avx2"));
+        HasSubstr("requests avx512, but its host supports at most avx2"));
   }
 }
 

@@ -72,7 +72,7 @@ TEST_F(OutputPathsTest, NothingIsWrittenIntoACheckpoint) {
     EXPECT_EQ(ExitCodeOf(status), ExitCode::kUsage) << path;
     EXPECT_THAT(
         std::string(status.message()),
-        HasSubstr("--results_dir=" + path + ": lies in the checkpoint "));
+        HasSubstr("--results_dir=" + path + ": inside the checkpoint "));
   }
   std::ofstream("MANIFEST.json") << "of something else";
   for (const std::string path : {"run", "run/eval", "run/step-00000020/..",

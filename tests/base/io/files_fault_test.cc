@@ -50,7 +50,7 @@ TEST(FileWriterFaults, ALongFileIsMadeDurablePartByPart) {
   EXPECT_EQ(written(255), absl::OkStatus());
   const absl::Status status = written(256);
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("can't sync"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("failed to sync"));
   EXPECT_EQ(faults.num_hits(), 1);
 }
 
@@ -124,7 +124,7 @@ TEST(AtomicWriteFaults, InterruptedCallsAreMadeAgainButForFsync) {
     } else {
       ++num_failed_syncs;
       EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
-      EXPECT_THAT(std::string(status.message()), HasSubstr("can't sync"));
+      EXPECT_THAT(std::string(status.message()), HasSubstr("failed to sync"));
       EXPECT_EQ(Get(path), call <= kRenameCall ? "old" : "new bytes");
     }
     EXPECT_EQ(NamesIn(folder.path()), (std::set<std::string>{"file"}));
@@ -197,7 +197,7 @@ TEST(FileWriterFaults, AFailedFsyncIsNotTriedAgain) {
   const ScopedFaults faults("fsync:1:EIO");
   const absl::Status status = AtomicWrite(folder / "file", "x");
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
-  EXPECT_EQ(status.message().substr(0, 10), "can't sync");
+  EXPECT_EQ(status.message().substr(0, 14), "failed to sync");
 }
 
 TEST(ReadFaults, DeviceErrorsAreStorageErrorsAndOthersInputErrors) {

@@ -52,7 +52,7 @@ TEST(ReadFile, RefusesMoreThanTheCap) {
   const absl::Status status = ReadFile(folder / "file", 5).status();
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kInput);
   EXPECT_EQ(status.message(),
-            (folder / "file") + ": 6 bytes, at most 5 are expected");
+            (folder / "file") + ": 6 bytes, expected at most 5");
 }
 
 TEST(ReadFile, NamesWhatIsMissingOrNoFile) {
@@ -131,7 +131,7 @@ TEST(AtomicWrite, AWriteThatFailsHalfwayLeavesTheOldFile) {
   }
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
   EXPECT_THAT(std::string(status.message()),
-              AllOf(HasSubstr("can't write"), HasSubstr("too large")));
+              AllOf(HasSubstr("failed to write"), HasSubstr("too large")));
   EXPECT_EQ(Get(folder / "file"), "old");
   EXPECT_EQ(NamesIn(folder.path()), (std::set<std::string>{"file"}));
 }
@@ -273,7 +273,7 @@ TEST(MakeNewFolder, RefusesWhatExists) {
   const absl::Status status = MakeNewFolder(folder / "a");
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
   EXPECT_EQ(status.message(),
-            "can't make folder " + (folder / "a") + ": File exists");
+            "failed to create folder " + (folder / "a") + ": File exists");
   EXPECT_EQ(ExitCodeOf(MakeNewFolder(folder / "none/b")), ExitCode::kStorage);
 }
 

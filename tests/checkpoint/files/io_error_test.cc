@@ -135,7 +135,7 @@ TEST_F(IoErrorTest, ASaveIsWholeOrFailsAndHarmsNothing) {
         }
         if (trouble.effect == "EINTR" && !status.ok()) {
           EXPECT_THAT(std::string(status.message()),
-                      ::testing::HasSubstr("can't sync"));
+                      ::testing::HasSubstr("failed to sync"));
         }
         EXPECT_TRUE(fs::exists(run + "/step-00000010"));
         ExpectAllWhole(run);

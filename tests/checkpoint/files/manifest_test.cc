@@ -90,7 +90,7 @@ TEST_F(ManifestTest, ReadsBackWhatWasWritten) {
 
 TEST_F(ManifestTest, MissingManifestIsNamed) {
   EXPECT_THAT(ErrorOf(ReadManifest(folder())),
-              AllOf(HasSubstr("no checkpoint to read"),
+              AllOf(HasSubstr("no readable checkpoint in"),
                     HasSubstr("MANIFEST.json: No such file")));
 }
 
@@ -104,7 +104,7 @@ TEST_F(ManifestTest, RefusesWhatIsNotAManifest) {
               HasSubstr("its digest is missing"));
   Put(kManifestName, "{\"color\": 3}");
   EXPECT_THAT(ErrorOf(ReadManifest(folder())),
-              HasSubstr("format version is 0, at least 1 is"));
+              HasSubstr("format version is 0, expected at least 1"));
 }
 
 TEST_F(ManifestTest, ANewerVersionIsRefusedByNameAndIsNotDamage) {
@@ -148,15 +148,14 @@ TEST_F(ManifestTest, RefusesBlocksWithoutChecksums) {
       ErrorAfter([](Manifest* manifest) {
         manifest->mutable_tensors(0)->mutable_boxes(0)->add_block_crc32c(1);
       }),
-      HasSubstr("of 1 blocks has 1 checksums of blocks"));
+      HasSubstr("of 1 blocks has 1 block checksums"));
 }
 
 TEST_F(ManifestTest, RefusesFilesThatAreMissingOrOfAnotherSize) {
   ASSERT_TRUE(Read(GoodManifest()).ok());
   std::filesystem::resize_file(Path("b.safetensors"), 63);
   EXPECT_THAT(ErrorOf(ReadManifest(folder())),
-              HasSubstr("b.safetensors: has 63 bytes, but the manifest "
-                        "states 64"));
+              HasSubstr("b.safetensors: 63 bytes, but the manifest says 64"));
   std::filesystem::remove(Path("b.safetensors"));
   EXPECT_THAT(ErrorOf(ReadManifest(folder())),
               HasSubstr("b.safetensors: is missing"));
@@ -188,7 +187,7 @@ TEST_F(ManifestTest, RefusesNamesThatLeaveTheFolder) {
   EXPECT_THAT(ErrorAfter([](Manifest* manifest) {
                 manifest->mutable_files(0)->set_name("b.safetensors");
               }),
-              HasSubstr("appears twice"));
+              HasSubstr("is a duplicate"));
 }
 
 TEST_F(ManifestTest, RefusesBoxesThatDoNotTileTheirTensor) {
@@ -206,7 +205,7 @@ TEST_F(ManifestTest, RefusesBoxesThatDoNotTileTheirTensor) {
         MakeBox({2, 0}, {-2, 6}, 1, 16), MakeBox({2, 0}, {0, 6}, 1, 16),
         MakeBox({2}, {2, 6}, 1, 16), MakeBox({2, 0, 0}, {2, 6, 1}, 1, 16),
         MakeBox({int64_t{1} << 62, 0}, {int64_t{1} << 62, 6}, 1, 16)}) {
-    EXPECT_THAT(with_second(outside), HasSubstr("is not a part of shape"));
+    EXPECT_THAT(with_second(outside), HasSubstr("is not within shape"));
   }
   EXPECT_THAT(ErrorAfter([](Manifest* manifest) {
                 *manifest->mutable_tensors(1)->add_boxes() =
@@ -228,13 +227,13 @@ TEST_F(ManifestTest, RefusesBoxesOutsideTheirFile) {
     });
   };
   EXPECT_EQ(placed(1, 16), "accepted");
-  EXPECT_THAT(placed(1, 12), HasSubstr("leave bytes out or share some"));
-  EXPECT_THAT(placed(1, 6), HasSubstr("aligned within the 64"));
-  EXPECT_THAT(placed(1, 20), HasSubstr("aligned within the 64"));
-  EXPECT_THAT(placed(1, -4), HasSubstr("aligned within the 64"));
+  EXPECT_THAT(placed(1, 12), HasSubstr("leave gaps or overlap"));
+  EXPECT_THAT(placed(1, 6), HasSubstr("aligned within the 64 bytes"));
+  EXPECT_THAT(placed(1, 20), HasSubstr("aligned within the 64 bytes"));
+  EXPECT_THAT(placed(1, -4), HasSubstr("aligned within the 64 bytes"));
   EXPECT_THAT(placed(1, int64_t{1} << 62), HasSubstr("aligned within"));
-  EXPECT_THAT(placed(2, 16), HasSubstr("lies in file 2 of 2"));
-  EXPECT_THAT(placed(-1, 16), HasSubstr("lies in file -1 of 2"));
+  EXPECT_THAT(placed(2, 16), HasSubstr("is in file 2 of 2"));
+  EXPECT_THAT(placed(-1, 16), HasSubstr("is in file -1 of 2"));
 }
 
 TEST_F(ManifestTest, RefusesTensorsThatCannotBe) {
@@ -250,7 +249,7 @@ TEST_F(ManifestTest, RefusesTensorsThatCannotBe) {
                 manifest->mutable_tensors(1)->set_name("weight");
                 *manifest->mutable_tensors(1) = manifest->tensors(0);
               }),
-              HasSubstr("'weight': appears twice"));
+              HasSubstr("'weight': duplicate name"));
 }
 
 TEST_F(ManifestTest, ManySlicesAreCheckedQuickly) {
@@ -295,7 +294,7 @@ TEST_F(ManifestTest, ListsStepFoldersByNumberAndNothingElse) {
 
 TEST_F(ManifestTest, FindsTheNewestStepOrTheFolderItself) {
   EXPECT_THAT(std::string(FindCheckpoint(folder()).status().message()),
-              HasSubstr("no checkpoint here"));
+              HasSubstr("no checkpoint: expected a MANIFEST.json"));
   EXPECT_EQ(ExitCodeOf(FindCheckpoint(Path("nowhere")).status()),
             ExitCode::kCheckpoint);
   std::filesystem::create_directory(Path("step-00000100"));

@@ -260,7 +260,7 @@ TEST_F(RunLockTest, AnOwnerElsewhereWhoseCounterMovesIsAliveWhateverClocksSay) {
   owner.join();
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kRunFolderHeld);
   EXPECT_THAT(std::string(status.message()),
-              HasSubstr("process 4711 on host far (job 9"));
+              HasSubstr("process 4711 on host far, job 9"));
 }
 
 TEST_F(RunLockTest, AnOwnerElsewhereWhoseCounterStandsStillIsDeadInSeconds) {
@@ -283,7 +283,7 @@ TEST_F(RunLockTest, AProcessThatMayHaveNoThreadGetsAnErrorAndFreesTheFolder) {
     const absl::Status status = RunLock::Acquire(folder(), "").status();
     EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
     EXPECT_THAT(std::string(status.message()),
-                HasSubstr("can't start the thr"));
+                HasSubstr("failed to start the heartbeat thread"));
   }
   EXPECT_TRUE(RunLock::Acquire(folder(), "").ok());
 }

@@ -96,12 +96,12 @@ TEST_F(SafetensorsTest, RefusesRepeatedNames) {
   const std::string a =
       R"("a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]})";
   EXPECT_THAT(ErrorOf(FileBytes("{" + a + "," + a + "}", 1)),
-              HasSubstr("entry 'a' appears twice"));
+              HasSubstr("entry 'a' is a duplicate"));
   EXPECT_THAT(
       ErrorOf(FileBytes(R"({"a":{"dtype":"U8","dtype":"U8","shape":[1],)"
                         R"("data_offsets":[0,1]}})",
                         1)),
-      HasSubstr("field 'dtype' appears twice"));
+      HasSubstr("duplicate field 'dtype'"));
 }
 
 // An error of one entry: `fields` of tensor "a" over `num_bytes` of data.
@@ -115,7 +115,7 @@ TEST_F(SafetensorsTest, RefusesEntriesThatDisagreeWithThemselves) {
   EXPECT_ENTRY_ERROR(R"("dtype":"U8","shape":[1],"data_offsets":[0,1],"x":1)",
                      1, "unknown field 'x'");
   EXPECT_ENTRY_ERROR(R"("dtype":"f32","shape":[1],"data_offsets":[0,4])", 4,
-                     "dtype 'f32' is unknown");
+                     "unknown dtype 'f32'");
   EXPECT_ENTRY_ERROR(R"("dtype":"F32","shape":[-1],"data_offsets":[0,4])", 4,
                      "field 'shape' is the number -1");
   EXPECT_ENTRY_ERROR(R"("dtype":"F32","shape":[1.0],"data_offsets":[0,4])", 4,
@@ -129,7 +129,7 @@ TEST_F(SafetensorsTest, RefusesEntriesThatDisagreeWithThemselves) {
   EXPECT_ENTRY_ERROR(R"("dtype":"F32","shape":[1],"data_offsets":[0,4,4])", 4,
                      "data_offsets has 3 numbers");
   EXPECT_ENTRY_ERROR(R"("dtype":"F32","shape":[1],"data_offsets":[4,0])", 4,
-                     "are not a range");
+                     "is not a range");
   EXPECT_ENTRY_ERROR(R"("dtype":"F32","shape":[1],"data_offsets":[0,4])", 3,
                      "within the 3 bytes of data");
   EXPECT_ENTRY_ERROR(
@@ -153,7 +153,7 @@ TEST_F(SafetensorsTest, AHostileNameStaysOnTheErrorsLine) {
   EXPECT_THAT(ErrorOf(FileBytes(R"({"a\n\u001b":{"dtype":"Q8","shape":[],)"
                                 R"("data_offsets":[0,0]}})",
                                 0)),
-              HasSubstr(R"(tensor 'a\x0a\x1b': dtype 'Q8' is unknown)"));
+              HasSubstr(R"(tensor 'a\x0a\x1b': unknown dtype 'Q8')"));
 }
 
 TEST_F(SafetensorsTest, RefusesHolesOverlapsAndRests) {

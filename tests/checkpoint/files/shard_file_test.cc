@@ -192,7 +192,8 @@ TEST_F(ShardFileTest, AStepThatExistsIsNotReplaced) {
 TEST_F(ShardFileTest, ASaveThatFindsNoPlaceForItselfBeginsNothing) {
   const absl::Status status = BeginSave(folder(), 8, int64_t{1} << 60).status();
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kStorage);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("bytes are free"));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("bytes free, but a checkpoint needs"));
   EXPECT_FALSE(std::filesystem::exists(Path(".tmp-8")));
 }
 

@@ -132,7 +132,7 @@ TEST(PackedSamples, RefuseADatasetWithoutOneWholeSample) {
   const absl::Status status = PackedSamples::Create(dataset, 8, 1).status();
   EXPECT_EQ(ExitCodeOf(status), ExitCode::kInput);
   EXPECT_THAT(std::string(status.message()),
-              HasSubstr("8 tokens in 2 documents, a sample needs 9"));
+              HasSubstr("8 tokens in 2 documents, but a sample needs 9"));
 }
 
 TEST(PackedSamples, RefuseADatasetWithoutDocuments) {
