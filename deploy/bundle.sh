@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Packs the build into a relocatable tarball: the program and its CUDA module,
-# the GPU tests, mpirun, and every library of theirs but libc, libstdc++ and
-# LibTorch. It runs where there is PyTorch 2.11 in a Python environment (or with
-# --with_libtorch, for CPU runs, nothing) and a glibc and libstdc++ at least as new as here.
+# Packs the build into a relocatable tarball: the program and its CUDA module, the
+# GPU tests, mpirun, and all their libraries except libc, libstdc++ and LibTorch. It
+# runs where a Python environment has PyTorch 2.11 (with --with_libtorch, CPU runs
+# need none) and where glibc and libstdc++ are at least as new as here.
 #
 #   deploy/bundle.sh [--output=lextra-bundle.tar.gz] [--with_libtorch]
 #
-# Open MPI speaks shared memory and TCP there; fabrics (UCX, libfabric, verbs)
-# stay behind, for they need libraries of the machine.
+# Its Open MPI uses shared memory and TCP; fabrics (UCX, libfabric, verbs) are left
+# out, because they need libraries of the machine.
 #
-# LEXTRA_CACHE   where LibTorch lies (default ~/.cache/lextra)
+# LEXTRA_CACHE   where LibTorch is (default ~/.cache/lextra)
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -30,7 +30,7 @@ trap 'rm -rf "$staging"' EXIT
 bundle=$staging/lextra-bundle
 mkdir -p "$bundle"/{bin,libexec,lib/openmpi3,lib/pmix,share,tests/benchmarks/peers}
 
-# What to run. Symbolic links in bin/ lead to the one wrapper.
+# The programs. Symbolic links in bin/ point to the one wrapper.
 programs=("$build/launch/lextra" "$(readlink -f "$(command -v orterun)")" "$(readlink -f "$(command -v orted)")")
 for program in "$build"/launch/{lextra_cuda.so,*gpu*_test} "$build"/tests/benchmarks/lextra_train_speed; do
   [[ -e $program ]] && programs+=("$program")
@@ -52,19 +52,19 @@ cp "$pmix"/pmix/*.so "$bundle/lib/pmix/"
 cp -r "$pmix/../share/pmix" "$bundle/share/"
 cp -r "$(ompi_info --path pkgdatadir --parsable | cut -d: -f3)" "$bundle/share/openmpi"
 
-# Every library they load, but those of libc, of the compiler and of LibTorch.
-# A folder of bundled plugins may lack none: a name that is not found is an error.
+# Every library they load, except those of libc, the compiler and LibTorch. A library
+# that is not found is an error.
 mapfile -t files < <(find "$bundle/libexec" "$bundle/lib" -type f)
 export LD_LIBRARY_PATH=$libtorch/torch/lib
 ldd "${files[@]}" >"$staging/ldd" 2>/dev/null || true
 if grep 'not found' "$staging/ldd" | grep -vE 'lib(torch_cuda|c10_cuda|nccl|cu|nv)' >&2; then
-  echo "bundle: these libraries are missing on this machine" >&2
+  echo "bundle: the libraries above are missing on this machine" >&2
   exit 1
 fi
 awk '/=> \// {print $3}' "$staging/ldd" | sort -u |
   grep -vE "^$libtorch|/(ld-linux|lib(c|m|dl|rt|pthread|util|resolv|stdc\+\+|gcc_s|gomp|nccl|nv[a-zA-Z_]+|cu[a-zA-Z]+))[-.]" |
   while read -r library; do cp -L "$library" "$bundle/lib/"; done
-# A PyTorch may carry it under a name of its own; where it has this one, it is taken.
+# PyTorch may ship it under another name; if it has this one, that is used.
 cp -L "$(g++ -print-file-name=libgomp.so.1)" "$bundle/lib/"
 find "$bundle/libexec" "$bundle/lib" -type f -exec strip --strip-unneeded {} +
 
@@ -75,7 +75,7 @@ cp "$root/README.md" "$root/docs/operations.md" "$bundle/"
 git -C "$root" describe --always --dirty >"$bundle/COMMIT" 2>/dev/null || echo unknown >"$bundle/COMMIT"
 
 if [[ $with_libtorch ]]; then
-  # What CPU runs need; a GPU wants PyTorch's 2.6 GB of CUDA libraries beside it.
+  # What CPU runs need; a GPU also needs PyTorch's 2.6 GB of CUDA libraries.
   mkdir -p "$bundle/site/torch/lib"
   cp "$libtorch/torch/version.py" "$bundle/site/torch/"
   cp "$libtorch"/torch/lib/{libtorch_cpu.so,libc10.so,libgomp*} "$bundle/site/torch/lib/"

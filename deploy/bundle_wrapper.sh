@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs the program of the bundle that this is called as, with the bundle's
-# libraries and LibTorch found. LibTorch is, in this order: of
-# --torch=FOLDER (first argument; holds torch/), $LEXTRA_TORCH_DIR, the bundle's
-# site/, the active python3's PyTorch. A PyTorch without CUDA serves CPU runs.
+# Runs the program of the bundle under whose name it is called, with the bundle's
+# libraries and LibTorch on the path. LibTorch is taken from, in this order,
+# --torch=FOLDER (first argument; contains torch/), $LEXTRA_TORCH_DIR, the bundle's
+# site/, the PyTorch of the active python3. A PyTorch without CUDA serves CPU runs.
 set -euo pipefail
 
 bundle=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
@@ -27,9 +27,9 @@ print(os.path.dirname(os.path.dirname(spec.origin)) if spec and spec.origin else
   fi
   [[ $LEXTRA_TORCH_DIR ]] || fail "the active python3 has no PyTorch: activate an environment with PyTorch 2.11, or give its site-packages folder as --torch=FOLDER or LEXTRA_TORCH_DIR"
   local version=$LEXTRA_TORCH_DIR/torch/version.py
-  [[ -r $version ]] || fail "$LEXTRA_TORCH_DIR has no torch/version.py: give the folder that holds torch/"
+  [[ -r $version ]] || fail "$LEXTRA_TORCH_DIR has no torch/version.py: give the folder that contains torch/"
   version=$(sed -n "s/^__version__ = ['\"]\(.*\)['\"]/\1/p" "$version")
-  [[ $version == 2.11.* ]] || fail "$LEXTRA_TORCH_DIR holds PyTorch $version: this program was built for 2.11"
+  [[ $version == 2.11.* ]] || fail "$LEXTRA_TORCH_DIR has PyTorch $version, but this program was built for 2.11"
   export LEXTRA_TORCH_DIR
 }
 

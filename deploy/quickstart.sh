@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The whole job on a machine that has nothing: set up, build, prepare a corpus,
-# train on short samples with two ranks, evaluate documents up to 64 times as
-# long. Writes runs/quickstart/.
+# The whole workflow on a bare machine: set up, build, prepare a corpus, train on
+# short samples with two ranks, evaluate documents up to 64 times as long. Writes
+# runs/quickstart/.
 #
 #   deploy/quickstart.sh
 set -euo pipefail

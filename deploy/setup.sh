@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Brings a Debian 12 machine to where lextra builds: packages, and LibTorch from
-# the PyTorch 2.11 wheel in a cache outside the checkout. Safe to run again.
+# Sets up a Debian 12 machine to build lextra: packages, and LibTorch from the
+# PyTorch 2.11 wheel in a cache outside the checkout. Safe to rerun.
 #
 #   deploy/setup.sh [--tests]     --tests: also what deploy/test.sh needs
 #
@@ -32,9 +32,9 @@ if ((${#missing[@]})); then
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-# The program needs of the wheels only libtorch_cpu, libc10, libgomp and two
-# small CUDA libraries that libtorch_cpu links to; they work without a GPU. The
-# wheel of CPython 3.11 is taken whatever Python runs here: nothing imports it.
+# Of the wheels the program needs only libtorch_cpu, libc10, libgomp and two small
+# CUDA libraries that libtorch_cpu links to; they work without a GPU. The wheel for
+# CPython 3.11 is used whatever Python runs here: nothing imports it.
 if [[ ! -e $libtorch/complete ]]; then
   echo "setup: fetching LibTorch 2.11 (530 MB) into $libtorch"
   mkdir -p "$cache"

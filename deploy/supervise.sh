@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Runs a training command unattended: starts it again after a lost rank or host,
-# gives up when restarts bring no newer checkpoint, or when the watchdog ends the
-# command twice at the same point, and passes a request to stop on to it. Exit code: the command's last one, 75 after a request to stop that
-# was met. A launcher that stays when all its ranks are gone is killed: mpirun was
-# seen to hang so, about once in a thousand lost ranks.
+# Runs a training command unattended: restarts it after a lost rank or host, gives
+# up when restarts bring no newer checkpoint or the watchdog ends the command twice
+# at the same point, and forwards requests to stop. Exit code: the command's last
+# one, 75 after a request to stop that was met. A launcher that outlives all its
+# ranks is killed: mpirun has been seen to hang so, about once in a thousand lost
+# ranks.
 #
 #   deploy/supervise.sh --run_dir=DIR [--max_restarts_without_progress=3]
 #     [--grace_seconds=20] [--stuck_seconds=30] -- mpirun ... lextra train ...
 #
-# USR1, TERM or INT to this script: USR1 goes to the command at once (mpirun hands
-# it to the ranks, which save and end with 75), TERM after the grace, KILL 20
-# seconds later, each to the process that was started here and to no other.
+# On USR1, TERM or INT this script sends the command USR1 immediately (mpirun
+# forwards it to the ranks, which save and exit with 75), TERM after the grace
+# period and KILL 20 seconds later, each only to the process that it started.
 set -euo pipefail
 
 readonly kill_seconds=20 longest_pause=30
@@ -25,8 +26,8 @@ usage_error() {
 
 say() { echo "$(date -u +%Y-%m-%dT%H:%M:%SZ) supervise: $*" >&2; }
 
-# Sets `step` to the newest checkpoint's by its folder's name, 0 without one. A
-# save that is not committed, a bad and a deleted one begin with a dot.
+# Sets `step` to that of the newest checkpoint by folder name, 0 without one. The
+# names of uncommitted saves, bad checkpoints and deleted ones begin with a dot.
 find_newest_step() {
   local folder digits
   step=0
@@ -37,33 +38,33 @@ find_newest_step() {
   done
 }
 
-# What an exit code means and what to do, in the words of docs/formats.md.
+# What an exit code means and what to do (docs/formats.md).
 meaning_of() {
   case $1 in
     0) echo "finished" ;;
-    1) echo "ended without a code of lextra: lost rank or failed launch" ;;
-    2) echo "command line or configuration: correct what the error line names" ;;
-    3) echo "input file or data: correct what the error line names" ;;
+    1) echo "not an exit code of lextra: lost rank or failed launch" ;;
+    2) echo "command line or configuration: fix what the error line names" ;;
+    3) echo "input file or data: fix what the error line names" ;;
     4) echo "no usable checkpoint: see lextra checkpoint list $run_dir" ;;
-    5) echo "run folder held by another job: end that job or wait for it" ;;
+    5) echo "run folder in use by another job: stop that job or wait for it to finish" ;;
     6) echo "lost rank, hang or communication" ;;
-    7) echo "numeric failure: see the error line before starting it again" ;;
-    8) echo "storage full, read-only or failing: repair it, then start again" ;;
-    75) echo "stopped on request, checkpoint saved: start again to go on" ;;
+    7) echo "numeric failure: see the error line before rerunning" ;;
+    8) echo "storage full, read-only or failing: fix it, then rerun" ;;
+    75) echo "stopped on request, checkpoint saved: rerun to resume" ;;
     *) if (($1 > 125)); then
       echo "killed, or the launcher failed: lost rank or host"
     else
-      echo "no code of lextra: see the command's own last lines"
+      echo "not an exit code of lextra: see the command's last lines"
     fi ;;
   esac
 }
 
 worth_a_restart() { (($1 == 1 || $1 == 6 || $1 == 75 || $1 > 125)); }
 
-# Sets `hung_at` to where the watchdog ended the last run ("training, step 15"),
-# or to nothing: what the error line that it added to log.txt says of the rank it
-# names. Errors of GPUs and NCCL name no point, and lines beyond `log_bytes` are
-# this run's.
+# Sets `hung_at` to where the watchdog ended the last run ("training, step 15"), or
+# to nothing. It is taken from the error line in log.txt: what that says of the rank
+# it names. Errors of GPUs and NCCL name no point. Lines beyond `log_bytes` are this
+# run's.
 find_where_it_hung() {
   hung_at=$(tail -c "+$((log_bytes + 1))" "$run_dir/log.txt" 2>/dev/null |
     sed -nE 's/.* error: watchdog: [^[]*\[([a-z-]+(, step [0-9]+)?)[],].*/\1/p') ||
@@ -74,7 +75,7 @@ find_where_it_hung() {
 # Sets `log_bytes` to the length of log.txt.
 measure_log() { log_bytes=$(stat -c %s "$run_dir/log.txt" 2>/dev/null) || log_bytes=0; }
 
-# Sets `clock` to hundredths of seconds that no change of the date moves.
+# Sets `clock` to hundredths of seconds, unaffected by changes of the date.
 read_clock() {
   local uptime
   read -r uptime _ </proc/uptime
@@ -103,15 +104,15 @@ pass_stop_on() {
   done
 }
 
-# Whether the command has a living child. True where the system does not tell.
-# Threads and children may end while this looks: `read` only fails then, where
-# $(<file) would end this script.
+# Whether the command has a live child. True where the system does not tell. Threads
+# and children may end meanwhile: then `read` only fails, where $(<file) would end
+# this script.
 has_children() {
   local list pid stat children
   [[ -e /proc/$job/task/$job/children ]] || return 0
   for list in /proc/"$job"/task/*/children; do
     children=()
-    # The line has no end, so a status of 1 tells nothing.
+    # The line has no newline, so a status of 1 means nothing.
     read -r -a children <"$list" || true
     for pid in ${children[@]+"${children[@]}"}; do
       read -r stat <"/proc/$pid/stat" || continue
@@ -131,7 +132,7 @@ end_if_stuck() {
     had_children=yes childless_since=$clock
   elif [[ -n $had_children ]] &&
     ((clock - childless_since >= 100 * stuck_seconds)); then
-    say "process $job has had no child for $stuck_seconds s and does not end:" \
+    say "process $job has had no child for $stuck_seconds s and has not exited:" \
       "killing it"
     kill -s KILL "$job" 2>/dev/null || true
     had_children=""
@@ -141,7 +142,7 @@ end_if_stuck() {
 # Ctrl-C ends the sleep too.
 rest() { sleep 0.2 || true; }
 
-# Runs the command once and sets `code`. In a process group of its own, so that
+# Runs the command once and sets `code`. It gets its own process group, so that
 # Ctrl-C reaches it only as described above.
 run_once() {
   set -m
@@ -182,7 +183,7 @@ done
 [[ -n $run_dir ]] || usage_error "--run_dir is missing"
 [[ $max_restarts =~ ^[0-9]{1,6}$ && $grace_seconds =~ ^[0-9]{1,6}$ &&
   $stuck_seconds =~ ^[0-9]{1,6}$ ]] ||
-  usage_error "restarts and seconds are whole numbers"
+  usage_error "restarts and seconds must be non-negative integers"
 (($#)) || usage_error "no command after --"
 command -v -- "$1" >/dev/null || usage_error "command not found: $1"
 max_restarts=$((10#$max_restarts)) grace_seconds=$((10#$grace_seconds))
@@ -204,11 +205,11 @@ until ((restarts > max_restarts)); do
   if ((step > reached)); then reached=$step restarts=0 hung_before=""; fi
   find_where_it_hung
   if [[ -n $hung_at && $hung_at == "$hung_before" ]]; then
-    say "give up: the watchdog ended two runs in a row at the same point" \
+    say "giving up: the watchdog ended two consecutive runs at the same point" \
       "($hung_at), with no checkpoint after step $reached: a third would end" \
-      "there too. Its lines in $run_dir/log.txt name the rank. If that rank is" \
-      "slow and not stuck, raise parallel.timeout_seconds, or" \
-      "LEXTRA_PATIENCE_SECONDS outside of training steps"
+      "there too. $run_dir/log.txt names the rank. If that rank is slow rather" \
+      "than stuck, raise parallel.timeout_seconds, or LEXTRA_PATIENCE_SECONDS" \
+      "outside of training steps"
     exit "$code"
   fi
   hung_before=$hung_at
@@ -218,10 +219,10 @@ until ((restarts > max_restarts)); do
   say "restart $restarts of $max_restarts without progress, in $seconds s"
   pause "$seconds"
   if [[ -n $stop_asked ]]; then
-    say "$stop_asked received between two runs: start again to go on"
+    say "$stop_asked received between two runs: rerun to resume"
     exit 75
   fi
 done
-say "give up: $max_restarts restarts in a row brought no checkpoint after step" \
-  "$reached; see $run_dir/log.txt, then start this again"
+say "giving up: $max_restarts consecutive restarts brought no checkpoint after" \
+  "step $reached; see $run_dir/log.txt, then rerun this command"
 exit "$code"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds everything and passes every test, then the unit tests of all code that
-# reads files under sanitizers, and each parser's fuzz target for 30 s. The last
-# line counts tests; those that can't run here (no GPU, no ../shared) are listed
-# as skipped with their reason.
+# Builds everything and runs every test, then the unit tests of all code that reads
+# files under sanitizers, and each parser's fuzz target for 30 s. The last line
+# counts tests; those that can't run here (no GPU, no ../shared) are listed as
+# skipped, with the reason.
 #
 #   deploy/test.sh [ctest arguments, for instance -L unit: then these tests alone]
 set -euo pipefail
@@ -19,13 +19,13 @@ deploy/build.sh
 echo "== test"
 log=build/test.log
 status=0
-# Twice as many as there are cores: ranks and what starts them wait for each other
-# half of the time, and some tests mostly wait.
+# Twice the number of cores: ranks and their launchers wait for each other half of
+# the time, and some tests mostly wait.
 ctest --test-dir build -j$((2 * $(nproc))) --no-tests=error "$@" -V >"$log" 2>&1 || status=$?
-# ctest's own lines only; what the tests print is in the log.
+# Only ctest's own lines; the output of the tests is in the log.
 grep -E '^ *[0-9]+/[0-9]+ Test|^Total Test time|tests passed' "$log" || true
 if ((status)); then
-  echo "== failures (all of it in $log)"
+  echo "== failures (full output in $log)"
   grep -E -A12 'Failure$|Timeout|\*\*\*Exception' "$log" | cut -c1-400 | head -200 || true
 fi
 skipped=$(grep -cE '\[  SKIPPED \] [^ ]+ \([0-9]+ ms\)' "$log" || true)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the fuzz targets of tests/fuzz under ASan and UBSan, two at a time, and
-# prints a table. The status is not zero if a target crashed, hung, leaked or
-# took too much memory; the input that does it stays in build-asan/crashes/.
+# prints a table. The exit status is nonzero if a target crashed, hung, leaked or
+# used too much memory; the input that caused it is kept in build-asan/crashes/.
 #
 #   deploy/checks/fuzz.sh [--seconds=30 | --runs=N] [TARGET ...]     (default: all targets)
 #
@@ -38,10 +38,10 @@ files=$(mktemp -d "$([[ -w /dev/shm ]] && echo /dev/shm || echo /tmp)/lextra-fuz
 trap 'rm -rf "$files"' EXIT
 mkdir -p $build/crashes
 export TMPDIR=$files
-# Freed memory that ASan holds back would hide what a target itself takes.
+# Freed memory that ASan holds back would hide what the target itself uses.
 export ASAN_OPTIONS=quarantine_size_mb=16
 
-# Of libFuzzer: runs here are those of the fuzzing; the corpus comes first.
+# libFuzzer runs the corpus first, then the fuzzing that `limit` bounds.
 run_target() {
   local target=$1 log=$build/$1.log found=$build/found/$1
   mkdir -p "$found"

@@ -1,6 +1,6 @@
 """The claims of gpu_check.sh, one function each: it returns what was measured, the
 bound and what was compared, or raises Failure or Skip. Runs on the device under
-test are held against runs of one CPU rank with the same data and seeds."""
+test are compared with runs of one CPU rank on the same data and seeds."""
 
 import argparse
 import array
@@ -28,7 +28,7 @@ NLL_BAND = 2e-5  # nats a token, fp32
 BF16_NLL_BAND = 2e-2  # nats a token, the mean of all
 MEMORY_BAND = 0.15  # of the plan
 ABORT_SECONDS = 15
-# The programs of GPU tests that are made for any number of ranks.
+# GPU test programs that run with any number of ranks.
 TESTS_OF_RANKS = {"gpu_test"}
 
 
@@ -36,7 +36,7 @@ def furthest(losses, reference, steps=None):
     """Largest relative distance of two runs; both must have every step."""
     steps = steps or reference.keys()
     if not set(steps) <= losses.keys() & reference.keys():
-        raise Failure(f"{len(losses)} and {len(reference)} steps, of which some are missing")
+        raise Failure(f"{len(losses)} and {len(reference)} steps, some are missing")
     return max(abs(losses[s] - reference[s]) / abs(reference[s]) for s in steps)
 
 
@@ -86,7 +86,7 @@ def layouts(machine):
     worst, compared = 0.0, []
     for data, tensor in ((2, 1), (1, 2), (4, 1), (2, 2), (1, 4)):
         compared.append(f"{data}x{tensor}")
-        # ZeRO's stage and sequence regions, which one tensor rank has not.
+        # ZeRO stages, and sequence parallelism, which needs several tensor ranks.
         for stage, regions in ((0, False), (1, False), (1, True))[:2 if tensor == 1 else 3]:
             losses = machine.train(f"layout_{data}x{tensor}_{stage}_{regions}", "device",
                                    data * tensor, f"parallel.data={data}",
@@ -94,7 +94,7 @@ def layouts(machine):
                                    f"parallel.sequence_parallel={str(regions).lower()}")
             worst = max(worst, furthest(losses, machine.reference()))
     return worst, FP32_BAND, (f"{STEPS} losses at data x tensor {', '.join(compared)}, ZeRO stage 0 "
-                              "and 1, with and without sequence regions, and one CPU rank")
+                              "and 1, with and without sequence parallelism, and one CPU rank")
 
 
 def position_methods(machine):
@@ -194,7 +194,7 @@ def killed_rank(machine):
         deadline = time.monotonic() + 90
         while not os.path.exists(metrics) or os.path.getsize(metrics) < 1000:
             if job.poll() is not None or time.monotonic() > deadline:
-                raise Failure("training did not get going: " + open(output).read()[-300:])
+                raise Failure("training did not start: " + open(output).read()[-300:])
             time.sleep(0.1)
         ranks = children(job.pid)
         if len(ranks) != 2:
@@ -209,7 +209,7 @@ def killed_rank(machine):
             time.sleep(0.05)
         seconds = time.monotonic() - begin
         if code == 0 or "signal 9" not in open(output).read():
-            raise Failure(f"exit code {code} and no report of the signal")
+            raise Failure(f"exit code {code}, and the signal was not reported")
         return seconds, ABORT_SECONDS, "seconds from the kill of rank 1 of 2 to the end of all"
     finally:
         if job.poll() is None:
@@ -220,7 +220,7 @@ def killed_rank(machine):
 def no_host_syncs(machine):
     """The program refuses an operation that waits for the GPU inside a step."""
     if not machine.on_gpu():
-        raise Skip("a CPU has nothing to wait for")
+        raise Skip("not applicable to a CPU")
     os.environ["LEXTRA_FORBID_HOST_SYNC"] = "1"
     try:
         for precision in ("FP32", "BF16"):
@@ -231,24 +231,24 @@ def no_host_syncs(machine):
 
 
 def memory_plan(machine):
-    """The bytes of tensors are LibTorch's count, the plan is what the run says at its end."""
+    """Allocated bytes are LibTorch's count; the run logs them and the plan at its end."""
     if not machine.on_gpu():
-        raise Skip("on a CPU memory_plan_test does this")
+        raise Skip("memory_plan_test covers the CPU")
     log = machine.run(machine.train_command(
         "memory", "device", 1, "schedule.num_steps=3", "schedule.warmup_steps=1",
         "model.precision=BF16", "model.hidden_size=1024", "model.num_layers=8", "model.num_heads=16",
         "model.training_length=1024"))
     found = re.search(r"tensors took at most ([0-9.]+) GiB of the GPU, of ([0-9.]+) planned", log)
     if found is None:
-        raise Failure("the run does not say what its tensors took")
+        raise Failure("no line on GPU memory in the log")
     took, planned = map(float, found.groups())
-    return abs(took / planned - 1), MEMORY_BAND, f"{took} GiB taken and {planned} GiB planned"
+    return abs(took / planned - 1), MEMORY_BAND, f"{took} GiB allocated and {planned} GiB planned"
 
 
 def attention(machine):
-    """bf16 must not fall back to products, which store all scores."""
+    """bf16 must not fall back to plain matrix products, which store all scores."""
     if not machine.on_gpu():
-        raise Skip("a CPU has one attention")
+        raise Skip("a CPU has only one attention operator")
     log = machine.run(machine.train_command("attention", "device", 1, "model.precision=BF16",
                                             "schedule.num_steps=1", "schedule.warmup_steps=0"))
     found = re.search(r"attention on the GPU: (\w+)", log)
@@ -287,8 +287,8 @@ def main():
     wanted = options.claims.split(",")
     unknown = set(wanted) - {claim.__name__ for claim in CLAIMS}
     if unknown:
-        parser.error(f"no such claim: {', '.join(sorted(unknown))}; there are: "
-                     + ", ".join(claim.__name__ for claim in CLAIMS))
+        parser.error(f"unknown claim: {', '.join(sorted(unknown))} (available: "
+                     + ", ".join(claim.__name__ for claim in CLAIMS) + ")")
 
     machine = Machine(options)
     gpu, driver = gpu_of_this_machine()

@@ -1,4 +1,4 @@
-"""What the claims of gpu_check.py stand on: the programs, the device under test, runs in
+"""What the claims of gpu_check.py build on: the programs, the device under test, runs in
 a folder, and the files and processes of such runs."""
 
 import array
@@ -67,7 +67,7 @@ class Machine:
         return {**os.environ, **more}
 
     def run(self, command, limit=180):
-        # Debian's PMIx was seen to hang at its own end: `timeout` ends that.
+        # Debian's PMIx has been seen to hang on exit: `timeout` ends that.
         result = subprocess.run(["timeout", "-k", "20", str(limit), *command],
                                 env=self.environment(), text=True, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, check=False)
@@ -78,7 +78,7 @@ class Machine:
         return result.stdout
 
     def corpus(self):
-        """Python's own library: text that is there wherever this runs."""
+        """Python's standard library: text that exists wherever this runs."""
         prefix = self.path("corpus")
         if not os.path.exists(prefix + "-train.bin"):
             library = os.path.dirname(os.__file__)
@@ -100,7 +100,7 @@ class Machine:
                             *self.on(device), *fields)
 
     def train(self, name, device, ranks, *more):
-        """Losses by step of metrics.jsonl; going on where the run folder stands."""
+        """Losses by step from metrics.jsonl; resumes the run folder."""
         self.run(self.train_command(name, device, ranks, *more))
         losses = {line["step"]: line["loss"] for line in self.metrics(name) if "loss" in line}
         if not losses or not all(isinstance(v, float) and math.isfinite(v) for v in losses.values()):

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The long runs of the reliability tests, whose last figures stand in
-# docs/results/reliability.md. Each part prints what it counted; the status is
-# not zero if any failed. All of it takes hours on two cores.
+# The long runs of the reliability tests; the latest figures are in
+# docs/results/reliability.md. Each part prints what it counted; the exit status is
+# nonzero if any failed. All of it takes hours on two cores.
 #
 #   deploy/checks/reliability.sh [--scale=PERCENT] [PART ...]
 #
@@ -11,7 +11,7 @@
 #          stops   SIGUSR1 to mpirun
 #          races   two jobs on one folder
 #          flips   flipped bits and truncations of a checkpoint
-#          power   cuts of the power under a file system (needs root)
+#          power   power cuts under a file system (needs root)
 #          fuzz    every parser
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -29,11 +29,11 @@ done
 
 export LEXTRA_SOURCE_DIR=$PWD LEXTRA_BUILD_DIR=$PWD/build
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-# No change of the date moves it.
+# Unaffected by changes of the date.
 uptime_seconds() { cut -d. -f1 /proc/uptime; }
 count() { echo $(($1 * scale / 100)); }
 
-# test PROGRAM FILTER: what it printed of its counts, and its verdict.
+# test_program PROGRAM FILTER: prints its counts and its result.
 test_program() {
   local log status=0
   log=$(mktemp)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds all that does not need LibTorch with clang and runs its unit tests, the
-# replay of the fuzz corpora among them: under ASan (with leaks) and UBSan, then
-# under TSan. The last line counts tests; the status says whether all passed.
+# Builds everything that does not need LibTorch with clang and runs its unit tests,
+# including the replay of the fuzz corpora: under ASan (with leaks) and UBSan, then
+# under TSan. The last line counts tests; the exit status says whether all passed.
 #
 #   deploy/checks/sanitize.sh [asan | tsan]     (default: both)
 #
@@ -12,7 +12,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-# A finding ends the test with a status that is no test's own.
+# A finding ends the test with an exit status that no test uses.
 export ASAN_OPTIONS=exitcode=99:detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1
 export UBSAN_OPTIONS=print_stacktrace=1
 # The handler of bus errors allocates: it runs where an instruction of ours read a
@@ -23,7 +23,7 @@ export TSAN_OPTIONS=exitcode=99:halt_on_error=1:second_deadlock_stack=1:report_s
 files=$(mktemp -d "$([[ -w /dev/shm ]] && echo /dev/shm || echo /tmp)/lextra-sanitize-XXXXXX")
 trap 'rm -rf "$files"' EXIT
 export TMPDIR=$files
-# Flipped bits are the same few lines of code again.
+# Flipped bits exercise the same few lines of code.
 export LEXTRA_FLIPS=${LEXTRA_FLIPS:-1000}
 
 failed=0

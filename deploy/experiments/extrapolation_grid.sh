@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The comparison that the paper did not make: every position method trained on
-# the same data with the same seeds and steps, every mask at about the same keys
-# a token, at lengths up to 16 times the training length, in one report. Goes on
-# where it was stopped: finished runs and evaluations are kept.
+# The comparison that the paper did not make: every position method trained on the
+# same data with the same seeds and steps, every mask at about the same number of
+# keys per token, at lengths up to 16 times the training length, in one report.
+# Resumes where it was stopped: finished runs and evaluations are kept.
 #
 #   deploy/experiments/extrapolation_grid.sh --preset=cpu|gpu [--methods="XPOS ROPE"] [--seeds="1 2"]
 #
@@ -10,7 +10,7 @@
 #   gpu   models of 124 M parameters on one GPU, planned for nine minutes a part
 #         (it has not run yet): --methods=XPOS --seeds=1, then --methods=ROPE ...
 #
-# Runs lie in runs/grid/PRESET/, the report of all that are there in
+# Runs are in runs/grid/PRESET/, the report on all of them in
 # runs/grid/PRESET/report/. The text is ../shared/corpora where that is present,
 # otherwise the quickstart's.
 set -euo pipefail
@@ -70,8 +70,8 @@ prepare() {
   touch "$data/done"
 }
 
-# Sinusoids are as large as 1: embeddings of standard deviation 0.02 would drown
-# in them, so that method's are scaled to 1 as well.
+# Sinusoids have amplitude 1 and would swamp embeddings of standard deviation 0.02,
+# so for this method embeddings are scaled to 1 as well.
 train() {
   local method=$1 seed=$2 run=$3
   if [[ -e $run/trained ]]; then return; fi

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Trains small models to find a passkey in 128 bytes and asks them for one in up
-# to 8 times as many, by position method and mask, in one report with heat maps.
-# Goes on where it was stopped. About half an hour on two cores.
+# Trains small models to find a passkey in 128 bytes and asks them for one in up to
+# 8 times as many, by position method and mask, in one report with heat maps.
+# Resumes where it was stopped. Takes about half an hour on two cores.
 #
 #   deploy/experiments/passkey_grid.sh [--methods="XPOS ROPE ALIBI NONE"] [--steps=1000]
 #
-# Runs lie in runs/passkey/, the report of all that are there in
-# runs/passkey/report/.
+# Runs are in runs/passkey/, the report on all of them in runs/passkey/report/.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -28,7 +27,7 @@ mpirun=(mpirun -np 2 --oversubscribe --bind-to none
   --mca btl self,vader --mca oob_tcp_if_include lo)
 log() { echo "$(date -u +%H:%M:%S) $*"; }
 
-# Text that is soon known by heart, so that the keys are what is left to learn.
+# Text that is quickly memorized, so that only the keys are left to learn.
 prepare() {
   if [[ -e $grid/data/done ]]; then return; fi
   mkdir -p "$grid/data"
@@ -42,8 +41,8 @@ prepare() {
   touch "$grid/data/done"
 }
 
-# Larger weights than the preset's, with which nothing is copied after a thousand
-# steps.
+# Larger initial weights than the preset's: with those, nothing is copied even after
+# a thousand steps.
 train() {
   local method=$1 run=$2
   if [[ -e $run/trained ]]; then return; fi

@@ -78,13 +78,13 @@ TEST_F(BundleTest, SaysWhichLibTorchItWants) {
   EXPECT_THAT(
       RunProcess({Program("lextra"), "--torch=" + Path(""), "--version"}, 10)
           .output,
-      HasSubstr("give the folder that holds torch/"));
+      HasSubstr("give the folder that contains torch/"));
   fs::create_directories(Path("old/torch"));
   WriteText(Path("old/torch/version.py"), "__version__ = '2.10.0+cpu'\n");
   const ProcessResult old = RunProcess(
       {Program("lextra"), "--torch=" + Path("old"), "--version"}, 10);
   EXPECT_EQ(old.exit_code, 3);
-  EXPECT_THAT(old.output, HasSubstr("holds PyTorch 2.10.0+cpu"));
+  EXPECT_THAT(old.output, HasSubstr("has PyTorch 2.10.0+cpu"));
 }
 
 // deploy/checks/gpu_check.sh, CPU against CPU.

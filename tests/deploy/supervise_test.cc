@@ -140,9 +140,10 @@ class SupervisorTest : public ::testing::Test {
 
 TEST_F(SupervisorTest, ACodeThatARestartCannotCureIsTheLast) {
   const std::map<int, std::string> meanings = {
-      {0, "finished"},          {2, "configuration"},    {3, "input file"},
-      {4, "usable checkpoint"}, {5, "another job"},      {7, "numeric failure"},
-      {8, "storage"},           {9, "no code of lextra"}};
+      {0, "finished"},    {2, "configuration"},
+      {3, "input file"},  {4, "usable checkpoint"},
+      {5, "another job"}, {7, "numeric failure"},
+      {8, "storage"},     {9, "not an exit code of lextra"}};
   for (const auto& [code, meaning] : meanings) {
     const ProcessResult result = EndsOf({std::to_string(code)});
     EXPECT_EQ(result.exit_code, code);
@@ -167,8 +168,8 @@ TEST_F(SupervisorTest, GivesUpAfterThreeRestartsWithoutANewerStep) {
   EXPECT_EQ(result.exit_code, 205);
   EXPECT_EQ(Starts(), 4);
   EXPECT_THAT(result.output,
-              HasSubstr("give up: 3 restarts in a row brought no checkpoint "
-                        "after step 20"));
+              HasSubstr("giving up: 3 consecutive restarts brought no "
+                        "checkpoint after step 20"));
   EXPECT_GE(result.seconds, 1 + 2 + 4) << "the pauses";
   // As many restarts as asked for.
   EXPECT_EQ(EndsOf({"6"}, {"--max_restarts_without_progress=1"}).exit_code, 6);
@@ -200,8 +201,8 @@ TEST_F(SupervisorTest, TwoEndsByTheWatchdogAtOnePointAreEnough) {
   EXPECT_EQ(result.exit_code, 6);
   EXPECT_EQ(Starts(), 2);
   EXPECT_THAT(result.output,
-              AllOf(HasSubstr("give up: the watchdog ended two runs in a row "
-                              "at the same point (training, step 15)"),
+              AllOf(HasSubstr("giving up: the watchdog ended two consecutive "
+                              "runs at the same point (training, step 15)"),
                     HasSubstr(run_ + "/log.txt"),
                     HasSubstr("parallel.timeout_seconds")));
   // A call that no rank is missing from, a stopped rank, a rank that never got
