@@ -28,7 +28,7 @@ struct Box {
   }
 };
 
-// The common part of two boxes of one tensor; nothing where they don't meet.
+// The intersection of two boxes of one tensor; nullopt if it is empty.
 inline std::optional<Box> Intersect(const Box& a, const Box& b) {
   Box common;
   for (size_t dim = 0; dim < a.offset.size(); ++dim) {
@@ -54,10 +54,10 @@ inline bool Contains(const Box& outer, const Box& inner) {
   return true;
 }
 
-// Calls take(from, to, count) for consecutive places of the elements of
-// `common`, as they lie in the boxes `from_box` and `to_box`, which both hold
-// all of it: `count` elements from the from'th of one and the to'th of the
-// other on. The longest such runs, in C order.
+// Calls take(from, to, count) for each run of elements of `common` that is
+// contiguous in both `from_box` and `to_box`, which both contain all of it:
+// `count` elements that start at element `from` of one and `to` of the other.
+// The longest such runs, in C order.
 template <typename Take>
 void ForEachRun(const Box& common, const Box& from_box, const Box& to_box,
                 Take take) {
@@ -68,8 +68,8 @@ void ForEachRun(const Box& common, const Box& from_box, const Box& to_box,
     }
     return index;
   };
-  // A run goes through all trailing dimensions that are whole in both boxes,
-  // and through the one before them.
+  // A run spans all trailing dimensions that are whole in both boxes, and the
+  // one before them.
   size_t num_outer = common.shape.size();
   int64_t count = 1;
   while (num_outer > 0) {
@@ -94,12 +94,12 @@ void ForEachRun(const Box& common, const Box& from_box, const Box& to_box,
 }
 
 // The boxes that elements [begin, end), in C order, of a tensor of this shape
-// are: rows that are only begun or ended, and the whole rows between them (at
-// most 2 dims - 1 boxes, in order).
+// form: partial rows at both ends and the whole rows between them (at most 2
+// dims - 1 boxes, in order).
 std::vector<Box> BoxesOfRange(const std::vector<int64_t>& shape, int64_t begin,
                               int64_t end);
 
-// `box` cut wherever a multiple of `extent` along `dim` lies inside it.
+// `box` cut at every multiple of `extent` along `dim` that lies inside it.
 std::vector<Box> CutAtMultiples(const Box& box, int dim, int64_t extent);
 
 }  // namespace lextra

@@ -1,4 +1,4 @@
-// Times as files and people want them.
+// Times, as seconds and as text.
 #ifndef LEXTRA_BASE_CLOCK_H_
 #define LEXTRA_BASE_CLOCK_H_
 

@@ -28,7 +28,7 @@ struct Version {
 };
 
 std::vector<Version> Versions() {
-  // At memory.high a group is slowed down until it is of no use.
+  // At memory.high a group is throttled until it is useless.
   return {{.file_system = "cgroup2",
            .controller = "",
            .usual_place = "/sys/fs/cgroup",
@@ -45,8 +45,8 @@ std::vector<Version> Versions() {
            .cached_files = {"total_inactive_file", "total_active_file"}}};
 }
 
-// The number in a file, that after `key` where it has lines of keys and
-// numbers; none for "max", or where there is no such file.
+// The number in a file, or the one after `key` in a file of lines "key number";
+// nullopt for "max", or if there is no such file.
 std::optional<int64_t> Number(const fs::path& path,
                               const std::string& key = "") {
   std::ifstream file(path);
@@ -56,7 +56,7 @@ std::optional<int64_t> Number(const fs::path& path,
   return std::nullopt;
 }
 
-// What the limits of one group leave of what it and those below it use.
+// What the limits of one group leave after the usage of it and its children.
 int64_t LeftInGroup(const fs::path& group, const Version& version) {
   int64_t limit = kUnlimited;
   for (const char* name : version.limits) {
@@ -95,7 +95,7 @@ std::optional<fs::path> GroupOfProcess(const std::string& root,
   return std::nullopt;
 }
 
-// Where the hierarchy, from the group `top` of it down, can be seen.
+// Where the hierarchy is mounted, from its group `top` down.
 struct Mount {
   fs::path top;
   fs::path place;
@@ -123,12 +123,12 @@ Mount MountOf(const std::string& root, const Version& version) {
   return {"/", version.usual_place};
 }
 
-// The folders of the group and of those above it, as far as they are in sight.
+// The folders of the group and its parents, as far as they are visible.
 std::vector<fs::path> FoldersOf(const std::string& root, const fs::path& group,
                                 const Mount& mount) {
   fs::path below = group.lexically_relative(mount.top);
-  // A container that is told its group's name on the host sees that group as
-  // the top all the same.
+  // A container that is told its group's name on the host still sees that group
+  // as the root.
   if (below.empty() || below == "." || *below.begin() == "..") below = "";
   std::vector<fs::path> folders;
   for (;; below = below.parent_path()) {
@@ -147,7 +147,7 @@ int64_t MemoryLeftInControlGroups(const std::string& root) {
     bool is_own = true;
     for (const fs::path& folder :
          FoldersOf(root, *group, MountOf(root, version))) {
-      // Of version 1: what is below is not counted there.
+      // Version 1: without it a group does not count its children.
       const bool counts_below =
           Number(folder / "memory.use_hierarchy").value_or(1) != 0;
       if (!is_own && !counts_below) break;

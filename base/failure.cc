@@ -20,9 +20,8 @@ void SetAbortHandler(void (*abort_all_ranks)(int exit_code)) {
 
 void AbortAllRanks(ExitCode code, std::string_view message,
                    const std::function<void()>& release) {
-  // The log's disk may hang, and so may a GPU, or the launcher, which the
-  // handler asks: then the alarm ends this process, and the launcher sees a
-  // dead rank.
+  // The log's disk may hang, and so may a GPU or the launcher that the handler
+  // calls: then the alarm ends this process, and the launcher sees a dead rank.
   signal(SIGALRM, SIG_DFL);
   alarm(kSecondsToAbort);
   LogError(message);

@@ -1,4 +1,4 @@
-// The machine that this process runs on.
+// The host that this process runs on.
 #ifndef LEXTRA_BASE_HOST_H_
 #define LEXTRA_BASE_HOST_H_
 

@@ -1,5 +1,5 @@
-// Numbers in JSON, which has no NaN: non-finite ones are the texts "nan", "inf"
-// and "-inf".
+// Numbers in JSON, which has no NaN: non-finite ones are the strings "nan",
+// "inf" and "-inf".
 #ifndef LEXTRA_BASE_JSON_NUMBER_H_
 #define LEXTRA_BASE_JSON_NUMBER_H_
 

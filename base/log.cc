@@ -21,9 +21,10 @@ Identity& Self() {
   return *self;
 }
 
-// Opened for each line, so that the file may be moved away or its disk made
-// roomy; never waits for the other end of a pipe. A line that can't be written
-// as a whole is left out as a whole. Not by files.h, which stands on this file.
+// Opened for each line, so that the file may be moved or space freed on its
+// disk; never blocks on the other end of a pipe. A line that can't be written
+// completely is dropped completely. Does not use files.h, which depends on this
+// file.
 void AppendToFile(const std::string& text) {
   const int file =
       open(Self().file.c_str(),
@@ -34,7 +35,7 @@ void AppendToFile(const std::string& text) {
     const ssize_t put = write(file, text.data() + done, text.size() - done);
     if (put < 0 && errno == EINTR) continue;
     if (put < 0) {
-      // Pipes and devices have no end to go back to.
+      // Pipes and devices cannot be truncated.
       [[maybe_unused]] const int undone =
           old_size < 0 ? 0 : ftruncate(file, old_size);
       break;

@@ -1,5 +1,5 @@
-// The log is for people. Rank 0 speaks for the job; other ranks speak only when
-// they have an error, prefixed with who they are.
+// The log, for people. Rank 0 logs for the job; other ranks log only errors,
+// prefixed with rank and host.
 #ifndef LEXTRA_BASE_LOG_H_
 #define LEXTRA_BASE_LOG_H_
 
@@ -10,19 +10,20 @@
 
 namespace lextra {
 
-// Who speaks. Set once, after MPI is up; before that the process is rank 0
+// This process in the log. Set once, after MPI_Init; before that it is rank 0
 // of 1.
 void SetLogIdentity(int rank, int world_size, std::string host);
 
 int LogRank();
 
 // From now on this rank's lines are also appended to `path` (log.txt of a run,
-// which all ranks see): whoever names the reason of an end, it stands there. A
-// line that can't be written there (a full disk) is on stderr alone.
+// which all ranks see), so that it has the reason why a job ended whichever
+// rank names it. A line that can't be written there (a full disk) is only on
+// stderr.
 void SetLogFile(const std::string& path);
 
 // One line on stderr and in the log file, rank 0 only. Results that a person or
-// script asked for go to stdout by PrintResult.
+// script asked for go to stdout, by PrintResult.
 void LogLine(std::string_view line);
 void LogError(std::string_view line);  // every rank, "[rank r host h] " if many
 void PrintResult(std::string_view text);  // rank 0, stdout, flushed
@@ -35,13 +36,13 @@ template <typename... Args>
 void LogWarning(const absl::FormatSpec<Args...>& format, const Args&... args) {
   LogLine("warning: " + absl::StrFormat(format, args...));
 }
-// What newcomers meet, and what would help.
+// A common pitfall, and what helps.
 template <typename... Args>
 void LogHint(const absl::FormatSpec<Args...>& format, const Args&... args) {
   LogLine("--- HINT: " + absl::StrFormat(format, args...));
 }
 
-// True where a progress bar is welcome: rank 0 with stderr on a terminal.
+// True if a progress bar makes sense: rank 0 with stderr on a terminal.
 bool ProgressIsWelcome();
 
 }  // namespace lextra

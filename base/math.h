@@ -1,4 +1,4 @@
-// Whole numbers.
+// Integer arithmetic.
 #ifndef LEXTRA_BASE_MATH_H_
 #define LEXTRA_BASE_MATH_H_
 
@@ -6,7 +6,7 @@
 
 namespace lextra {
 
-// a / b rounded up, and the smallest multiple of b from a on; a >= 0, b > 0.
+// a / b rounded up, and a rounded up to a multiple of b; a >= 0, b > 0.
 constexpr int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t RoundUp(int64_t a, int64_t b) { return CeilDivide(a, b) * b; }
 

@@ -16,8 +16,8 @@ namespace {
 
 constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
 
-// The number after `key` in a file of lines "key: 123 kB"; none if there is no
-// such line.
+// The number after `key` in a file of lines "key: 123 kB", in bytes; nullopt if
+// there is no such line.
 std::optional<int64_t> Kilobytes(const char* path, const std::string& key) {
   std::ifstream file(path);
   for (std::string word; file >> word;) {
@@ -27,7 +27,7 @@ std::optional<int64_t> Kilobytes(const char* path, const std::string& key) {
   return std::nullopt;
 }
 
-// What a limit leaves of what `key` of /proc/self/status counts.
+// What a limit leaves after the usage under `key` of /proc/self/status.
 int64_t LeftOf(int limit, const std::string& key) {
   rlimit value;
   if (getrlimit(limit, &value) != 0 || value.rlim_cur == RLIM_INFINITY) {

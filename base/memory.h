@@ -1,4 +1,4 @@
-// How the process asks the system for memory.
+// Memory of the process and the host.
 #ifndef LEXTRA_BASE_MEMORY_H_
 #define LEXTRA_BASE_MEMORY_H_
 
@@ -6,12 +6,12 @@
 
 namespace lextra {
 
-// From here on malloc keeps what is freed instead of returning it: tensors and
-// MPI's buffers of every step get memory that is mapped already. Otherwise page
-// faults are a twentieth of a training step on a CPU.
+// From now on malloc keeps freed memory instead of returning it to the system,
+// so that tensors and MPI buffers of every step get pages that are already
+// mapped. Otherwise page faults take a twentieth of a training step on a CPU.
 void KeepFreedMemory();
 
-// Bytes that this process may still ask for under its own limits (RLIMIT_DATA,
+// Bytes that this process may still allocate under its own limits (RLIMIT_DATA,
 // RLIMIT_AS).
 int64_t MemoryLeftToProcess();
 // Bytes that all processes of this host may still use: MemAvailable, or what

@@ -1,5 +1,5 @@
-// Numbers as text. What is not finite reads the same everywhere: printf writes
-// "-nan" for some NaNs, and JSON has no word for any of them.
+// Numbers as text, with the same words for non-finite ones everywhere: printf
+// writes "-nan" for some NaNs, and JSON cannot represent any.
 #ifndef LEXTRA_BASE_NUMBER_TEXT_H_
 #define LEXTRA_BASE_NUMBER_TEXT_H_
 
@@ -13,11 +13,11 @@ std::string NonFiniteText(double value);
 // `value`; a NaN without its sign. For a printf.
 double WithoutNanSign(double value);
 
-// For programs: `digits` significant ones as %g has them, or the words above.
+// For programs: `digits` significant digits as in %g, or the words above.
 std::string CompactNumber(int digits, double value);
 
-// For people: so many digits behind the point; "-" for a NaN, which is a number
-// that there is none of, "inf" and "-inf".
+// For people: `digits` digits after the point; "-" for a NaN, which means no
+// value; "inf" and "-inf".
 std::string FixedPoint(int digits, double value);
 
 }  // namespace lextra

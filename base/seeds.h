@@ -1,5 +1,5 @@
-// Seeds that depend on what they are for, never on who asks: a parameter's
-// name, an epoch's number. So every layout of ranks draws the same numbers.
+// Seeds that depend on what they are for (a parameter's name, an epoch's
+// number), never on the rank: every layout draws the same numbers.
 #ifndef LEXTRA_BASE_SEEDS_H_
 #define LEXTRA_BASE_SEEDS_H_
 

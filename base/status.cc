@@ -8,7 +8,7 @@
 namespace lextra {
 namespace {
 
-// absl's codes serve as the carrier of our classes; only this file knows.
+// absl's codes carry our classes; only this file knows the mapping.
 constexpr absl::StatusCode kUsageCode = absl::StatusCode::kInvalidArgument;
 constexpr absl::StatusCode kInputCode = absl::StatusCode::kDataLoss;
 constexpr absl::StatusCode kCheckpointCode =
@@ -25,7 +25,7 @@ constexpr absl::StatusCode kPreemptedCode = absl::StatusCode::kCancelled;
 constexpr size_t kMaxMessageBytes = 4096;
 constexpr size_t kKeptEndBytes = 1024;
 
-// Where to cut `text` at or before `place` without halving a UTF-8 character.
+// Where to cut `text` at or before `place` without splitting a UTF-8 character.
 size_t CutBefore(std::string_view text, size_t place) {
   for (int i = 0; i < 3 && (text[place] & 0xC0) == 0x80; ++i) --place;
   return place;

@@ -1,7 +1,6 @@
-// The classes of failure. Files, configuration and environment return an
-// absl::Status up to main; main turns it into one line and an exit code. Each
-// constructor below is one class, so the place that finds an error decides the
-// exit code by naming it.
+// Error classes. Files, configuration and environment return an absl::Status up
+// to main, which turns it into one line and an exit code. Each constructor
+// below is one class: the place that finds an error chooses its exit code.
 #ifndef LEXTRA_BASE_STATUS_H_
 #define LEXTRA_BASE_STATUS_H_
 
@@ -21,28 +20,29 @@ enum class ExitCode : int {
   kUsage = 2,          // command line or configuration
   kInput = 3,          // input file or data
   kCheckpoint = 4,     // no usable checkpoint
-  kRunFolderHeld = 5,  // run folder held by another job
+  kRunFolderHeld = 5,  // run folder in use by another job
   kCommunication = 6,  // lost rank, hang, communication
   kNumeric = 7,        // persistent NaN, replicas that differ
   kStorage = 8,        // full, read-only or failing storage
   kPreempted = 75,     // stopped on request, checkpoint committed
 };
 
-// A message may quote names and text out of files of others. So control
-// characters come out as \xNN, line breaks too (but not of a UsageError, which
-// may list several problems), and the middle is left out of one beyond 4 KiB.
+// A message may quote names and text from untrusted files, so control
+// characters, including newlines (except in a UsageError, which may list
+// several problems), are written as \xNN, and messages beyond 4 KiB lose their
+// middle.
 absl::Status UsageError(std::string_view message);
 absl::Status InputError(std::string_view message);
 absl::Status CheckpointError(std::string_view message);
-// A CheckpointError of a checkpoint that is not what was saved: another one may
-// be tried in its place.
+// A CheckpointError: the checkpoint is corrupt, so another one may be tried
+// instead.
 absl::Status DamagedError(std::string_view message);
 bool IsDamaged(const absl::Status& status);
 absl::Status RunFolderHeldError(std::string_view message);
 absl::Status CommunicationError(std::string_view message);
 absl::Status NumericError(std::string_view message);
 absl::Status StorageError(std::string_view message);
-// No error: the run was asked to stop and its checkpoint is committed.
+// Not an error: the run was asked to stop and its checkpoint is committed.
 absl::Status Preempted(std::string_view message);
 
 // The exit code of a status made by the functions above; kInput for any other.

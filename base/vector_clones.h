@@ -1,12 +1,13 @@
-// Vector instructions without giving up old machines: a function marked
+// Vector instructions that still run on old machines: a function marked
 // LEXTRA_VECTOR_CLONES is compiled for AVX-512, for AVX2 with FMA and for plain
-// x86-64, and the loader takes the best that the machine has. What it calls is
-// cloned with it only if inlined: mark such helpers LEXTRA_ALWAYS_INLINE. Loops
-// that shall be vectorized say so by `#pragma omp simd`.
+// x86-64, and the loader picks the best that the machine supports. Functions
+// that it calls are cloned only if inlined: mark them LEXTRA_ALWAYS_INLINE.
+// Mark loops to vectorize with `#pragma omp simd`.
 #ifndef LEXTRA_BASE_VECTOR_CLONES_H_
 #define LEXTRA_BASE_VECTOR_CLONES_H_
 
-// The loader chooses before the thread sanitizer is up, which it is built into.
+// The loader chooses before the thread sanitizer, built into the chooser, is
+// up.
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define LEXTRA_VECTOR_CLONES

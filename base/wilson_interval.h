@@ -1,4 +1,4 @@
-// The 95 % interval of a share.
+// Confidence interval of a proportion.
 #ifndef LEXTRA_BASE_WILSON_INTERVAL_H_
 #define LEXTRA_BASE_WILSON_INTERVAL_H_
 
@@ -6,8 +6,9 @@
 
 namespace lextra {
 
-// The 95 % interval of a share, from how often it was found in `trials`
-// independent ones, at least 1 (Wilson 1927, "Probable inference", section 2).
+// The 95 % confidence interval of a proportion with `correct` of `trials`
+// independent trials, at least 1 (Wilson 1927, "Probable inference", section
+// 2).
 struct Interval {
   double low = 0;
   double high = 1;

@@ -1,11 +1,11 @@
-// Whether a thread gets on: a count of the pieces of work that it has done, for
-// the watchdog (parallel/watchdog/watchdog.h), which can't tell long work from
-// a hang by collectives alone. A piece is whatever ends soon on any machine: a
-// block of a matrix product, a layer, a micro batch, a document, a file, some
-// megabytes read or written.
+// Progress of a thread: a count of the units of work that it has done, for the
+// watchdog (parallel/watchdog/watchdog.h), which can't tell long work from a
+// hang by collectives alone. A unit is anything that finishes quickly on any
+// machine: a block of a matrix product, a layer, a micro batch, a document, a
+// file, some megabytes read or written.
 //
-// The code that works knows nothing of who counts: it calls CountWork(), and
-// the owner of the thread says where its work is counted.
+// The code that does the work does not know who counts: it calls CountWork(),
+// and the owner of the thread sets where its work is counted.
 #ifndef LEXTRA_BASE_WORK_COUNTER_H_
 #define LEXTRA_BASE_WORK_COUNTER_H_
 
@@ -14,7 +14,7 @@
 
 namespace lextra {
 
-// Of one thread at a time; any thread may read it.
+// Written by one thread at a time; any thread may read it.
 class WorkCounter {
  public:
   void Add() {
@@ -32,15 +32,15 @@ namespace internal {
 extern constinit thread_local WorkCounter* counter_of_this_thread;
 }  // namespace internal
 
-// One more piece of work is done. Where nobody counts, as on the threads that
+// Counts one unit of work. On threads without a counter, such as those that
 // help with a loop, this is a load and a branch.
 inline void CountWork() {
   WorkCounter* counter = internal::counter_of_this_thread;
   if (counter != nullptr) counter->Add();
 }
 
-// From here on, and to the end of this object, the thread that makes it counts
-// in `counter`. Ends on the same thread.
+// For the life of this object the thread that creates it counts in `counter`.
+// Destroyed on the same thread.
 class ScopedWorkCounter {
  public:
   explicit ScopedWorkCounter(WorkCounter& counter);

@@ -20,11 +20,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Of a background thread: about a fifteenth of a processor that a thread of the
-// training wants as well, so steps hardly slow down, and a write still ends.
+// Of a background thread: it gets about a fifteenth of a core that a training
+// thread also wants, so steps hardly slow down and a write still finishes.
 constexpr int kBackgroundNice = 12;
 
-// How often a thread that waits for it looks whether it gets on.
+// How often a waiting thread checks whether the background thread progresses.
 constexpr auto kLook = std::chrono::milliseconds(100);
 
 std::vector<Manifest> GatherManifests(Communicator& world,
@@ -62,12 +62,12 @@ void CheckpointSaver::RunInBackground(Stage stage,
     }
     background_ = std::async(std::launch::async, [this, work] {
       const ScopedWorkCounter counted(background_work_);
-      // Of the calling thread alone, on Linux; without it saves are as good.
+      // On Linux only of the calling thread; saves work without it.
       setpriority(PRIO_PROCESS, 0, kBackgroundNice);
       return work();
     });
   } catch (const std::system_error& error) {
-    // A process that may have no more threads saves all the same.
+    // A process at its thread limit still saves.
     LogWarning("failed to start a thread for a save, training waits for it: %s",
                error.what());
     std::promise<absl::Status> done;
@@ -92,7 +92,7 @@ absl::Status CheckpointSaver::BackgroundResult() {
   return background_.get();
 }
 
-// The save id that rank 0 drew, once its temporary folder stands.
+// The save id that rank 0 drew, once its temporary folder exists.
 absl::StatusOr<StepSave> CheckpointSaver::BeginTogether(int64_t step) {
   const at::Tensor num_bytes =
       at::full({1}, static_cast<int64_t>(image_.data().size()), at::kLong);
@@ -113,7 +113,7 @@ void CheckpointSaver::Start(const TrainingState& state,
   const Clock::time_point start = Clock::now();
   Finish();
   BackgroundResult().IgnoreError();
-  // Once more the step that is there, but could not be read back.
+  // The step exists but could not be read back: try again.
   if (is_committed_ && save_.step == state.step()) return Verify();
   is_committed_ = false;
   figures_ = SaveOutcome();
@@ -183,7 +183,7 @@ void CheckpointSaver::Clean(std::function<absl::Status()> work) {
   if (world_.rank() == 0) RunInBackground(Stage::kCleaning, std::move(work));
 }
 
-// On rank 0, after the verdict.
+// On rank 0, once all ranks have read their shards back.
 absl::Status CheckpointSaver::KeepVerified() {
   NameLatest(save_);
   MarkVerified(save_.step_folder());
@@ -198,8 +198,8 @@ absl::Status CheckpointSaver::KeepVerified() {
   return DeleteOldCheckpoints(options_.run_folder, retention, verified_);
 }
 
-// A device that fails says nothing about what is stored: the step stays, and a
-// save of it reads it once more. What is damaged makes way for a new attempt.
+// A failing device says nothing about the stored data: the step stays, and a
+// new save of it reads it again. A corrupt step is set aside for a new attempt.
 void CheckpointSaver::ReportUnreadable(const absl::Status& status) {
   const absl::Status failed = WithContext(status, "read back after the save");
   Report(failed);

@@ -1,23 +1,23 @@
-// Saving while training goes on. The step stops only for a copy of this rank's
-// tensors (FillImage); a thread writes, syncs and reads back, without any call
-// to the communicator. What the ranks must agree on happens on the caller's
-// thread, at step boundaries of the caller's choice:
+// Saving in the background of training. A step is only paused to copy this
+// rank's tensors (FillImage); a thread writes, syncs and reads back, without
+// any call to the communicator. What the ranks must agree on happens on the
+// caller's thread, at step boundaries that the caller chooses:
 //
-//   Start      wait for the save before, begin, copy      all ranks
+//   Start      wait for the previous save, begin, copy    all ranks
 //    | write this rank's shard                             thread of each rank
 //   Advance    gather the shards' descriptions
 //    | manifest, sync, rename, sync: the commit            thread of rank 0
 //   Advance    the commit is known to all ranks
 //    | read this rank's shard back, compare checksums      thread of each rank
 //   Advance    the verdict: the one outcome that is reported
-//    | name it latest, mark it, delete what need not stay  thread of rank 0
+//    | name it latest, mark it, delete old checkpoints     thread of rank 0
 //   Advance    done
 //
 // Memory: this rank's share of the checkpoint, held for the saver's life, and a
-// few MiB. An fsync that fails fails the save; a later save writes new files.
-// One that is damaged when it is read back is set aside (.failed-*); one that a
-// device does not give back stays, and a new save of that step reads it again.
-// Where no thread can be made, the caller's does the work.
+// few MiB. A failed fsync fails the save; a later save writes new files. A save
+// that is corrupt when read back is set aside (.failed-*); one that the device
+// fails to read back stays, and a new save of that step reads it again. If no
+// thread can be started, the caller's thread does the work.
 #ifndef LEXTRA_CHECKPOINT_CHECKPOINT_SAVER_H_
 #define LEXTRA_CHECKPOINT_CHECKPOINT_SAVER_H_
 
@@ -39,13 +39,13 @@
 
 namespace lextra {
 
-// How a save ended; the same on all ranks but for the figures, which are this
-// rank's.
+// Outcome of a save; the same on all ranks except for the figures, which are
+// this rank's.
 struct SaveOutcome {
   int64_t step = 0;
   absl::Status status;       // OK: committed, durable and read back
   int64_t num_bytes = 0;     // of this rank's shard
-  double stall_seconds = 0;  // in which the caller's thread was held up
+  double stall_seconds = 0;  // during which the caller's thread was blocked
   double write_seconds = 0;  // of the shard, in the background
 };
 
@@ -55,7 +55,7 @@ class CheckpointSaver {
     std::string run_folder;
     SaveOrigin origin;
     Retention retention;
-    // The checkpoint that the run resumed from: its bytes were compared then.
+    // The checkpoint that the run resumed from, which was verified then.
     std::optional<int64_t> loaded_step = std::nullopt;
     // The largest tensor degree of the model: snapshot.h.
     int max_tensor = 1;
@@ -68,25 +68,25 @@ class CheckpointSaver {
   CheckpointSaver(const CheckpointSaver&) = delete;
   ~CheckpointSaver();  // waits for the thread; not collective
 
-  // Collective. Finishes the save before, then starts one of state.step().
+  // Collective. Finishes the previous save, then starts one of state.step().
   void Start(const TrainingState& state,
              const std::vector<ShardedTensor>& tensors);
 
-  // Of this rank's share of a checkpoint, as much as the copy holds.
+  // Size of this rank's share of a checkpoint, and of the copy.
   int64_t num_bytes() const {
     return static_cast<int64_t>(image_.data().size());
   }
 
   bool is_idle() const { return stage_ == Stage::kIdle; }
-  // Whether this rank's thread has nothing left to do: Advance() then waits for
-  // no disk. Not collective.
+  // Whether this rank's thread is done, so that Advance() won't wait for a
+  // disk. Not collective.
   bool StageIsDone() const;
-  // Collective: goes on to the next stage, once all ranks are done.
+  // Collective: enters the next stage, once all ranks are done.
   void Advance();
   // Collective: until idle.
   void Finish();
 
-  // Saves that ended since the last call, each once.
+  // Saves that ended since the previous call.
   std::vector<SaveOutcome> TakeOutcomes();
 
  private:
@@ -94,8 +94,8 @@ class CheckpointSaver {
 
   absl::StatusOr<StepSave> BeginTogether(int64_t step);
   void RunInBackground(Stage stage, std::function<absl::Status()> work);
-  // Waits for the thread, whose work is this thread's progress meanwhile. OK
-  // where none runs.
+  // Waits for the thread; its work counts as this thread's progress meanwhile.
+  // OK if none runs.
   absl::Status BackgroundResult();
   void Report(const absl::Status& status);
   void Commit();

@@ -66,7 +66,7 @@ absl::Status LoadTensors(const std::string& step_folder,
                          const Manifest& manifest,
                          const std::vector<ShardedTensor>& tensors,
                          int64_t* bytes_read) {
-  // Destinations may be leaves that train.
+  // Destinations may be leaves that require gradients.
   const at::NoGradGuard no_grad;
   ShardReader reader(step_folder, manifest);
   for (const ShardedTensor& tensor : tensors) {

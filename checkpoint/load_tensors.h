@@ -1,8 +1,9 @@
 // Tensors into and out of the checkpoints of a run: one safetensors file per
-// rank and a manifest that names every tensor's boxes (step_folders.h says what
-// lies where, step_save.h how a save becomes a checkpoint). Loads at any layout
-// by intersecting boxes, reading only what this rank needs. Saving over ranks
-// is checkpoint_saver.h. Knows named ShardedTensors, never the model.
+// rank and a manifest that names every tensor's boxes (step_folders.h describes
+// the folders, step_save.h how a save becomes a checkpoint). Loads at any
+// layout by intersecting boxes, reading only what this rank needs. Saving by
+// all ranks is in checkpoint_saver.h. Knows named ShardedTensors, never the
+// model.
 #ifndef LEXTRA_CHECKPOINT_LOAD_TENSORS_H_
 #define LEXTRA_CHECKPOINT_LOAD_TENSORS_H_
 
@@ -19,8 +20,8 @@
 namespace lextra {
 
 // Writes RUN/step-N for state.step() from whole tensors held by one process,
-// without ranks; deletes nothing. StorageError, or CheckpointError where the
-// step exists.
+// without ranks; deletes nothing. StorageError, or CheckpointError if the step
+// exists.
 absl::Status SaveWholeTensors(const std::string& run_folder,
                               const SaveOrigin& origin,
                               const TrainingState& state,
@@ -28,9 +29,9 @@ absl::Status SaveWholeTensors(const std::string& run_folder,
 
 // Fills tensors (by name; the box each rank wants) from `step_folder`. A tensor
 // that is missing, or whose dtype or global shape differs, is a CheckpointError
-// that names both sides; bytes that are not what was saved are a DamagedError,
-// and none of them reaches a tensor. Not collective; callers agree on the
-// status. `bytes_read` receives what was taken from the shards.
+// that names both sides; corrupt bytes are a DamagedError, and none of them
+// reaches a tensor. Not collective; callers agree on the status. `bytes_read`
+// receives the bytes read from the shards.
 absl::Status LoadTensors(const std::string& step_folder,
                          const Manifest& manifest,
                          const std::vector<ShardedTensor>& tensors,

@@ -20,8 +20,8 @@
 namespace lextra {
 namespace {
 
-// A run whose checkpoints are gone is not begun again without a word. One that
-// died before its first save left none of these traces.
+// A run whose checkpoints have vanished does not silently restart from scratch.
+// One that died before its first save has left no such trace.
 absl::Status CheckNeverSaved(const std::string& run_folder) {
   LEXTRA_ASSIGN_OR_RETURN(const std::string trace,
                           FindTraceOfCheckpoint(run_folder));
@@ -33,8 +33,8 @@ absl::Status CheckNeverSaved(const std::string& run_folder) {
       run_folder, trace, run_folder, trace));
 }
 
-// What may be tried, newest first; an error where the mode forbids what there
-// is.
+// The checkpoints to try, newest first; an error if the mode forbids what
+// exists.
 absl::StatusOr<std::vector<std::string>> Candidates(
     const std::string& run_folder, const ResumeMode& mode) {
   LEXTRA_ASSIGN_OR_RETURN(std::vector<std::string> folders,
@@ -86,8 +86,8 @@ absl::StatusOr<Manifest> ShareManifest(Communicator& world,
   return manifest;
 }
 
-// The last bytes of MANIFEST.json, which hold the digest of all others, and
-// its size: cheap for thousands of ranks.
+// Size and last bytes of MANIFEST.json, which contain the digest of the rest:
+// cheap for thousands of ranks.
 std::string EndOfManifest(const std::string& step_folder) {
   constexpr int64_t kEndBytes = 128;
   const absl::StatusOr<InputFile> file =
@@ -109,7 +109,7 @@ absl::Status TryToLoad(Communicator& world, const std::string& step_folder,
   return AgreeOnStatus(world, load(step_folder, manifest));
 }
 
-// On rank 0: the run writes these steps again.
+// On rank 0, since the run will write these steps again.
 absl::Status SetNewerAside(const std::string& run_folder, int64_t step) {
   LEXTRA_ASSIGN_OR_RETURN(const std::vector<std::string> folders,
                           ListCheckpoints(run_folder));
@@ -121,7 +121,7 @@ absl::Status SetNewerAside(const std::string& run_folder, int64_t step) {
   return absl::OkStatus();
 }
 
-// On rank 0: so that nobody tries it again, with the reason beside it.
+// On rank 0, so that no rank tries it again; the reason is stored with it.
 absl::Status SetDamagedAside(const std::string& folder,
                              const absl::Status& damage) {
   LEXTRA_ASSIGN_OR_RETURN(
@@ -159,7 +159,7 @@ absl::StatusOr<std::string> LoadNewestValid(Communicator& world,
                                             const std::string& run_folder,
                                             ResumeMode mode,
                                             const LoadCheckpoint& load) {
-  // Rank 0 looks; all load what it found.
+  // Rank 0 searches; all ranks load what it found.
   LEXTRA_ASSIGN_OR_RETURN(
       const std::string lines,
       LoadOnRankZero(world, [&]() -> absl::StatusOr<std::string> {

@@ -1,5 +1,5 @@
-// Which checkpoint a run goes on from: the newest that is whole, found by
-// trying. Damaged ones are set aside (.bad-*) on the way.
+// Which checkpoint a run resumes from: the newest intact one, found by trying.
+// Corrupt ones are set aside (.bad-*) on the way.
 #ifndef LEXTRA_CHECKPOINT_RESUME_H_
 #define LEXTRA_CHECKPOINT_RESUME_H_
 
@@ -17,7 +17,7 @@ namespace lextra {
 //   auto   from scratch    newest valid     error
 //   must   error           newest valid     error
 //   none   from scratch    error            error
-//   step   error           that one alone   error
+//   step   error           only that one    error
 struct ResumeMode {
   enum Kind { kAuto, kMust, kNone, kStep };
   Kind kind = kAuto;
@@ -27,21 +27,20 @@ struct ResumeMode {
 // auto, must, none or a step's number; UsageError.
 absl::StatusOr<ResumeMode> ParseResumeMode(const std::string& text);
 
-// Loads what is in a checkpoint. A DamagedError lets the next older one be
-// tried, with everything that was loaded to be loaded again; any other error
-// ends the search.
+// Loads a checkpoint. After a DamagedError the next older one is tried, and
+// everything is loaded again; any other error ends the search.
 using LoadCheckpoint = std::function<absl::Status(
     const std::string& step_folder, const Manifest& manifest)>;
 
-// CheckpointError, on all ranks, where the step folder's manifests differ
-// between them: hosts may see other folders under one name. Collective.
+// CheckpointError, on all ranks, if the step folder's manifest differs between
+// them: hosts may see different folders under one name. Collective.
 absl::Status CheckSameCheckpoint(Communicator& world,
                                  const std::string& step_folder);
 
-// Finds and loads a checkpoint of the run, and returns its folder, or nothing
-// (an empty text) for a run that starts from scratch. With kStep newer
-// checkpoints are set aside (.old-*), since the run will write these steps
-// again. Collective; the status is the same on all ranks.
+// Finds and loads a checkpoint of the run, and returns its folder, or an empty
+// string for a run that starts from scratch. With kStep newer checkpoints are
+// set aside (.old-*), since the run will write these steps again. Collective;
+// the status is the same on all ranks.
 absl::StatusOr<std::string> LoadNewestValid(Communicator& world,
                                             const std::string& run_folder,
                                             ResumeMode mode,

@@ -35,8 +35,8 @@ std::vector<Box> BoxesToStore(const ShardedTensor& tensor, int max_tensor) {
   return CutAtMultiples(tensor.box, tensor.split_dim, extent / max_tensor);
 }
 
-// memcpy that leaves the caches to the training: stores go to memory without
-// reading what they overwrite, which saves a third of the traffic.
+// memcpy that bypasses the caches, which training needs: stores go to memory
+// without reading what they overwrite, which saves a third of the traffic.
 void CopyPastCaches(std::byte* to, const std::byte* from, int64_t count) {
 #if defined(__SSE2__)
   constexpr int64_t kStoreBytes = sizeof(__m128i);
@@ -58,18 +58,18 @@ void CopyPastCaches(std::byte* to, const std::byte* from, int64_t count) {
 #endif
 }
 
-// Makes the calling thread's CopyPastCaches visible to whom it hands over.
+// Makes the calling thread's CopyPastCaches visible to the threads that follow.
 void FinishCopies() {
 #if defined(__SSE2__)
   _mm_sfence();
 #endif
 }
 
-// Of an image, one thread's share at least.
+// Minimum share of a thread in an image.
 constexpr int64_t kGrainBytes = int64_t{1} << 20;
 
-// Copies the part of the entry's box that lies in bytes [begin, end) of the
-// image, out of the contiguous bytes of the tensor that holds it.
+// Copies the part of the entry's box in bytes [begin, end) of the image from
+// the contiguous bytes of the tensor that holds it.
 void CopyEntry(const ShardImage::Entry& entry, const Box& tensor_box,
                const std::byte* tensor, int64_t begin, int64_t end,
                std::byte* image) {

@@ -1,5 +1,5 @@
 // From tensors to the bytes of a shard: what a rank stores of the tensors that
-// it holds, and the copy that lets training go on while it is written.
+// it holds, and the snapshot that is written while training continues.
 #ifndef LEXTRA_CHECKPOINT_SNAPSHOT_H_
 #define LEXTRA_CHECKPOINT_SNAPSHOT_H_
 
@@ -11,15 +11,15 @@
 namespace lextra {
 
 // What this rank stores of `tensors`. Of the replicas of a box one is stored;
-// replicas take turns by name, so that all ranks share the writing. Tensors
-// that the tensor axis splits are cut where any layout may cut them: at
-// multiples of 1/max_tensor of their extent, `max_tensor` being the largest
-// tensor degree of the model. So every layout reads whole boxes.
+// the name selects which, so that all ranks share the writing. Tensors that the
+// tensor axis splits are cut wherever any layout may cut them: at multiples of
+// 1/max_tensor of their extent, where `max_tensor` is the largest tensor degree
+// of the model. So every layout reads whole boxes.
 std::vector<TensorToStore> TensorsToStore(
     const std::vector<ShardedTensor>& tensors, int max_tensor);
 
-// Copies what the image stores out of the same tensors. They may have any
-// strides and device.
+// Copies what the image stores from the same tensors, of any strides and
+// device.
 void FillImage(const std::vector<ShardedTensor>& tensors, ShardImage* image);
 
 }  // namespace lextra

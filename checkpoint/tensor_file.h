@@ -25,21 +25,21 @@ absl::StatusOr<NamedTensors> ReadTensorFile(const std::string& path);
 absl::Status WriteTensorFile(const std::string& path,
                              const NamedTensors& tensors);
 
-// Where the tensors of a file just written lie, and its size.
+// Where the tensors of a file just written are, and its size.
 struct WrittenFile {
   std::vector<TensorEntry> tensors;
   int64_t num_bytes = 0;
 };
 
-// Writes a file that must not exist yet and makes its bytes durable; its name
-// is the caller's to make so. Tensors may have any strides and device: at most
-// one contiguous copy exists at a time.
+// Writes a file that must not exist yet and makes its bytes durable; syncing
+// the folder is up to the caller. Tensors may have any strides and device: at
+// most one contiguous copy exists at a time.
 absl::StatusOr<WrittenFile> WriteNewTensorFile(const std::string& path,
                                                const Metadata& metadata,
                                                const NamedTensors& tensors);
 
 // safetensors' name of a dtype that we store (F32, F16, BF16, F64, I64, I32,
-// U8, BOOL), and back. Storing another is a TORCH_CHECK.
+// U8, BOOL), and back. Any other fails a TORCH_CHECK.
 std::string DtypeName(at::ScalarType dtype);
 std::optional<at::ScalarType> DtypeNamed(const std::string& name);
 

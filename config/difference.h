@@ -1,4 +1,4 @@
-// What two configurations differ in: for resumed runs, and for people.
+// Differences between two configurations: for resumed runs, and for people.
 #ifndef LEXTRA_CONFIG_DIFFERENCE_H_
 #define LEXTRA_CONFIG_DIFFERENCE_H_
 
@@ -13,7 +13,7 @@ namespace lextra {
 
 // One line "section.field: a -> b" for each field whose value differs, in
 // declaration order. A field without a value counts as its default. Fields
-// whose names begin with one of `may_differ` are left out.
+// whose names begin with one of `may_differ` are ignored.
 std::vector<std::string> DifferingFields(
     const RunConfig& a, const RunConfig& b,
     std::initializer_list<std::string_view> may_differ = {});

@@ -20,7 +20,8 @@ using ::google::protobuf::FieldDescriptor;
 using ::google::protobuf::Message;
 using ::google::protobuf::Reflection;
 
-// A longer name is no slip of one of ours; comparing a mebibyte takes seconds.
+// A longer name is not a typo of one of ours; comparing a mebibyte takes
+// seconds.
 constexpr size_t kMaxSlipBytes = 64;
 
 // Insertions, deletions and replacements that turn a into b.
@@ -217,8 +218,8 @@ std::string NearFields(const std::string& name, const Descriptor& message) {
                         [&name](const std::string& a, const std::string& b) {
                           return EditDistance(name, a) < EditDistance(name, b);
                         });
-  // Two neighbors swapped are two edits; farther than a third of a long name
-  // is another word, not a slip.
+  // Two swapped letters are two edits; more than a third of a long name is
+  // another word, not a typo.
   const bool is_near =
       EditDistance(name, nearest) <= std::max<size_t>(2, nearest.size() / 3);
   return absl::StrCat(is_near ? "Did you mean " + nearest + "? " : "",

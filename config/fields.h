@@ -25,30 +25,28 @@ const std::vector<ConfigField>& ConfigFields();
 // The field of that name; it must exist.
 const ConfigField& FieldNamed(const std::string& name);
 
-// The value (the default where none is given) as text format writes it; a list
-// as [a, b].
+// The value (the default if none is given) in text format; a list as [a, b].
 std::string ValueText(const RunConfig& config, const ConfigField& field);
 
-// The value of a field that is a number (not an unsigned one: seeds have no
-// range).
+// The value of a numeric field (not of an unsigned one: seeds have no range).
 double NumberOf(const RunConfig& config, const ConfigField& field);
 
-// Gives a field that is no list its default.
+// Sets a field that is not a list to its default.
 void SetToDefault(RunConfig* config, const ConfigField& field);
 
-// Gives every section and every field that has no value its default.
+// Sets every section and every field without a value to its default.
 void MakeDefaultsExplicit(RunConfig* config);
 
-// The fields, if any, whose value its type allows but no run can use: a NaN, an
-// infinity, a text that is not UTF-8 (JSON can't store it) or has control
-// characters (a NUL ends a path early).
+// The fields, if any, whose value is valid for the type but unusable: a NaN, an
+// infinity, a string that is not UTF-8 (JSON can't store it) or has control
+// characters (a NUL would end a path early).
 std::vector<ConfigField> UnusableFields(const RunConfig& config);
 
 // What a value of `field` may be: "an integer", "one of CPU, CUDA".
 std::string AllowedValues(const google::protobuf::FieldDescriptor& field);
 
-// What a misspelt `name` may have meant among the fields of `message`: "Did you
-// mean width? Available: num_layers, width, ...".
+// What a misspelled `name` may have meant among the fields of `message`: "Did
+// you mean width? Available: num_layers, width, ...".
 std::string NearFields(const std::string& name,
                        const google::protobuf::Descriptor& message);
 

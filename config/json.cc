@@ -28,7 +28,7 @@ Json RunConfigJson(const RunConfig& config) {
   std::string text;
   const auto status =
       google::protobuf::util::MessageToJsonString(config, &text, options);
-  // Fails for text that is not UTF-8: a path.
+  // Fails for a string that is not UTF-8: a path.
   if (!status.ok()) return RunConfigText(config);
   Json json = Json::parse(text);
   for (const ConfigField& field : ConfigFields()) {

@@ -1,4 +1,4 @@
-// A configuration as a JSON object, as results.json has it.
+// A configuration as a JSON object, as in results.json.
 #ifndef LEXTRA_CONFIG_JSON_H_
 #define LEXTRA_CONFIG_JSON_H_
 
@@ -10,12 +10,12 @@
 
 namespace lextra {
 
-// Sections of fields by their names; 64-bit integers are numbers. What JSON
-// can't hold, a path that is not UTF-8, makes it one string in text format.
+// Sections of fields by name; 64-bit integers are numbers. If JSON can't hold
+// it (a path that is not UTF-8), one string in text format.
 nlohmann::ordered_json RunConfigJson(const RunConfig& config);
 
-// Reads it back, fields by names that they have had included
-// (config/renamed_fields.h). InputError says what is wrong.
+// Reads it back, including fields by former names (config/renamed_fields.h).
+// InputError says what is wrong.
 absl::StatusOr<RunConfig> ParseStoredRunConfigJson(const nlohmann::json& json);
 
 }  // namespace lextra

@@ -80,7 +80,7 @@ std::string ValueRenamedTo(const FieldDescriptor& field,
   return renamed ? absl::StrCat("; renamed to ", *renamed) : "";
 }
 
-// What is allowed where protobuf only says that something is not. Its messages
+// What is allowed, if protobuf only says that something is not. Its messages
 // quote a message type and a field, or a value and a field.
 std::string WhatIsAllowed(const std::string& message) {
   const std::vector<std::string> parts = absl::StrSplit(message, '"');
@@ -103,7 +103,7 @@ std::string WhatIsAllowed(const std::string& message) {
   return "";
 }
 
-// The line of `text` in which an error stands: it shows the field's name.
+// The line of `text` with the error: it shows the field's name.
 std::string Excerpt(const std::string& text, int line) {
   const std::vector<absl::string_view> lines = absl::StrSplit(text, '\n');
   if (line < 0 || line >= static_cast<int>(lines.size())) return "";
@@ -115,7 +115,7 @@ std::string Excerpt(const std::string& text, int line) {
 
 absl::Status SetText(const std::string& text, const FieldDescriptor* field,
                      Message* section) {
-  // A text needs no quotes on a command line, but may have them.
+  // A string needs no quotes on a command line, but may have them.
   if (field->cpp_type() == FieldDescriptor::CPPTYPE_STRING &&
       !absl::StartsWith(text, "\"")) {
     section->GetReflection()->SetString(section, field, text);

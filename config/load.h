@@ -16,8 +16,8 @@ namespace lextra {
 absl::StatusOr<RunConfig> ParseRunConfig(const std::string& text,
                                          const std::string& source);
 
-// The same for text that a checkpoint or a result has stored, perhaps with
-// fields by names that they have had (config/renamed_fields.h).
+// The same for text stored in a checkpoint or in results, which may use former
+// names of fields (config/renamed_fields.h).
 absl::StatusOr<RunConfig> ParseStoredRunConfig(const std::string& text,
                                                const std::string& source);
 
@@ -28,15 +28,15 @@ absl::Status ApplyOverrides(const std::vector<std::string>& overrides,
 
 // `path` (a .textproto file, or the bare name of a preset such as "quickstart",
 // presets.h; a file of that name wins), then the overrides. Errors are
-// UsageErrors, an unreadable file's too.
+// UsageErrors, even for an unreadable file.
 absl::StatusOr<RunConfig> LoadRunConfig(
     const std::string& path, const std::vector<std::string>& overrides);
 
 // Text format with every field, in declaration order.
 std::string RunConfigText(const RunConfig& config);
 
-// An aligned table "section.field  value", with a mark on what differs from the
-// default.
+// An aligned table "section.field  value"; values other than the default are
+// marked.
 std::string RunConfigTable(const RunConfig& config);
 
 }  // namespace lextra

@@ -24,7 +24,7 @@ const PositionMethodFacts& FactsOf(PositionMethod method) {
                                                    .report_order = 4,
                                                    .adds_to_embedding = true,
                                                    .is_learned = true};
-  // Without a default: the compiler names a method that is missing here.
+  // No default: the compiler names a method that is missing here.
   switch (method) {
     case XPOS:
       return kXPos;

@@ -1,6 +1,6 @@
-// What the rest of the program must know of a position method: one table, read
-// wherever a method would otherwise be named. What a method does to queries,
-// keys and embeddings is in model/position/.
+// What the rest of the program needs to know about a position method: one
+// table, used wherever a method would otherwise be named. What a method does to
+// queries, keys and embeddings is in model/position/.
 #ifndef LEXTRA_CONFIG_POSITION_METHODS_H_
 #define LEXTRA_CONFIG_POSITION_METHODS_H_
 
@@ -16,16 +16,16 @@ struct PositionMethodFacts {
   int report_order;                // among the methods of a report, from 0
   bool rotates = false;            // pairs of columns of queries and keys
   bool has_exponent = false;       // factors that model.xpos_* set
-  bool adds_to_embedding = false;  // a row for each place
+  bool adds_to_embedding = false;  // a row per position
   bool embeds_pairs = false;       // these rows are pairs of columns
-  // The rows are parameters, of places below the training length alone.
+  // The rows are parameters, only of positions below the training length.
   bool is_learned = false;
 };
 
 const PositionMethodFacts& FactsOf(PositionMethod method);
 
-// UsageError where `model` has no position for a place of a document of
-// `num_places`; `remedy` ends the line.
+// UsageError if `model` has fewer positions than a document of `num_places`
+// tokens; `remedy` ends the message.
 absl::Status CheckHasPlaces(const ModelConfig& model, int64_t num_places,
                             const char* remedy);
 

@@ -1,5 +1,5 @@
 // The presets of config/presets/, built into the program so that a bare name
-// works wherever the program was copied to.
+// works wherever the program is copied to.
 #ifndef LEXTRA_CONFIG_PRESETS_H_
 #define LEXTRA_CONFIG_PRESETS_H_
 

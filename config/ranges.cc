@@ -5,7 +5,7 @@
 namespace lextra {
 namespace {
 
-// Upper bounds of sizes only keep products of them within 64 bits; no machine
+// Upper bounds of sizes only keep their products within 64 bits; no machine
 // reaches them.
 constexpr Range kAlways[] = {
     {"model.num_layers", 1, 1 << 16},

@@ -1,4 +1,4 @@
-// What the number of a field may be, whatever the other fields hold.
+// The range of each numeric field, independent of other fields.
 #ifndef LEXTRA_CONFIG_RANGES_H_
 #define LEXTRA_CONFIG_RANGES_H_
 
@@ -21,7 +21,7 @@ struct Range {
   std::string Text() const;
 };
 
-// Of every run, and those that training adds.
+// Ranges for every run, and those that only training has.
 std::span<const Range> Ranges();
 std::span<const Range> TrainingRanges();
 

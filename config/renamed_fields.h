@@ -1,7 +1,6 @@
-// Names that run.proto has given up. Checkpoints and results store
-// configurations as text and load for ever, so what is stored is read with its
-// old names; a user's file or override that has one is refused with the new
-// name (config/load.h).
+// Former names in run.proto. Checkpoints and results store configurations as
+// text and stay loadable forever, so stored text may use old names; a user's
+// file or override that uses one is refused with the new name (config/load.h).
 #ifndef LEXTRA_CONFIG_RENAMED_FIELDS_H_
 #define LEXTRA_CONFIG_RENAMED_FIELDS_H_
 
@@ -12,16 +11,16 @@
 
 namespace lextra {
 
-// What `section`.`old_name` is called now; nullopt if nothing had that name.
+// The new name of `section`.`old_name`; nullopt if nothing had that name.
 std::optional<std::string> NewFieldName(const std::string& section,
                                         const std::string& old_name);
 
-// What the value `old_name` of an enum is called now.
+// The new name of the value `old_name` of an enum.
 std::optional<std::string> NewValueName(
     const google::protobuf::EnumDescriptor& type, const std::string& old_name);
 
-// A stored configuration in text format, with the new names; comments are
-// dropped, lines stay lines. Text that is no text format is returned as it is.
+// A stored configuration in text format, with new names; comments are dropped,
+// line breaks kept. Text that does not parse is returned unchanged.
 std::string TextWithNewNames(const std::string& text);
 
 // The same for a stored configuration as a JSON object (config/json.h).

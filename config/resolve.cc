@@ -32,8 +32,8 @@ double LeastScaleBase(double gamma) {
   return (std::log1p(gamma) - std::log(gamma)) / kFastestFading;
 }
 
-// One resolution: derives in order and keeps every problem it meets. A refused
-// field takes its default for the rest, and rules that read it say nothing.
+// One resolution: derives in order and collects every problem. A refused field
+// takes its default from then on, and rules that read it report nothing.
 class Resolution {
  public:
   Resolution(RunConfig* config, Purpose purpose, int world_size)
@@ -54,8 +54,8 @@ class Resolution {
  private:
   void CheckRanges(std::span<const Range> ranges);
 
-  // Notes a problem of `field` unless the rule holds. `others`: fields that the
-  // rule also reads.
+  // Records a problem of `field` unless the rule holds. `others`: fields that
+  // the rule also reads.
   void Require(bool holds, const std::string& field, const std::string& allowed,
                const std::vector<std::string>& others = {});
   void RequireMultiple(const std::string& field, const std::string& divisor,

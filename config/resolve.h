@@ -1,6 +1,6 @@
-// From what a person wrote to what is meant: the fields whose 0 or empty list
-// means "derive it" get their value, and every rule that ties fields together
-// is checked. All problems are reported at once.
+// From the configuration as written to the effective one: fields whose 0 or
+// empty list means "derive it" get their value, and every rule that ties fields
+// together is checked. All problems are reported together.
 #ifndef LEXTRA_CONFIG_RESOLVE_H_
 #define LEXTRA_CONFIG_RESOLVE_H_
 
@@ -23,7 +23,7 @@ enum class Purpose { kTrain, kEvaluate };
 // lengths, ..) and checks ranges, divisibility by the tensor degree and the
 // mesh against `world_size`. vocab_size stays 0 if not yet known: the data set
 // fills it, and a second call checks it. UsageError with one line per problem:
-// field, value, what is allowed; then `config` is left as it was.
+// field, value, what is allowed; `config` is unchanged then.
 absl::Status Resolve(RunConfig* config, Purpose purpose, int world_size);
 
 }  // namespace lextra

@@ -154,8 +154,8 @@ bool HasInstructions() {
 
 #endif  // __x86_64__
 
-// A piece of work that counts, for a mapped file may be long and its disk slow.
-// A multiple of the longest lanes.
+// Bytes per unit of work (base/work_counter.h), since a mapped file may be long
+// and its disk slow. A multiple of the longest lanes.
 constexpr size_t kPartBytes = size_t{3} << 20;
 
 uint32_t OfPart(std::span<const std::byte> bytes, uint32_t crc) {

@@ -16,7 +16,7 @@ uint32_t Crc32c(std::span<const std::byte> bytes, uint32_t crc = 0);
 // The checksum of A followed by B from those of A and B, without their bytes.
 uint32_t CombineCrc32c(uint32_t crc_a, uint32_t crc_b, int64_t bytes_b);
 
-// The table's form, whatever the processor.
+// The table-based implementation, on any processor.
 uint32_t PortableCrc32c(std::span<const std::byte> bytes, uint32_t crc = 0);
 
 }  // namespace lextra

@@ -1,5 +1,5 @@
-// A fast 128-bit digest (XXH3) of things of any size. It tells apart what
-// nobody has made alike on purpose; where somebody might, there is sha256.h.
+// A fast 128-bit digest (XXH3) of data of any size. Not cryptographic: it
+// distinguishes data without an adversary; sha256.h is for the rest.
 #ifndef LEXTRA_BASE_HASH_DIGEST_H_
 #define LEXTRA_BASE_HASH_DIGEST_H_
 

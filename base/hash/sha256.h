@@ -1,5 +1,5 @@
-// SHA-256 (FIPS 180-4) of small things: manifests, configurations, tokenizers.
-// Tensors have CRC-32C (base/hash/crc32c.h), which is a hundred times as fast.
+// SHA-256 (FIPS 180-4) of small data: manifests, configurations, tokenizers.
+// Tensors use CRC-32C (base/hash/crc32c.h), which is a hundred times as fast.
 #ifndef LEXTRA_BASE_HASH_SHA256_H_
 #define LEXTRA_BASE_HASH_SHA256_H_
 

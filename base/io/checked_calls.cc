@@ -13,7 +13,7 @@ namespace lextra {
 
 absl::Status ReadSystemError(const std::string& path, int error) {
   const std::string message = absl::StrCat(path, ": ", std::strerror(error));
-  // Of the device or the machine, these say nothing about what is stored.
+  // These are of the device or the host and say nothing about the stored data.
   for (const int elsewhere :
        {EIO, ESTALE, ETIMEDOUT, EMFILE, ENFILE, ENOMEM, EACCES, EPERM}) {
     if (error == elsewhere) return StorageError(message);
@@ -66,7 +66,7 @@ absl::Status SyncAndClose(const std::string& path, int descriptor) {
   // would report success for data that is lost.
   const bool synced = sys::Fsync(descriptor) == 0;
   const int sync_error = errno;
-  // An interrupted close has closed, and what it closed is durable.
+  // An interrupted close has closed, and the data are durable.
   const bool closed = sys::Close(descriptor) == 0 || errno == EINTR;
   const int close_error = errno;
   CountWork();

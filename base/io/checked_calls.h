@@ -1,5 +1,5 @@
-// What the files of this folder are made of: system calls made again after
-// signals, and their errors as Status. For base/io alone.
+// Building blocks of the files in this folder: system calls retried after
+// signals, and their errors as Status. Private to base/io.
 #ifndef LEXTRA_BASE_IO_CHECKED_CALLS_H_
 #define LEXTRA_BASE_IO_CHECKED_CALLS_H_
 
@@ -17,12 +17,12 @@
 
 namespace lextra {
 
-// One call moves at most this much: each is a piece of work that counts
-// (base/work_counter.h), also where a disk takes seconds for a few megabytes.
+// Maximum transfer per call: each call counts as a unit of work
+// (base/work_counter.h), even if a disk takes seconds for a few megabytes.
 inline constexpr size_t kMaxTransferBytes = size_t{8} << 20;
 
-// Calls again while a signal interrupts. Not for fsync and close: after a
-// failure the kernel has forgotten the data and the descriptor.
+// Retries while a signal interrupts. Not for fsync and close: after a failure
+// the kernel has forgotten the data and the descriptor.
 template <typename Call>
 auto WithoutInterruptions(Call call) {
   auto result = call();
@@ -31,7 +31,7 @@ auto WithoutInterruptions(Call call) {
   return result;
 }
 
-// InputError, or StorageError where the device or the machine is at fault.
+// InputError, or StorageError if the device or the host is at fault.
 absl::Status ReadSystemError(const std::string& path, int error);
 absl::Status StorageSystemError(std::string_view action,
                                 const std::string& path, int error);
@@ -57,7 +57,7 @@ absl::StatusOr<int> OpenRegular(const std::string& path, int64_t* size);
 absl::Status ReadAll(const std::string& path, int descriptor, int64_t offset,
                      std::span<std::byte> bytes);
 
-// Durable, then closed, whatever fails.
+// Syncs, then closes in any case.
 absl::Status SyncAndClose(const std::string& path, int descriptor);
 
 }  // namespace lextra

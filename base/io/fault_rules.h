@@ -1,4 +1,4 @@
-// What LEXTRA_FAULTS may say (system_calls.h has the language): rules, parsed.
+// Parsed rules of LEXTRA_FAULTS (system_calls.h documents the language).
 #ifndef LEXTRA_BASE_IO_FAULT_RULES_H_
 #define LEXTRA_BASE_IO_FAULT_RULES_H_
 
@@ -12,7 +12,7 @@
 
 namespace lextra::sys {
 
-// What a rule does to a call; kNothing for a call that no rule hits.
+// What a rule does to a call; kNothing if no rule applies.
 enum class Effect { kNothing, kFail, kShort, kFlip, kDelay, kKill };
 
 struct NamedEffect {
@@ -29,14 +29,14 @@ struct FaultRule {
   NamedEffect effect = {};
   std::string path;
   std::optional<int> rank;
-  int64_t num_matches = 0;  // calls that it matched so far
+  int64_t num_matches = 0;  // calls matched so far
 
-  // By operation, path (of two paths either) and this process's rank.
+  // By operation, path (either of two) and this process's rank.
   bool Matches(std::string_view of_call, std::string_view path_of_call,
                std::string_view other_path) const;
 };
 
-// Ends the process with ExitCode::kUsage on a misspelt rule.
+// Exits with ExitCode::kUsage on an invalid rule.
 std::vector<FaultRule> ParseFaultRulesOrDie(absl::string_view text);
 
 }  // namespace lextra::sys

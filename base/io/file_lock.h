@@ -1,4 +1,5 @@
-// Which process has a file: a lock that the system drops with its process.
+// Exclusive ownership of a file: a lock that the system drops when its process
+// ends.
 #ifndef LEXTRA_BASE_IO_FILE_LOCK_H_
 #define LEXTRA_BASE_IO_FILE_LOCK_H_
 
@@ -10,9 +11,9 @@ enum class LockResult {
   kUnknown,  // the file system has no locks
 };
 
-// Locks the whole file for writing, or says at once why not. The lock belongs
-// to the open file (Linux, F_OFD_SETLK): closing its last descriptor frees it,
-// and threads and forks share it.
+// Locks the whole file for writing, without waiting. The lock belongs to the
+// open file description (Linux, F_OFD_SETLK): closing its last descriptor
+// releases it, and threads and forks share it.
 LockResult LockFile(int descriptor);
 
 }  // namespace lextra

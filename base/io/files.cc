@@ -21,8 +21,8 @@ namespace {
 constexpr std::string_view kTemporaryMark = ".tmp-";
 constexpr size_t kTemporaryDigits = 16;
 
-// Whether a file's last line has no end. A log or journal that is not a regular
-// file (/dev/null, say) has no size and no last line.
+// Whether a file's last line has no newline. A log or journal that is not a
+// regular file (/dev/null, say) has no size and no last line.
 absl::StatusOr<bool> EndsWithinALine(const std::string& path, int descriptor,
                                      int64_t size) {
   if (size == 0) return false;
@@ -114,7 +114,7 @@ absl::Status RenameNoReplace(const std::string& from, const std::string& to) {
 }
 
 absl::Status RemoveTree(const std::string& path) {
-  // Unlinking first means that a link is never taken for the folder it names.
+  // Unlinks first, so that a link is never mistaken for the folder it names.
   if (Unlink(path) == 0 || errno == ENOENT) return absl::OkStatus();
   if (errno != EISDIR) return StorageSystemError("remove", path, errno);
   std::vector<std::string> names;
@@ -148,7 +148,7 @@ absl::StatusOr<int64_t> FreeBytes(const std::string& path) {
           [&] { return sys::Statvfs(path.c_str(), &status); }) != 0) {
     return StorageSystemError("query the free space of", path, errno);
   }
-  // File systems without bounds answer with products beyond 64 bits.
+  // File systems without a limit report products beyond 64 bits.
   const uint64_t block_bytes = std::max<uint64_t>(status.f_frsize, 1);
   const uint64_t max_blocks = std::numeric_limits<int64_t>::max() / block_bytes;
   return std::min<uint64_t>(status.f_bavail, max_blocks) * block_bytes;
@@ -220,14 +220,14 @@ absl::Status AppendToFile(const std::string& path, std::string_view bytes) {
   const std::string text =
       absl::StrCat(is_torn && !bytes.empty() ? "\n" : "",
                    absl::string_view(bytes.data(), bytes.size()));
-  // One write, most often: a crash of the process leaves all of it or nothing.
+  // Usually one write: a crash of the process leaves all of it or nothing.
   for (size_t done = 0; done < text.size();) {
     const ssize_t put = WithoutInterruptions([&] {
       return sys::Write(file.get(), text.data() + done, text.size() - done);
     });
     if (put < 0) {
       const absl::Status error = StorageSystemError("append to", path, errno);
-      // What can't be undone is a torn line, which the next append ends.
+      // If this fails, a torn line remains, which the next append ends.
       WithoutInterruptions([&] { return sys::Truncate(file.get(), old_size); });
       return error;
     }

@@ -1,8 +1,7 @@
-// Files that are read after a check and written whole or not at all. All calls
-// go through base/io/system_calls.h, so tests can make any of them fail. Calls
-// that a signal interrupts (EINTR) are made again, but never fsync and close.
-// New files and folders have the permissions that the process's umask leaves of
-// 0666 and 0777.
+// Files that are checked before reading and written completely or not at all.
+// All calls go through base/io/system_calls.h, so tests can make any of them
+// fail. Calls that a signal interrupts (EINTR) are retried, except fsync and
+// close. New files and folders get mode 0666 and 0777, less the umask.
 #ifndef LEXTRA_BASE_IO_FILES_H_
 #define LEXTRA_BASE_IO_FILES_H_
 
@@ -17,40 +16,38 @@
 namespace lextra {
 
 // The bytes of a regular file of at most `max_bytes`. Errors name the path and
-// what the system said; they are InputErrors, but StorageErrors where the
-// device failed (EIO, ESTALE, ETIMEDOUT) or the machine is short of descriptors
-// or memory.
+// the system's error; they are InputErrors, or StorageErrors if the device
+// failed (EIO, ESTALE, ETIMEDOUT) or the host is out of descriptors or memory.
 absl::StatusOr<std::string> ReadFile(const std::string& path,
                                      int64_t max_bytes);
 
 // Replaces `path` by `bytes`: temporary file in the same folder, write, fsync,
 // rename, fsync of the folder. A reader sees the old or the new file, never a
-// part. Errors are StorageErrors; the old file is still there then, unless it
-// was the folder that could not be made durable.
+// part. Errors are StorageErrors and leave the old file, unless only the fsync
+// of the folder failed.
 absl::Status AtomicWrite(const std::string& path, std::string_view bytes);
 
-// `path`.tmp-<16 hexadecimal digits>: a name beside `path` that no process of
-// another host or container gives, where process ids are equal. Within a
-// process always the same, so what a write left that could not be undone is
-// replaced.
+// `path`.tmp-<16 hexadecimal digits>: a name next to `path` that is unique
+// across hosts and containers, where process ids may coincide. Always the same
+// within a process, so that a leftover of a failed write is replaced.
 std::string TemporaryName(const std::string& path);
 
-// Whether `name` is one that TemporaryName gives for the file name `file`, or
-// earlier versions gave (.tmp-<process id>).
+// Whether `name` is a TemporaryName of the file name `file`, or one of earlier
+// versions (.tmp-<process id>).
 bool IsTemporaryNameOf(std::string_view name, std::string_view file);
 
-// Removes what AtomicWrites of these files of a folder left when they died.
-// What is no regular file is not theirs and stays.
+// Removes what dead AtomicWrites of these files left in a folder. Anything but
+// a regular file is not theirs and stays.
 absl::Status RemoveTemporaries(const std::string& folder,
                                std::span<const std::string_view> files);
 
-// Adds whole lines to the end of `path`, which is made if it is not there. An
-// append is whole or undone: what an error (a full disk) left of it is cut off
-// again. Where the file ends in the midst of a line, because a process died
-// there, the new lines begin on a line of their own. For one writer at a time.
+// Appends complete lines to `path`, which is created if missing. An append is
+// complete or undone: after an error (a full disk) the file is truncated to its
+// old size. If the file ends within a line, because a process died there, the
+// new lines begin on a new line. For one writer at a time.
 absl::Status AppendToFile(const std::string& path, std::string_view bytes);
 
-// Cuts a file off after its first `size` bytes, durably. StorageError.
+// Truncates a file to `size` bytes, durably. StorageError.
 absl::Status TruncateFile(const std::string& path, int64_t size);
 
 // fsync of a folder: makes the names in it durable.
@@ -65,18 +62,18 @@ absl::Status MakeNewFolder(const std::string& path);
 // Renames a file or folder; a file at `to` is replaced.
 absl::Status Rename(const std::string& from, const std::string& to);
 
-// Renames, or leaves both as they were: StorageError where `to` exists. Where
-// the file system has no such call (EINVAL), the answer is kUnimplemented.
+// Renames, or leaves both as they were: StorageError if `to` exists.
+// kUnimplemented if the file system does not support it (EINVAL).
 absl::Status RenameNoReplace(const std::string& from, const std::string& to);
 
-// Removes a file, or a folder with all that is in it; links are not followed.
-// What is not there is no error.
+// Removes a file, or a folder with its contents; links are not followed. A
+// missing path is no error.
 absl::Status RemoveTree(const std::string& path);
 
 // Names in a folder, sorted. InputError if it can't be read.
 absl::StatusOr<std::vector<std::string>> ListFolder(const std::string& path);
 
-// Bytes that a process without privileges may still write below `path`.
+// Bytes that an unprivileged process may still write below `path`.
 absl::StatusOr<int64_t> FreeBytes(const std::string& path);
 
 }  // namespace lextra

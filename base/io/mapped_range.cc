@@ -38,12 +38,12 @@ const MappedRange* RangeOf(const void* address) {
                       range.path()));
 }
 
-// The fault is of an instruction of ours that reads a mapping, so this thread
-// is in no call that holds a lock of the allocator, of the log or of MPI, and
-// the end of a job may be as it is elsewhere.
+// The fault is in one of our instructions that reads a mapping, so this thread
+// holds no lock of the allocator, the log or MPI, and the job may be ended as
+// elsewhere.
 void OnBusError(int signal, siginfo_t* info, void* /*context*/) {
   if (const MappedRange* range = RangeOf(info->si_addr)) EndJob(*range);
-  // The instruction is repeated and fails again, as it would have before.
+  // The instruction is retried and faults again, as without this handler.
   sigaction(signal, &previous_action, nullptr);
 }
 

@@ -1,9 +1,9 @@
 // The file behind a bus error.
 //
-// A page of a mapped file that can't be read, because the file was cut off
+// A page of a mapped file that can't be read, because the file was truncated
 // meanwhile or its disk fails, ends the process by SIGBUS, which names nothing.
-// Whoever maps a file registers where it lies; the handler looks up the address
-// and ends the job with a line that names the file.
+// Code that maps a file registers its address range; the handler looks up the
+// address and ends the job with a line that names the file.
 #ifndef LEXTRA_BASE_IO_MAPPED_RANGE_H_
 #define LEXTRA_BASE_IO_MAPPED_RANGE_H_
 
@@ -13,11 +13,11 @@
 
 namespace lextra {
 
-// Registered for the life of the object. Any thread may make and destroy one.
-// Beyond some hundred at a time further ones are not registered.
+// Registered for the life of the object. Any thread may create and destroy one.
+// Beyond a few hundred at a time, further ones are not registered.
 class MappedRange {
  public:
-  // `descriptor` is the open file, and closed with the object.
+  // `descriptor` is the open file; it is closed with the object.
   MappedRange(const std::byte* begin, int64_t size, std::string path,
               int descriptor);
   MappedRange(const MappedRange&) = delete;
@@ -26,7 +26,7 @@ class MappedRange {
   bool Holds(const void* address) const {
     return address >= begin_ && address < begin_ + size_;
   }
-  // "" or, where the file has become shorter than what is mapped, one line.
+  // One line if the file is now shorter than the mapping, else "".
   std::string Problem() const;
   const std::string& path() const { return path_; }
 
@@ -39,8 +39,8 @@ class MappedRange {
 };
 
 // From now on a bus error in a registered range ends all ranks with a line that
-// names the file: code 3 where the file is shorter than it was, otherwise code
-// 8 (base/status.h). Any other bus error does what it did before.
+// names the file: exit code 3 if the file was truncated, otherwise 8
+// (base/status.h). Other bus errors are handled as before.
 void NameFilesOfBusErrors();
 
 }  // namespace lextra

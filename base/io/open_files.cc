@@ -12,11 +12,11 @@
 namespace lextra {
 namespace {
 
-// A file being written is handed to the device in parts of this size, so that
-// the device is at work before the last byte is there.
+// Writeback starts in parts of this size, so that the device is busy before the
+// last byte is written.
 constexpr int64_t kWriteBackBytes = int64_t{8} << 20;
-// What is durable when this much more is written: bounds the time of a single
-// fsync, in which nobody can tell a slow disk from one that hangs.
+// Bytes between two fsyncs: bounds the time of a single one, during which a
+// slow disk cannot be told from one that hangs.
 constexpr int64_t kSyncBytes = int64_t{256} << 20;
 
 }  // namespace
@@ -117,7 +117,7 @@ absl::Status FileWriter::Write(std::span<const std::byte> bytes) {
     bytes = bytes.subspan(put);
     bytes_written_ += put;
     if (bytes_written_ - bytes_handed_over_ >= kWriteBackBytes) {
-      // A hint: what fails in it is reported by the fsync in Close().
+      // A hint: its errors are reported by the fsync in Close().
       sync_file_range(descriptor_, bytes_handed_over_,
                       bytes_written_ - bytes_handed_over_,
                       SYNC_FILE_RANGE_WRITE);

@@ -1,5 +1,5 @@
-// Files that stay open: mapped, read at chosen places, or written front to
-// back. Errors are those of base/io/files.h.
+// Files that stay open: mapped, read at given offsets, or written sequentially.
+// Errors are those of base/io/files.h.
 #ifndef LEXTRA_BASE_IO_OPEN_FILES_H_
 #define LEXTRA_BASE_IO_OPEN_FILES_H_
 
@@ -30,9 +30,9 @@ class MappedFile {
   int64_t size() const { return static_cast<int64_t>(size_); }
   const std::string& path() const { return path_; }
 
-  // InputError where the file has become shorter since it was opened: what was
-  // cut off reads as 0 up to the end of its page, and ends the process by
-  // SIGBUS beyond (base/io/mapped_range.h). A fraction of a microsecond.
+  // InputError if the file was truncated since it was opened: the missing part
+  // reads as 0 up to the end of its page, and ends the process by SIGBUS beyond
+  // (base/io/mapped_range.h). Takes a fraction of a microsecond.
   absl::Status CheckSize() const;
 
  private:
@@ -42,7 +42,7 @@ class MappedFile {
   std::unique_ptr<const MappedRange> range_;  // null: nothing is mapped
 };
 
-// A regular file, or a link to one, that is read at chosen places.
+// A regular file, or a link to one, that is read at given offsets.
 class InputFile {
  public:
   static absl::StatusOr<InputFile> Open(const std::string& path);
@@ -51,8 +51,8 @@ class InputFile {
   InputFile& operator=(InputFile&& other) noexcept;
   ~InputFile();
 
-  // Fills `bytes` from `offset` on. InputError where the file is shorter,
-  // StorageError where the device failed.
+  // Fills `bytes` from `offset` on. InputError if the file is shorter,
+  // StorageError if the device failed.
   absl::Status Read(int64_t offset, std::span<std::byte> bytes) const;
 
   // Asks the system to forget cached pages, so that the next read comes from
@@ -71,9 +71,9 @@ class InputFile {
   int64_t size_ = 0;
 };
 
-// A file that must not exist yet (not even as a link), written front to back.
-// Close() makes it durable (fsync); a writer destroyed without Close() leaves a
-// file that nobody should use, so write into a temporary folder or name.
+// A file that must not exist yet (not even as a link), written sequentially.
+// Close() makes it durable (fsync). A writer destroyed without Close() leaves
+// an incomplete file, so write to a temporary folder or name.
 class FileWriter {
  public:
   static absl::StatusOr<FileWriter> Create(const std::string& path);

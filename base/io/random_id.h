@@ -1,5 +1,5 @@
-// Names that no other process draws, on this host or another. Of the system's
-// random numbers: no seed of a run changes them.
+// Names that are unique across processes and hosts. They come from the system's
+// random numbers and don't depend on the seeds of a run.
 #ifndef LEXTRA_BASE_IO_RANDOM_ID_H_
 #define LEXTRA_BASE_IO_RANDOM_ID_H_
 

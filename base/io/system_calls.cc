@@ -22,7 +22,7 @@
 namespace lextra::sys {
 namespace {
 
-// Alone, so that a call without rules costs its load and a branch. Changed
+// Separate, so that a call without rules costs its load and a branch. Changed
 // under the injector's mutex.
 enum class Mode { kUnread, kNoRules, kRules };
 constinit std::atomic<Mode> mode = Mode::kUnread;
@@ -87,7 +87,7 @@ NamedEffect Decide(Injector& injector, std::string_view operation,
   return decision;
 }
 
-// Other threads' calls are not held up with this one: the mutex is free.
+// Does not delay the calls of other threads: the mutex is free.
 NamedEffect AfterDelay(const NamedEffect& effect) {
   if (effect.effect == Effect::kDelay) {
     std::this_thread::sleep_for(std::chrono::duration<double>(effect.seconds));
@@ -115,14 +115,14 @@ NamedEffect EffectOnDescriptor(std::string_view operation, int descriptor) {
   return AfterDelay(effect);
 }
 
-// True, with errno set, where the call is to fail.
+// True, with errno set, if the call is to fail.
 bool Fails(const NamedEffect& effect) {
   if (effect.effect != Effect::kFail) return false;
   errno = effect.error;
   return true;
 }
 
-// Of at least one byte, for a transfer of nothing means the end of a file.
+// At least one byte, because a transfer of none means the end of a file.
 size_t BytesToMove(const NamedEffect& effect, size_t size) {
   return effect.effect == Effect::kShort && size > 1 ? size / 2 : size;
 }
@@ -183,7 +183,7 @@ int Close(int descriptor) {
     const std::lock_guard lock(injector.mutex);
     injector.opened_paths.erase(descriptor);
   }
-  // A close that fails has released the descriptor all the same.
+  // A close that fails has still released the descriptor.
   const int result = close(descriptor);
   return Fails(effect) ? -1 : result;
 }

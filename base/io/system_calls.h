@@ -1,7 +1,6 @@
-// The system calls on files that lextra makes, and the start of a thread, each
-// under a name, so that any of them can be made to fail on purpose. Same
-// arguments, results and errno as the calls of the same name; nothing is
-// retried here.
+// The system calls on files that lextra makes, and the start of threads, behind
+// named functions, so that tests can make any of them fail. Arguments, results
+// and errno are those of the calls of the same name; nothing is retried here.
 //
 // Faults come from the environment variable LEXTRA_FAULTS (read once, at the
 // first call) or from a test's ScopedFaults: rules separated by ';', each
@@ -10,23 +9,22 @@
 //
 //   OPERATION  open read write truncate fsync close rename unlink rmdir mkdir
 //              list statvfs thread, or * for any; or @NAME for a kill point,
-//              which knows kill and delay alone
+//              which only supports kill and delay
 //   FIRST-LAST the calls that it hits, counted from 1 among those that match
 //              operation, path and rank; without LAST one call; "3-" from the
 //              third on
 //   EFFECT     EIO ENOSPC EDQUOT ESTALE EINTR EROFS EAGAIN: the call fails so;
-//              short: a write (read) moves half of its bytes; a call of another
-//              kind is left alone;
-//              flip: a read hands out its bytes with one bit flipped, as a
-//              device does that damages what it stores; a call of another
-//              kind is left alone;
+//              short: a write (read) moves half of its bytes; other calls are
+//              unaffected;
+//              flip: a read returns its bytes with one bit flipped, as from a
+//              device that corrupts data; other calls are unaffected;
 //              delay=S: the call is made S seconds later;
 //              kill: the process dies there by SIGKILL
-//   path=TEXT  only calls on paths that hold TEXT (calls on descriptors: the
+//   path=TEXT  only calls on paths that contain TEXT (calls on descriptors: the
 //              path that was opened)
 //   rank=R     only on this rank (base/log.h)
 //
-// Without rules a call costs one load and a branch more.
+// Without rules a call costs one extra load and branch.
 #ifndef LEXTRA_BASE_IO_SYSTEM_CALLS_H_
 #define LEXTRA_BASE_IO_SYSTEM_CALLS_H_
 
@@ -48,33 +46,33 @@ int Truncate(int descriptor, off_t size);
 int Fsync(int descriptor);
 int Close(int descriptor);
 int Rename(const char* from, const char* to);
-// renameat2 with RENAME_NOREPLACE: EEXIST where `to` exists, EINVAL where the
-// file system can't do that. Counts as "rename".
+// renameat2 with RENAME_NOREPLACE: EEXIST if `to` exists, EINVAL if the file
+// system does not support it. Counts as "rename".
 int RenameNoReplace(const char* from, const char* to);
 int Unlink(const char* path);
 int Rmdir(const char* path);
 int Mkdir(const char* path, mode_t mode);
 int Statvfs(const char* path, struct statvfs* result);
-// Names in a folder but for "." and "..", in any order; -1 and errno on error.
+// Names in a folder except "." and "..", in any order; -1 and errno on error.
 int List(const char* path, std::vector<std::string>* names);
 
-// Asked before a thread is started: 0, or -1 and errno where a rule on "thread"
-// says that the system has none to give.
+// Called before a thread is started: 0, or -1 and errno if a rule on "thread"
+// makes it fail.
 int MayStartThread();
 
-// A named place where a rule "@NAME:N:kill" ends the process, and one
-// "@NAME:N:delay=S" holds it up: work that is slow, or hangs.
+// A named place where a rule "@NAME:N:kill" ends the process and one
+// "@NAME:N:delay=S" delays it, like work that is slow or hangs.
 void KillPoint(const char* name);
 
 // Rules for the life of the object, instead of any others; one at a time.
 class ScopedFaults {
  public:
-  explicit ScopedFaults(const std::string& rules);  // dies on a misspelt rule
+  explicit ScopedFaults(const std::string& rules);  // exits on an invalid rule
   ScopedFaults(const ScopedFaults&) = delete;
   ~ScopedFaults();
 
-  // Calls that the rules have hit so far, with those that "short" and "flip"
-  // left alone.
+  // Calls that the rules have hit so far, including those that "short" and
+  // "flip" did not affect.
   int64_t num_hits() const;
 };
 

@@ -1,4 +1,4 @@
-// Whole checkpoints: read through to the last byte, and copied. Without ranks,
+// Whole checkpoints: verified to the last byte, and copied. Without ranks and
 // without LibTorch.
 #ifndef LEXTRA_CHECKPOINT_FILES_CHECKPOINT_COPY_H_
 #define LEXTRA_CHECKPOINT_FILES_CHECKPOINT_COPY_H_
@@ -14,8 +14,8 @@ namespace lextra {
 // names file, tensor and byte.
 absl::StatusOr<Manifest> VerifyCheckpoint(const std::string& step_folder);
 
-// Copies a step folder, byte for byte, into the run folder `to` (made if need
-// be, taken for the while), reads the copy back and commits it. Returns its
+// Copies a step folder, byte for byte, into the run folder `to` (created if
+// missing, locked meanwhile), reads the copy back and commits it. Returns its
 // path.
 absl::StatusOr<std::string> CopyCheckpoint(const std::string& step_folder,
                                            const std::string& to);

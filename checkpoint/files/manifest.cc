@@ -60,7 +60,7 @@ absl::StatusOr<std::string> Undigested(const std::string& text) {
   return std::string(body) + "}";
 }
 
-// The dimension that tells the boxes apart best.
+// The dimension that separates the boxes best.
 size_t SweepDim(const std::vector<Box>& boxes) {
   size_t best = 0;
   size_t most = 0;
@@ -75,7 +75,7 @@ size_t SweepDim(const std::vector<Box>& boxes) {
   return best;
 }
 
-// Two boxes that share a place, if any do. Only boxes that meet along one
+// Two boxes that overlap, if any do. Only boxes that overlap along one
 // dimension are compared, so thousands of slices take no time.
 std::optional<std::pair<Box, Box>> FindOverlap(std::vector<Box> boxes) {
   if (boxes.size() < 2) return std::nullopt;
@@ -242,8 +242,8 @@ absl::Status CheckFilesAreTiled(const Manifest& manifest) {
   return absl::OkStatus();
 }
 
-// A link that leads nowhere says nothing about what was stored: storage that is
-// not mounted, most often. So it is no damage.
+// A dangling link says nothing about the stored data: most often the storage is
+// not mounted. So it is not corruption.
 absl::Status CheckLink(const fs::path& path) {
   std::error_code ignored;
   if (!fs::is_symlink(fs::symlink_status(path, ignored)) ||
@@ -260,7 +260,7 @@ absl::Status CheckFile(const std::string& folder, const ShardFile& file) {
   const fs::path path = fs::path(folder) / file.name();
   LEXTRA_RETURN_IF_ERROR(CheckLink(path));
   std::error_code error;
-  // Links are followed: what they lead to is compared with the checksums.
+  // Links are followed: the checksums cover what they point to.
   const fs::file_status status = fs::status(path, error);
   if (!fs::status_known(status)) {
     return StorageError(absl::StrCat(path.string(), ": ", error.message()));
@@ -301,8 +301,8 @@ std::string WithDigest(const std::string& json) {
 
 absl::StatusOr<Manifest> ParseManifest(const std::string& text) {
   LEXTRA_ASSIGN_OR_RETURN(const std::string json, Undigested(text));
-  // A newer version may have fields that we don't know, and says so by its
-  // version; only otherwise is a field of ours wrong.
+  // A newer version may have unknown fields; only in a version that we know is
+  // an unknown field an error.
   google::protobuf::util::JsonParseOptions lenient;
   lenient.ignore_unknown_fields = true;
   Manifest manifest;
@@ -349,7 +349,7 @@ absl::StatusOr<Manifest> ReadManifest(const std::string& step_folder) {
       CheckLink(named.has_filename() ? named : named.parent_path()));
   LEXTRA_RETURN_IF_ERROR(CheckLink(path));
   absl::StatusOr<std::string> text = ReadFile(path, kMaxManifestBytes);
-  // Once more, for a device or a server that only stumbled.
+  // Retries once, for a transient failure of a device or server.
   if (ExitCodeOf(text.status()) == ExitCode::kStorage) {
     text = ReadFile(path, kMaxManifestBytes);
   }
@@ -357,7 +357,7 @@ absl::StatusOr<Manifest> ReadManifest(const std::string& step_folder) {
     const std::string message =
         absl::StrCat("no readable checkpoint in ", step_folder, ": ",
                      text.status().message());
-    // A device that fails says nothing about what is stored.
+    // A failing device says nothing about the stored data.
     return ExitCodeOf(text.status()) == ExitCode::kStorage
                ? StorageError(message)
                : DamagedError(message);

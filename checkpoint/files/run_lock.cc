@@ -46,8 +46,8 @@ std::string SystemText(const char* path) {
 
 std::string BootId() { return SystemText("/proc/sys/kernel/random/boot_id"); }
 
-// When a process was started, in clock ticks since boot: with the process id it
-// names one process for ever. Empty for one that is gone.
+// When a process was started, in clock ticks since boot: together with the
+// process id this is unique. Empty for a dead process.
 std::string StartTicks(const std::string& process) {
   const std::string stat =
       SystemText(absl::StrCat("/proc/", process, "/stat").c_str());
@@ -58,7 +58,7 @@ std::string StartTicks(const std::string& process) {
   return field;
 }
 
-// How schedulers call the job.
+// The scheduler's id of the job.
 std::string JobName() {
   for (const char* variable : {"SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"}) {
     if (const char* value = std::getenv(variable)) return value;
@@ -81,10 +81,10 @@ std::string OwnerOf(const std::string& record) {
                          FieldOf(record, "job"), FieldOf(record, "since"));
 }
 
-// What can't be read is no empty record: it may be that of a live owner.
+// An unreadable record is not an empty one: it may be that of a live owner.
 absl::StatusOr<std::string> ReadRecord(const std::string& path) {
   absl::StatusOr<std::string> record = InputError("");
-  // One that is emptied while it is read ends too early.
+  // A record that is emptied while it is read ends early.
   for (int i = 0; i < 3 && ExitCodeOf(record.status()) == ExitCode::kInput;
        ++i) {
     record = ReadFile(path, kMaxRecordBytes);
@@ -93,8 +93,8 @@ absl::StatusOr<std::string> ReadRecord(const std::string& path) {
   return record;
 }
 
-// Whether the folder's next owner has not yet written over this record: it is
-// empty, or of a process of this system that is gone.
+// Whether the folder's new owner has not yet replaced this record: it is empty,
+// or that of a dead process of this host.
 bool IsOutdated(const std::string& record) {
   return record.empty() ||
          (FieldOf(record, "boot") == BootId() &&
@@ -106,8 +106,8 @@ struct LockAttempt {
   std::string record;
 };
 
-// An owner without a record of its own has just come, or is leaving: it is
-// waited for, for a second at most.
+// An owner without a record has just started or is about to exit: waits for it,
+// for a second at most.
 absl::StatusOr<LockAttempt> TryLock(const std::string& path, int descriptor) {
   LockAttempt attempt;
   for (int i = 0; i < 20; ++i) {
@@ -120,8 +120,8 @@ absl::StatusOr<LockAttempt> TryLock(const std::string& path, int descriptor) {
   return attempt;
 }
 
-// Whether the record changes within the time that a live owner would need. One
-// that leaves meanwhile empties it.
+// Whether the record changes within the heartbeat timeout of a live owner. An
+// owner that exits meanwhile empties it.
 absl::StatusOr<bool> OwnerIsAlive(const std::string& path,
                                   const std::string& record) {
   const auto end = std::chrono::steady_clock::now() +
@@ -183,7 +183,7 @@ absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(const Place& place) {
   LEXTRA_ASSIGN_OR_RETURN(const LockAttempt attempt, TryLock(path, descriptor));
   const auto& [result, record] = attempt;
   if (result == LockResult::kHeld) return HeldBy(place, record);
-  // Our host's locks are known to this very system; others' may not be.
+  // This system knows the locks of its own host; those of others it may not.
   const bool may_be_elsewhere =
       result == LockResult::kUnknown || FieldOf(record, "boot") != BootId();
   if (!record.empty() && may_be_elsewhere) {
@@ -191,7 +191,7 @@ absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(const Place& place) {
     if (alive) return HeldBy(place, record);
   }
   lock->is_owner_ = true;
-  lock->EmptyRecord();  // so that nobody takes a dead owner for this one
+  lock->EmptyRecord();  // the dead owner must not be mistaken for this one
   if (!record.empty()) {
     LogInfo("%s: taken over from a dead job (%s)", place.folder,
             OwnerOf(record));
@@ -243,7 +243,7 @@ bool RunLock::WriteRecord() {
       "run: %s\nnonce: %s\ncounter: %020d\n",
       HostName(), getpid(), StartTicks("self"), BootId(), JobName(), since_,
       run_id_, nonce_, counter_);
-  // In place: the lock is on this very file.
+  // In place: the lock is on this file.
   if (lseek(descriptor_, 0, SEEK_SET) != 0) return false;
   for (size_t done = 0; done < record.size();) {
     const ssize_t put =
@@ -265,7 +265,7 @@ void RunLock::Beat() {
   while (!end_.wait_for(guard, std::chrono::duration<double>(kLockBeatSeconds),
                         [this] { return ending_; })) {
     ++counter_;
-    // A beat that can't be written is made up for by the next.
+    // The next heartbeat makes up for one that can't be written.
     WriteRecord();
   }
 }
@@ -279,7 +279,7 @@ RunLock::~RunLock() {
     end_.notify_all();
     beat_.join();
   }
-  if (is_owner_) EmptyRecord();  // nobody's
+  if (is_owner_) EmptyRecord();  // free
   sys::Close(descriptor_);       // and with it the lock
 }
 

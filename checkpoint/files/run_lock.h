@@ -1,17 +1,18 @@
-// Ownership of a run folder, or of a folder of results: one job writes to it.
+// Ownership of a run folder or a results folder: one job at a time writes to
+// it.
 //
 //   RUN/LOCK     locked (open file description lock) by rank 0 of the job that
 //                owns the folder, and its record: host, process, boot, job,
 //                nonce and a counter that a thread raises; empty when free
-//   RUN/RUN_ID   the name of the run, drawn when its folder is made
+//   RUN/RUN_ID   the name of the run, drawn when its folder is created
 //
-// A folder of results has results.lock in place of LOCK, and no name: it may
-// be a run folder as well.
+// A results folder has results.lock instead of LOCK, and no name: it may also
+// be a run folder.
 //
 // The system drops the lock of a process that dies, so a dead job's folder is
-// free at once on its host. Where locks don't reach across hosts the record
-// does: an owner on another host counts as dead when its counter has stood
-// still for some seconds of our own clock. Without LibTorch.
+// immediately free on its host. Where locks don't work across hosts the record
+// does: an owner on another host counts as dead once its counter, a heartbeat,
+// has not changed for some seconds of our own clock. Without LibTorch.
 #ifndef LEXTRA_CHECKPOINT_FILES_RUN_LOCK_H_
 #define LEXTRA_CHECKPOINT_FILES_RUN_LOCK_H_
 
@@ -27,19 +28,19 @@
 namespace lextra {
 
 inline constexpr double kLockBeatSeconds = 0.5;
-// An owner on another host that is silent for so long is dead.
+// An owner on another host without a heartbeat for this long is dead.
 inline constexpr double kLockStaleSeconds = 5;
 
 class RunLock {
  public:
   // Takes the folder, which exists. `run_id`: the name that the run must have
   // (UsageError if it has another), or empty for any. RunFolderHeldError names
-  // the owner; StorageError where the folder can't be written to, LOCK not be
-  // read, or no thread be started.
+  // the owner; StorageError if the folder can't be written, LOCK can't be read,
+  // or no thread can be started.
   static absl::StatusOr<std::unique_ptr<RunLock>> Acquire(
       const std::string& run_folder, const std::string& run_id);
 
-  // Takes a folder of results, which exists. Errors as above.
+  // Takes a results folder, which exists. Errors as above.
   static absl::StatusOr<std::unique_ptr<RunLock>> AcquireResults(
       const std::string& folder);
 
@@ -48,7 +49,7 @@ class RunLock {
   ~RunLock();
 
   const std::string& run_id() const { return run_id_; }
-  // In the record of this lock alone: who reads it sees the same folder.
+  // Unique to this lock's record: a rank that reads it sees the same folder.
   const std::string& nonce() const { return nonce_; }
 
  private:
@@ -61,7 +62,7 @@ class RunLock {
 
   RunLock(Place place, int descriptor);
 
-  // Takes the lock, not yet the name of a run.
+  // Takes the lock, but not the name of a run.
   static absl::StatusOr<std::unique_ptr<RunLock>> Acquire(const Place& place);
   static absl::Status HeldBy(const Place& place, const std::string& record);
   absl::Status TakeName(const std::string& run_id);

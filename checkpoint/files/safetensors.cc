@@ -187,8 +187,8 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   }
 
   Place place_ = Place::kStart;
-  std::string entry_;              // the tensor under way, or kMetadataKey
-  std::string field_;              // the field of it under way
+  std::string entry_;              // the current tensor, or kMetadataKey
+  std::string field_;              // its current field
   std::set<std::string> entries_;  // names seen
   std::set<std::string> fields_;   // fields seen of this entry
 };
@@ -262,7 +262,7 @@ absl::StatusOr<TensorEntry> CheckEntry(const std::string& name,
                      .num_bytes = *num_bytes};
 }
 
-// No hole, no overlap, nothing after the last tensor.
+// No gaps, no overlaps, nothing after the last tensor.
 absl::Status CheckTiling(const std::vector<TensorEntry>& tensors,
                          int64_t header_bytes, int64_t file_bytes) {
   int64_t end = header_bytes;

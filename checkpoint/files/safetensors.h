@@ -1,7 +1,7 @@
 // The safetensors container: 8 bytes of header length, a JSON header, the
-// tensors' bytes (github.com/huggingface/safetensors). Read with every rule of
-// the format checked before a byte is used; written so that elements stay
-// aligned. Knows dtypes by their names and sizes; not LibTorch.
+// tensors' bytes (github.com/huggingface/safetensors). On reading, every rule
+// of the format is checked before a byte is used; on writing, elements are
+// aligned. Knows dtypes by name and size; without LibTorch.
 #ifndef LEXTRA_CHECKPOINT_FILES_SAFETENSORS_H_
 #define LEXTRA_CHECKPOINT_FILES_SAFETENSORS_H_
 
@@ -34,27 +34,27 @@ std::string KindText(const std::string& dtype,
 
 using Metadata = std::map<std::string, std::string>;
 
-// Bytes of one element; nothing for a dtype the format does not know.
+// Bytes of one element; nullopt for an unknown dtype.
 std::optional<int64_t> DtypeBytes(const std::string& dtype);
 
-// prod(shape) * bytes of an element; nothing for an unknown dtype, a negative
+// prod(shape) * bytes of an element; nullopt for an unknown dtype, a negative
 // extent or a product beyond int64.
 std::optional<int64_t> TensorBytes(const std::string& dtype,
                                    const std::vector<int64_t>& shape);
 
-// A file whose header has been checked: names are unique, every tensor's bytes
-// are what its dtype and shape ask for, and together they tile the file's data
-// without hole, overlap or rest.
+// A file whose header has been checked: names are unique, every tensor has the
+// bytes of its dtype and shape, and together they tile the file's data without
+// gaps, overlaps or trailing bytes.
 class SafetensorsFile {
  public:
-  // InputError: file, tensor or field, what was found and what is expected.
+  // InputError: file, tensor or field, found and expected.
   static absl::StatusOr<SafetensorsFile> Open(const std::string& path);
 
   const std::string& path() const { return file_.path(); }
   const Metadata& metadata() const { return metadata_; }
   // In the order of their bytes.
   const std::vector<TensorEntry>& tensors() const { return tensors_; }
-  // Nullptr if there is none of this name.
+  // nullptr if there is none of this name.
   const TensorEntry* Find(const std::string& name) const;
   std::span<const std::byte> Bytes(const TensorEntry& tensor) const {
     return file_.bytes().subspan(tensor.file_offset, tensor.num_bytes);

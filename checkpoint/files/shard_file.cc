@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kPageBytes = 4096;
-// Of the header's length, which no save changes.
+// As long as a real one, so that the header's length is the same in all saves.
 constexpr char kAnySaveId[] = "00000000000000000000000000000000";
 
 StoredBox StoredBoxOf(const Box& box, int64_t file_offset) {
@@ -105,7 +105,7 @@ std::string ShardImage::Header(const std::string& save_id) const {
 }
 
 void ShardImage::Touch() {
-  // Large pages, where there are any: a copy then misses fewer addresses.
+  // Huge pages if available: a copy then has fewer TLB misses.
   void* begin = data_.get();
   size_t size = data_bytes_;
   if (std::align(kPageBytes, 1, begin, size) != nullptr) {
@@ -162,7 +162,7 @@ absl::StatusOr<Manifest> WriteShard(const std::string& folder,
 absl::Status VerifyShard(const std::string& step_folder,
                          const Manifest& manifest, int file) {
   {
-    // A handle of its own: the reader opens its files when it needs them.
+    // A separate handle: the reader opens its files on demand.
     const absl::StatusOr<InputFile> cached = InputFile::Open(
         (fs::path(step_folder) / manifest.files(file).name()).string());
     if (cached.ok()) cached->DropCache();

@@ -17,8 +17,8 @@
 
 namespace lextra {
 
-// A tensor and the boxes of it that one rank stores (none where another rank
-// has them). Boxes are not empty and don't overlap.
+// A tensor and the boxes of it that one rank stores (none if another rank
+// does). Boxes are not empty and don't overlap.
 struct TensorToStore {
   std::string name;
   std::string dtype;
@@ -27,13 +27,13 @@ struct TensorToStore {
 };
 
 // The name of a box in its shard: the tensor's for the box at its origin (so
-// tensors that no layout cuts read as plain weights), else with the offset:
+// tensors that no layout cuts look like plain weights), else with the offset:
 // "layers.0.ffn.fc2.weight[0,64]".
 std::string StoredName(const std::string& tensor,
                        const std::vector<int64_t>& offset);
 
-// A copy of what a rank stores, in memory in the order of the file, so that
-// training goes on while it is written. Made once and filled for every save.
+// A snapshot of what a rank stores, in memory in the order of the file, so that
+// training continues while it is written. Created once, filled for every save.
 class ShardImage {
  public:
   explicit ShardImage(std::vector<TensorToStore> tensors);
@@ -50,8 +50,8 @@ class ShardImage {
   // The file's bytes before data().
   std::string Header(const std::string& save_id) const;
 
-  // Lets the system back the memory with pages, which the first fill would
-  // otherwise wait for.
+  // Faults in the pages of the memory, which the first fill would otherwise
+  // wait for.
   void Touch();
 
  private:
@@ -73,8 +73,9 @@ absl::StatusOr<Manifest> WriteShard(const std::string& folder,
                                     const std::string& save_id, int rank,
                                     int num_ranks, const ShardImage& image);
 
-// Reads a whole shard back, past the system's cache, and compares every
-// checksum. DamagedError names file, tensor and the damaged bytes' place.
+// Reads a whole shard back, bypassing the page cache, and compares every
+// checksum. DamagedError names file, tensor and the offset of the corrupt
+// bytes.
 absl::Status VerifyShard(const std::string& step_folder,
                          const Manifest& manifest, int file);
 

@@ -14,8 +14,8 @@
 namespace lextra {
 namespace {
 
-// Of a shard without checksums (version 1), the least that tells it from
-// another save's.
+// For a shard without checksums (version 1): at least it must not be from
+// another save.
 absl::Status CheckSaveId(const std::string& path, const Manifest& manifest) {
   const absl::StatusOr<SafetensorsFile> file = SafetensorsFile::Open(path);
   if (!file.ok()) return DamagedError(std::string(file.status().message()));
@@ -45,7 +45,7 @@ absl::Status ReadShardBytes(const InputFile& file, int64_t offset,
                             std::span<std::byte> bytes) {
   absl::Status status = file.Read(offset, bytes);
   if (ExitCodeOf(status) == ExitCode::kStorage) {
-    // By another handle: a stale one stays stale.
+    // With a new handle: a stale one stays stale.
     const absl::StatusOr<InputFile> again = InputFile::Open(file.path());
     if (again.ok()) status = again->Read(offset, bytes);
   }

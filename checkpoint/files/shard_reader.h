@@ -1,6 +1,6 @@
-// Boxes of tensors out of the shards of one checkpoint. Reads only the blocks
-// where wanted places lie, and hands out no byte of a block whose checksum is
-// wrong. Without LibTorch.
+// Reads boxes of tensors from the shards of one checkpoint. Reads only the
+// blocks that contain wanted elements, and returns no byte of a block whose
+// checksum is wrong. Without LibTorch.
 #ifndef LEXTRA_CHECKPOINT_FILES_SHARD_READER_H_
 #define LEXTRA_CHECKPOINT_FILES_SHARD_READER_H_
 
@@ -23,19 +23,19 @@ class ShardReader {
   // Both outlive this. `manifest` is ReadManifest's of `step_folder`.
   ShardReader(const std::string& step_folder, const Manifest& manifest);
 
-  // The tensor of this name, dtype and shape. CheckpointError with both sides
-  // where there is none.
+  // The tensor of this name, dtype and shape. CheckpointError, with both sides,
+  // if there is none.
   absl::StatusOr<const TensorIndex*> Find(
       const std::string& name, const std::string& dtype,
       const std::vector<int64_t>& shape) const;
 
-  // Fills `bytes` with the places of `wanted` (C order), a box within the
-  // tensor. DamagedError names file, tensor and byte; StorageError where the
+  // Fills `bytes` with the elements of `wanted` (C order), a box within the
+  // tensor. DamagedError names file, tensor and byte; StorageError if the
   // device fails twice.
   absl::Status Read(const TensorIndex& tensor, const Box& wanted,
                     std::span<std::byte> bytes);
 
-  // Taken from the shards so far: headers and blocks.
+  // Read from the shards so far: headers and blocks.
   int64_t bytes_read() const { return bytes_read_; }
 
  private:
@@ -44,7 +44,7 @@ class ShardReader {
   absl::StatusOr<std::span<const std::byte>> ReadBlock(
       const TensorIndex& tensor, const StoredBox& stored, int64_t box_bytes,
       int64_t block);
-  // Fills the part of `bytes`, the box `wanted`, that lies in `stored`.
+  // Fills the part of `bytes`, the box `wanted`, that is in `stored`.
   absl::Status ReadCommon(const TensorIndex& tensor, const StoredBox& stored,
                           const Box& wanted, std::span<std::byte> bytes);
 
@@ -56,8 +56,8 @@ class ShardReader {
   int64_t bytes_read_ = 0;
 };
 
-// Fills `bytes` from an offset of a shard; a device's failure is tried once
-// more. DamagedError where the file is too short.
+// Fills `bytes` from an offset of a shard; retries once if the device fails.
+// DamagedError if the file is too short.
 absl::Status ReadShardBytes(const InputFile& file, int64_t offset,
                             std::span<std::byte> bytes);
 

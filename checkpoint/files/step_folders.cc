@@ -33,8 +33,7 @@ constexpr size_t kSaveIdDigits = 32;
 // What AtomicWrite replaces here.
 constexpr std::string_view kReplacedFiles[] = {kLatestName, "RUN_ID"};
 
-// "run/step-1" of "run/step-1/": the end would make a link the folder that it
-// points to.
+// "run/step-1" of "run/step-1/": the slash would resolve a link to its target.
 fs::path WithoutSlash(const std::string& step_folder) {
   const fs::path path(step_folder);
   return path.has_filename() ? path : path.parent_path();
@@ -50,7 +49,7 @@ bool HasDigits(std::string_view text, const char* digits) {
   return !text.empty() && text.find_first_not_of(digits) == text.npos;
 }
 
-// Whether this is the name of a file of a step folder, or of one being written.
+// Whether this is the name of a file in a step folder, or of one being written.
 bool IsFileOfCheckpoint(std::string_view name) {
   // shard-00000-of-00004.safetensors
   constexpr char kDigits[] = "0123456789";
@@ -69,8 +68,8 @@ bool IsFileOfCheckpoint(std::string_view name) {
          HasDigits(name.substr(middle + kMiddle.size()), kDigits);
 }
 
-// The name of something in a folder that no checkpoint of ours has; empty where
-// all of it is ours. A link is not a folder of ours.
+// The path of something in a folder that is not part of a checkpoint; empty if
+// everything is. A link is not one of our folders.
 absl::StatusOr<std::string> FindStranger(const std::string& folder) {
   std::error_code error;
   const fs::file_status status = fs::symlink_status(folder, error);
@@ -87,8 +86,8 @@ absl::StatusOr<std::string> FindStranger(const std::string& folder) {
   return std::string();
 }
 
-// Removes a folder that only a save or a deletion can have left; one that holds
-// anything else stays as it is.
+// Removes a folder that only a save or a deletion can have left; one that
+// contains anything else stays.
 absl::Status RemoveOwn(const std::string& folder) {
   LEXTRA_ASSIGN_OR_RETURN(const std::string stranger, FindStranger(folder));
   if (stranger.empty()) return RemoveTree(folder);
@@ -115,7 +114,7 @@ bool IsTrash(std::string_view name) {
   return step && name == StepFolderName(*step);
 }
 
-// PREFIXstep-.., with whatever date or note a person put behind.
+// PREFIXstep-.., with any date or note of a person as suffix.
 bool IsTraceOfStep(const std::string& name, std::string_view prefix) {
   return name.starts_with(std::string(prefix) + std::string(kStepPrefix));
 }
@@ -185,7 +184,7 @@ absl::StatusOr<std::vector<std::string>> ListCheckpoints(
     if (!fs::status_known(status)) {
       return StorageError(absl::StrCat(path, ": ", error.message()));
     }
-    // A link may lead nowhere, which whoever reads the checkpoint is told.
+    // A link may dangle, which the reader of the checkpoint reports.
     if (fs::is_directory(status) || fs::is_symlink(status)) {
       found.emplace_back(*step, path);
     }
@@ -235,7 +234,7 @@ absl::StatusOr<std::string> SetAsideDamaged(const std::string& step_folder,
   LEXTRA_ASSIGN_OR_RETURN(std::string aside,
                           SetAside(step_folder, kDamagedPrefix));
   std::error_code ignored;
-  // Behind a link is somebody's own storage, where nothing is written.
+  // Nothing is written through a link: its target belongs to someone else.
   if (!fs::is_symlink(fs::symlink_status(aside, ignored))) {
     LEXTRA_RETURN_IF_ERROR(
         AtomicWrite(absl::StrCat(aside, "/", kReasonName), reason + "\n"));

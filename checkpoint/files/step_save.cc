@@ -65,7 +65,7 @@ bool IsLink(const std::string& path) {
   return fs::is_symlink(fs::symlink_status(path, ignored));
 }
 
-// Whether a step is there, also behind a link, and was read back.
+// Whether a step exists, possibly behind a link, and was read back.
 bool IsVerified(const std::string& step_folder,
                 const std::set<int64_t>& verified) {
   std::error_code ignored;
@@ -74,8 +74,8 @@ bool IsVerified(const std::string& step_folder,
           fs::exists(fs::path(step_folder) / kVerifiedName, ignored));
 }
 
-// The rename that commits. A file system without renameat2 gives the same: one
-// job writes here, and rename never replaces a folder that holds something.
+// The rename that commits. Without renameat2 the result is the same: only one
+// job writes here, and rename never replaces a folder that is not empty.
 absl::Status RenameToCommit(const StepSave& save) {
   const absl::Status status =
       RenameNoReplace(save.temporary_folder(), save.step_folder());
@@ -133,7 +133,7 @@ absl::Status CommitSave(const StepSave& save, const SaveOrigin& origin,
   manifest.set_run_id(origin.run_id);
   manifest.set_program(origin.program);
   *manifest.mutable_state() = state;
-  // What could not be loaded is not saved: a box that no rank wrote, say.
+  // Refuses to save what could not be loaded, such as a box that no rank wrote.
   LEXTRA_RETURN_IF_ERROR(CheckManifest(manifest));
   LEXTRA_RETURN_IF_ERROR(WriteManifest(save.temporary_folder(), manifest));
   sys::KillPoint("manifest_durable");
@@ -148,7 +148,7 @@ absl::Status CommitFolder(const StepSave& save) {
   sys::KillPoint("renamed");
   const absl::Status status = SyncFolder(save.run_folder);
   if (!status.ok()) {
-    // Not durable is not saved, so the name goes too.
+    // Not durable means not saved, so the name is removed.
     Rename(save.step_folder(), temporary).IgnoreError();
     return status;
   }
@@ -189,7 +189,7 @@ absl::Status DeleteOldCheckpoints(const std::string& run_folder,
                                   const std::set<int64_t>& verified) {
   LEXTRA_ASSIGN_OR_RETURN(const std::vector<std::string> folders,
                           ListCheckpoints(run_folder));
-  std::vector<int64_t> kept;  // and still there, newest first
+  std::vector<int64_t> kept;  // existing ones, newest first
   for (auto folder = folders.rbegin(); folder != folders.rend(); ++folder) {
     const int64_t step = StepOf(*folder).value();
     if (IsVerified(*folder, verified)) kept.push_back(step);
@@ -205,7 +205,7 @@ absl::Status DeleteOldCheckpoints(const std::string& run_folder,
     if (stays || step >= oldest_kept || step == last_good || IsLink(folder)) {
       continue;
     }
-    // One that can't be deleted does not keep the others.
+    // A failed deletion does not stop the others.
     status.Update(DeleteCheckpoint(folder));
   }
   sys::KillPoint("pruned");

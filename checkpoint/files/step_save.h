@@ -1,9 +1,9 @@
 // The commit protocol of a checkpoint: the steps of a save that one rank takes
 // for all. Between begin and commit every rank writes its shard
 // (checkpoint/files/shard_file.h) into the save's folder; CheckpointSaver
-// strings the steps together over the ranks. Without LibTorch.
+// coordinates the ranks. Without LibTorch.
 //
-// A save that dies anywhere leaves a .tmp-* folder, which no reader looks at.
+// A save that dies at any point leaves a .tmp-* folder, which readers ignore.
 // The rename is the commit; it is durable when CommitSave returns, and success
 // is reported only then.
 #ifndef LEXTRA_CHECKPOINT_FILES_STEP_SAVE_H_
@@ -20,14 +20,14 @@
 
 namespace lextra {
 
-// What a manifest says beside tensors: who saves.
+// The run and the program that save, for the manifest.
 struct SaveOrigin {
   std::string run_id;
   std::string program;
 };
 
-// One attempt to write one step of a run. Every attempt has a save id of its
-// own, so no file is ever written (or synced) a second time.
+// One attempt to write one step of a run. Every attempt has its own save id, so
+// no file is ever written (or synced) twice.
 struct StepSave {
   std::string run_folder;
   int64_t step = 0;
@@ -37,8 +37,8 @@ struct StepSave {
   std::string step_folder() const;       // RUN/step-<step>
 };
 
-// Draws a save id and makes the temporary folder. CheckpointError if the step
-// exists already; StorageError where there is no place for 1.2 x `num_bytes`.
+// Draws a save id and creates the temporary folder. CheckpointError if the step
+// already exists; StorageError if there is no space for 1.2 x `num_bytes`.
 absl::StatusOr<StepSave> BeginSave(const std::string& run_folder, int64_t step,
                                    int64_t num_bytes);
 
@@ -49,33 +49,33 @@ absl::Status CommitSave(const StepSave& save, const SaveOrigin& origin,
                         const TrainingState& state,
                         const std::vector<Manifest>& shards);
 
-// The end of CommitSave, when the manifest is in the folder too: sync, rename,
+// The rest of CommitSave, once the manifest is in the folder: sync, rename,
 // sync.
 absl::Status CommitFolder(const StepSave& save);
 
-// Names the step in RUN/latest. The commit stands whatever happens here:
-// trouble is a warning.
+// Names the step in RUN/latest. A failure is only a warning: the step stays
+// committed.
 void NameLatest(const StepSave& save);
 
-// Notes in a step folder that it was read back whole, for the retention of
-// later starts. Links are not written to. Trouble is a warning, as above.
+// Marks a step folder as read back intact, for the retention of later starts.
+// Nothing is written through links. A failure is only a warning.
 void MarkVerified(const std::string& step_folder);
 
 // Removes the temporary folder.
 absl::Status AbandonSave(const StepSave& save);
 
-// Which checkpoints stay.
+// Which checkpoints are kept.
 struct Retention {
   int keep_last = 2;       // the newest this many, at least 2
   int64_t keep_every = 0;  // and steps that are a multiple of this; 0: none
-  // And the newest of at most this step: the last before a streak of skipped
-  // steps, whose checkpoints may be of a run that has gone wrong.
+  // And the newest up to this step: the last before a streak of skipped steps,
+  // whose checkpoints may be from a run that has diverged.
   int64_t last_good_step = std::numeric_limits<int64_t>::max();
 };
 
-// Deletes checkpoints older than the newest `keep_last` of those that are there
-// and were read back from storage since they were written: they are marked so
-// or in `verified`. Others never count as kept. Links are a person's and stay.
+// Deletes checkpoints older than the newest `keep_last` existing ones that were
+// read back from storage after they were written: they are marked so or in
+// `verified`. Others never count as kept. Links belong to a person and stay.
 absl::Status DeleteOldCheckpoints(const std::string& run_folder,
                                   const Retention& retention,
                                   const std::set<int64_t>& verified);
