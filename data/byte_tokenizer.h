@@ -1,5 +1,5 @@
-// The tokenizer `byte`: ids 0..255 are the bytes themselves, 256 closes a
-// document. Lossless on every input, whatever its encoding; no file.
+// The tokenizer `byte`: ids 0..255 are the bytes themselves, 256 ends a
+// document. Lossless on every input, whatever its encoding; needs no file.
 #ifndef LEXTRA_DATA_BYTE_TOKENIZER_H_
 #define LEXTRA_DATA_BYTE_TOKENIZER_H_
 

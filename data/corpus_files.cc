@@ -22,7 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Enough for most files; the reader looks at more.
+// Enough for most files; the reader checks more.
 constexpr size_t kFirstLookBytes = 4096;
 
 using Identity = std::pair<dev_t, ino_t>;
@@ -111,8 +111,8 @@ absl::Status Search::AddFolder(const std::string& folder) {
   return absl::OkStatus();
 }
 
-// Linked folders come after the real ones, so that what is reached both ways
-// keeps its real path.
+// Linked folders come after real ones, so that files reachable both ways keep
+// their real path.
 absl::Status Search::Walk(const std::string& folder,
                           std::vector<std::string>* paths) {
   std::deque<std::string> folders = {folder};
@@ -146,8 +146,8 @@ absl::Status Search::Walk(const std::string& folder,
   return absl::OkStatus();
 }
 
-// False for a folder that was entered before, on whatever path: links may lead
-// in a circle.
+// False for a folder that was already entered, by any path: links may form a
+// cycle.
 absl::StatusOr<bool> Search::EnterFolder(const std::string& folder) {
   struct stat status;
   if (stat(folder.c_str(), &status) != 0) {
@@ -158,7 +158,7 @@ absl::StatusOr<bool> Search::EnterFolder(const std::string& folder) {
   return is_new;
 }
 
-// An entry that is no real folder.
+// An entry that is not a real folder.
 void Search::Note(const fs::directory_entry& entry,
                   std::vector<std::string>* paths,
                   std::vector<std::string>* linked) {
@@ -181,7 +181,7 @@ void Search::Note(const fs::directory_entry& entry,
 
 absl::Status Search::AddFile(const std::string& path) {
   LEXTRA_RETURN_IF_ERROR(options_.check());
-  // The open of a pipe would wait for its writer.
+  // O_NONBLOCK: opening a pipe would wait for its writer.
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) {
     return InputError(absl::StrCat(path, ": ", std::strerror(errno)));
@@ -221,7 +221,7 @@ absl::Status Search::Look(const std::string& path, int descriptor) {
   return absl::OkStatus();
 }
 
-// All are looked at before the first is an error, to say how many there are.
+// All files are checked before the first is an error, to report their number.
 void Search::LeaveOut(const std::string& path, const FileFormat& format) {
   ++found_.skipped.other_formats[format.name];
   if (options_.skip_other_formats) return;

@@ -1,5 +1,5 @@
-// The files of a corpus: which of what was named are read, and how many are
-// left out for what reason.
+// The files of a corpus: which of the inputs are read, and how many are skipped
+// for what reason.
 #ifndef LEXTRA_DATA_CORPUS_FILES_H_
 #define LEXTRA_DATA_CORPUS_FILES_H_
 
@@ -15,18 +15,18 @@
 namespace lextra {
 
 struct CorpusOptions {
-  // Of files in folders (".py", ...; in any case, a further .gz is fine); empty
-  // for all.
+  // Extensions of files in folders (".py", ...; case-insensitive, an additional
+  // .gz is fine); empty for all.
   std::vector<std::string> extensions;
-  // Prefixes of token data sets about to be written: their files are no input.
+  // Prefixes of token data sets about to be written: their files are not read.
   std::vector<std::string> outputs;
   TextFormat format = TextFormat::kAuto;
   bool skip_other_formats = false;  // else they are an error
-  // Asked for each file: an error ends the search.
+  // Called for each file: an error ends the search.
   std::function<absl::Status()> check = [] { return absl::OkStatus(); };
 };
 
-// Files left out, but where folders are named.
+// Numbers of skipped files, or of folders where named so.
 struct SkippedFiles {
   int64_t hidden = 0;  // files and folders whose names begin with a dot
   int64_t other_extensions = 0;
@@ -45,11 +45,10 @@ struct CorpusFiles {
 };
 
 // Files as given; folders recursively, in sorted order, without hidden entries.
-// Links to folders are followed. A file or folder that is reached twice counts
-// once, in the first place. InputErrors: an input that does not exist, a folder
-// without files, nothing to read in all of them, and the first file of another
-// format, told by its first bytes (what a reader finds further on is its own
-// error).
+// Links to folders are followed. A duplicate file or folder counts once, at its
+// first position. InputErrors: an input that does not exist, a folder without
+// files, no readable file at all, and the first file of an unsupported format,
+// detected by its first bytes (the reader reports what it finds later).
 absl::StatusOr<CorpusFiles> ListCorpus(const std::vector<std::string>& inputs,
                                        const CorpusOptions& options);
 

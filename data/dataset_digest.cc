@@ -47,7 +47,7 @@ int64_t ModificationTime(const struct stat& status) {
          status.st_mtim.tv_nsec;
 }
 
-// What shows without reading it that a file was written to.
+// Shows that a file was modified, without reading it.
 absl::StatusOr<Json> StateOf(const std::string& path) {
   LEXTRA_ASSIGN_OR_RETURN(const struct stat status, StatOf(path));
   return Json{{"bytes", int64_t{status.st_size}},
@@ -64,7 +64,7 @@ std::string FingerprintText(uint32_t fingerprint) {
   return absl::StrFormat("%08x", fingerprint);
 }
 
-// PREFIX.digest.json but for its last field, which makes a damaged one known.
+// PREFIX.digest.json without its last field, which detects corruption.
 Json Record(const Json& state, uint32_t fingerprint,
             const TokenFileDigests& digests) {
   return Json{{"files", state},
@@ -84,7 +84,7 @@ std::optional<std::string> TextAt(const Json& json, const char* first,
   return json[place].get<std::string>();
 }
 
-// What is kept, if it is of the files as they are now.
+// The stored digests, if they are of the files as they are now.
 std::optional<TokenFileDigests> ReadRecord(const TokenDataset& dataset,
                                            const Json& state,
                                            uint32_t fingerprint) {
@@ -100,7 +100,7 @@ std::optional<TokenFileDigests> ReadRecord(const TokenDataset& dataset,
   const std::optional<std::string> idx = TextAt(record, "xxh3_128", "idx");
   if (!bin || !idx) return std::nullopt;
   const Json expected = Record(state, fingerprint, {.bin = *bin, .idx = *idx});
-  // Replaced, not thrown at: the text may hold any bytes.
+  // Replaces instead of throwing: the text may contain any bytes.
   const auto lenient = Json::error_handler_t::replace;
   if (record != expected ||
       check != DigestOf(record.dump(-1, ' ', false, lenient))) {
@@ -109,7 +109,7 @@ std::optional<TokenFileDigests> ReadRecord(const TokenDataset& dataset,
   return TokenFileDigests{.bin = *bin, .idx = *idx};
 }
 
-// A line now and then while much is read.
+// Logs progress from time to time.
 class Progress {
  public:
   Progress(std::string prefix, int64_t total_bytes,
@@ -182,7 +182,7 @@ absl::StatusOr<TokenFileDigests> DigestFiles(
   return digests;
 }
 
-// Over the sizes too, so that bytes can't move from one file to the other.
+// Includes the sizes, so that bytes can't move from one file to the other.
 std::string Combined(const Json& state, const TokenFileDigests& digests,
                      const DatasetMeta& meta) {
   return DigestOf(Json{state["bin"]["bytes"], digests.bin,

@@ -36,7 +36,7 @@ std::string FolderOf(const std::string& prefix) {
   return folder.empty() ? "." : folder;
 }
 
-// Of all temporary names: FOLDER/.NAME.
+// The beginning of all temporary names: FOLDER/.NAME.
 std::string Begin(const std::string& prefix) {
   return absl::StrCat(FolderOf(prefix), "/.",
                       fs::path(prefix).filename().native(), ".");
@@ -54,8 +54,8 @@ void RemoveTemporaryFiles(const std::string& stem) {
   sys::Unlink(absl::StrCat(stem, kClaimSuffix).c_str());
 }
 
-// A new claim's descriptor, locked, or -1 where another process took it for
-// abandoned before it was.
+// A new claim's descriptor, locked, or -1 if another process mistook it for
+// abandoned before it was locked.
 absl::StatusOr<int> MakeClaim(const std::string& path,
                               const std::string& record) {
   const int descriptor = sys::Open(
@@ -104,7 +104,7 @@ std::string ReadRecord(int descriptor) {
   return std::string(text, std::max<ssize_t>(got, 0));
 }
 
-// Removes the claim if it is abandoned, and is an error if it is not.
+// Removes the claim if it is abandoned; otherwise an error.
 absl::Status RemoveAbandoned(const std::string& prefix,
                              const std::string& stem) {
   const std::string path = stem + kClaimSuffix;
@@ -113,7 +113,8 @@ absl::Status RemoveAbandoned(const std::string& prefix,
   if (descriptor < 0) return absl::OkStatus();  // just gone, or another user's
   const LockResult result = LockFile(descriptor);
   const std::string record = ReadRecord(descriptor);
-  // Killed before it wrote a word, it has not written another file either.
+  // A writer killed before it wrote its record has written no other file
+  // either.
   const bool is_ours = record.empty() || record.starts_with(kRecordBegin);
   if (result == LockResult::kTaken && is_ours) {
     RemoveTemporaryFiles(stem);

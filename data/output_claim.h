@@ -1,14 +1,13 @@
 // One process at a time writes the files of a prefix. The claim also owns the
-// temporary files that it writes first, which are hidden and lie beside those
-// that they become:
+// temporary files that it writes first, hidden files in the same folder:
 //
 //   FOLDER/.NAME.<id>.claim   locked as long as the writer lives
-//   FOLDER/.NAME.<id>.bin     ... a temporary file for each suffix
+//   FOLDER/.NAME.<id>.bin     ... a temporary file per suffix
 //
-// The id is drawn at random, so that equal process numbers on several hosts or
-// in several containers meet in no name. The system drops the lock of a process
-// that dies: a claim that can be locked is abandoned, and the next claim of the
-// prefix removes it with its temporary files, and nothing else.
+// The id is random, so that equal process ids on several hosts or in several
+// containers don't collide. The system drops the lock of a process that dies: a
+// claim that can be locked is abandoned, and the next claim of the prefix
+// removes it with its temporary files, and nothing else.
 #ifndef LEXTRA_DATA_OUTPUT_CLAIM_H_
 #define LEXTRA_DATA_OUTPUT_CLAIM_H_
 
@@ -22,9 +21,9 @@ namespace lextra {
 
 class OutputClaim {
  public:
-  // Makes the folder of `prefix`. RunFolderHeldError names the process that has
-  // the prefix already; of two that come at once, both may be refused.
-  // StorageError where nothing can be written.
+  // Creates the folder of `prefix`. RunFolderHeldError names the process that
+  // already has the prefix; of two that start simultaneously, both may be
+  // refused. StorageError if nothing can be written.
   static absl::StatusOr<std::unique_ptr<OutputClaim>> Acquire(
       const std::string& prefix);
 

@@ -21,8 +21,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// One line that is drawn over itself on a terminal; elsewhere a plain line now
-// and then.
+// On a terminal one line that is redrawn; elsewhere a plain line from time to
+// time.
 class Progress {
  public:
   explicit Progress(int64_t total_bytes)
@@ -56,10 +56,10 @@ class Progress {
   bool drawn_ = false;
 };
 
-// Writes one side of the split and counts.
+// Writes and counts one split.
 class SplitWriter {
  public:
-  // A side that is not written takes no documents.
+  // A split that is not written takes no documents.
   static absl::StatusOr<SplitWriter> Create(const std::string& prefix,
                                             const Tokenizer& tokenizer,
                                             bool is_written) {
@@ -76,7 +76,7 @@ class SplitWriter {
     return split;
   }
 
-  // `check` is asked now and then; its error ends the writing.
+  // `check` is called regularly; its error ends the writing.
   absl::Status Append(std::string_view text,
                       absl::FunctionRef<absl::Status()> check) {
     const int64_t tokens_before = writer_->meta().tokens;

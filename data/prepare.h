@@ -25,21 +25,20 @@ struct PrepareOptions {
   std::shared_ptr<const Tokenizer> tokenizer =
       std::make_shared<ByteTokenizer>();
   std::string output;  // prefix of OUTPUT-train.* and OUTPUT-validation.*
-  // Of the documents, about. At 0 and 1 the other side's files are not touched.
+  // Approximate. At 0 and 1 the files of the other split are not touched.
   double validation_fraction = 0.1;
-  int64_t min_document_bytes = 0;  // shorter ones are left out
-  // Asked again and again; once it says true, all ends as Preempted.
+  int64_t min_document_bytes = 0;  // shorter ones are skipped
+  // Polled regularly; once true, ends as Preempted.
   std::function<bool()> stop_requested = [] { return false; };
 };
 
-// The share of [0, 1) that a document's text falls on. It depends on nothing
-// but the text: renamed or added files move no other document between the
-// splits, and copies of a text are never on both sides.
+// The point of [0, 1) to which a document's text hashes. It depends only on the
+// text: renaming or adding files moves no other document between the splits,
+// and copies of a text are always in the same split.
 double SplitPoint(std::string_view text);
 
-// Writes both data sets whole or, on an error, neither. Shows progress where
-// the terminal welcomes it. Errors: those of ListCorpus, DocumentReader and
-// TokenFileWriter.
+// Writes both data sets completely or, on an error, neither. Logs progress.
+// Errors: those of ListCorpus, DocumentReader and TokenFileWriter.
 absl::StatusOr<PrepareSummary> Prepare(const PrepareOptions& options);
 
 }  // namespace lextra

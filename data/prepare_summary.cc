@@ -8,7 +8,7 @@
 namespace lextra {
 namespace {
 
-// Files of text alone are what is expected: no word about them.
+// Text files alone are the normal case and not mentioned.
 void AppendFormats(const ReadCounts& read, std::string* text) {
   if (read.json_files == 0 && read.gzip_files == 0) return;
   absl::StrAppendFormat(text,

@@ -1,4 +1,4 @@
-// What `lextra prepare` did, in numbers and as the text that it prints.
+// The results of `lextra prepare`, as numbers and as the text that it prints.
 #ifndef LEXTRA_DATA_PREPARE_SUMMARY_H_
 #define LEXTRA_DATA_PREPARE_SUMMARY_H_
 
@@ -24,18 +24,18 @@ struct PrepareSummary {
   SplitSummary train;
   SplitSummary validation;
   ReadCounts read;
-  SkippedFiles skipped;          // with those that the reader left out
-  int64_t empty_documents = 0;   // left out
-  int64_t short_documents = 0;   // left out
-  int64_t binary_documents = 0;  // that hold a NUL byte; kept
-  int64_t other_encodings = 0;   // that are not UTF-8 throughout; kept
+  SkippedFiles skipped;          // including those that the reader skipped
+  int64_t empty_documents = 0;   // skipped
+  int64_t short_documents = 0;   // skipped
+  int64_t binary_documents = 0;  // with a NUL byte; kept
+  int64_t other_encodings = 0;   // not UTF-8 throughout; kept
   double seconds = 0;
 };
 
 // "1 file", "2 files".
 std::string CountOf(int64_t count, const char* noun);
 
-// What a person wants to know about the result, in a few lines and a table.
+// The result for people: a few lines and a table.
 std::string SummaryText(const PrepareSummary& summary);
 
 }  // namespace lextra

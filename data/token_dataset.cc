@@ -109,7 +109,8 @@ absl::Status TokenDataset::CheckHeader() {
 
   const auto sequences = Load<uint64_t>(idx_, kIndexSequencesOffset);
   const auto entries = Load<uint64_t>(idx_, kIndexDocumentsOffset);
-  // Each count alone must fit into the file; then their sum can't overflow.
+  // Each count must fit into the file on its own; then their sum can't
+  // overflow.
   const uint64_t room = idx_.size() - kIndexHeaderBytes;
   if (entries < 1 || entries > room / 8 || sequences > room / 12) {
     return error(absl::StrFormat(
@@ -120,7 +121,7 @@ absl::Status TokenDataset::CheckHeader() {
   num_sequences_ = static_cast<int64_t>(sequences);
   num_documents_ = static_cast<int64_t>(entries) - 1;
   const uint64_t arrays = 12 * sequences + 8 * entries;
-  // Files of several kinds of input (multimodal) have a byte a sequence more.
+  // Multimodal files have one more byte per sequence.
   if (room != arrays && room != arrays + sequences) {
     return error(absl::StrFormat(
         "%d bytes, but %d sequences and %d document entries need %d",
@@ -208,7 +209,7 @@ absl::Status TokenDataset::CheckedMeta(const std::string& name,
         !keys.insert(parsed.get<std::string>()).second) {
       repeated = parsed.get<std::string>();
     }
-    return depth <= 1;  // What is nested is none of ours and not kept.
+    return depth <= 1;  // nested values are not ours and not kept
   };
   const nlohmann::json json = nlohmann::json::parse(text, see, false);
   if (!json.is_object()) return InputError(name + ": not a JSON object");

@@ -36,23 +36,23 @@ class TokenDataset {
   const DatasetMeta& meta() const { return meta_; }
   int64_t num_documents() const { return num_documents_; }
   int64_t num_tokens() const { return num_tokens_; }
-  // Tokens of a document, its closing eos included.
+  // Tokens of a document, including its closing eos.
   int64_t document_size(int64_t document) const;
   int64_t document_begin(int64_t document) const;  // in tokens of the stream
   TokenType type() const { return type_; }
 
-  // Tells data sets apart: CRC-32C of the index and of 64 pages of 4 KiB spread
-  // over the tokens.
+  // Distinguishes data sets: CRC-32C of the index and of 64 pages of 4 KiB
+  // spread over the tokens.
   uint32_t Fingerprint() const;
 
-  // Whether ids of `count` tokens of the stream from `first` on are all within
-  // [0, vocab_size), at the speed of memory; an InputError names the first that
-  // is not, its document and place. CheckIds(0, num_tokens()) reads everything.
+  // Whether the ids of `count` tokens of the stream from `first` on are all in
+  // [0, vocab_size), at memory speed; an InputError names the first that is
+  // not, its document and position. CheckIds(0, num_tokens()) reads everything.
   absl::Status CheckIds(int64_t first, int64_t count) const;
 
-  // Copies tokens [begin, begin + out.size()) of one document, widened. An id
-  // outside [0, vocab_size) is an InputError that names document and place, and
-  // so is a file that has been truncated since it was opened.
+  // Copies tokens [begin, begin + out.size()) of one document, widened.
+  // InputError for an id outside [0, vocab_size), naming document and position,
+  // and for a file that was truncated after it was opened.
   absl::Status Read(int64_t document, int64_t begin,
                     std::span<int64_t> out) const;
 

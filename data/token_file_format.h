@@ -31,10 +31,10 @@ enum class TokenType : uint8_t {
 
 constexpr int64_t kMaxSequenceTokens = INT32_MAX;
 
-// Vocabularies below this are stored in two bytes a token, others in four.
+// Vocabularies below this are stored in two bytes per token, others in four.
 constexpr int64_t kSmallVocabulary = 65500;
 
-// Of the file that keeps the digest (dataset_digest.h).
+// Of the file that stores the digest (dataset_digest.h).
 constexpr char kDigestSuffix[] = ".digest.json";
 
 // Keys of PREFIX.meta.json.

@@ -214,7 +214,7 @@ absl::Status TokenFileWriter::Commit(
   }
   for (TokenFileWriter* writer : writers) {
     LEXTRA_RETURN_IF_ERROR(writer->Publish());
-    // The data are there; without it they are digested when first used.
+    // The data set is complete; without digests they are computed on first use.
     const absl::Status kept = writer->KeepDigests();
     if (!kept.ok())
       LogWarning("failed to store the digest: %s", kept.message());

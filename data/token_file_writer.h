@@ -1,6 +1,6 @@
 // Writes a token data set (token_dataset.h) under temporary names
-// (output_claim.h); nothing is seen under its own name before Commit.
-// PREFIX.idx takes its name last: a data set without it is not complete.
+// (output_claim.h); nothing appears under its final name before Commit.
+// PREFIX.idx is renamed last: a data set without it is incomplete.
 #ifndef LEXTRA_DATA_TOKEN_FILE_WRITER_H_
 #define LEXTRA_DATA_TOKEN_FILE_WRITER_H_
 
@@ -20,9 +20,9 @@ namespace lextra {
 
 class TokenFileWriter {
  public:
-  // Makes the folder of `prefix`. Of `meta`, the tokenizer's fields are used;
-  // the counts are taken here. StorageError where nothing can be written,
-  // RunFolderHeldError where another process writes the same.
+  // Creates the folder of `prefix`. Uses the tokenizer's fields of `meta`; the
+  // counts are taken here. StorageError if nothing can be written,
+  // RunFolderHeldError if another process writes the same.
   static absl::StatusOr<std::unique_ptr<TokenFileWriter>> Create(
       const std::string& prefix, const DatasetMeta& meta);
   TokenFileWriter(const TokenFileWriter&) = delete;
@@ -31,7 +31,7 @@ class TokenFileWriter {
   // Adds tokens to the document that is being written: at most 2^31 - 2 in
   // all, ids below the vocabulary's size.
   absl::Status Append(std::span<const int32_t> tokens);
-  // Closes it by eos. `bytes`: of its text.
+  // Ends it with eos. `bytes`: of its text.
   absl::Status EndDocument(int64_t bytes);
 
   // Completes the data sets of all writers and replaces older ones of the same
@@ -53,8 +53,8 @@ class TokenFileWriter {
   absl::Status WriteTokens(std::span<const int32_t> tokens);
   absl::Status FlushTokens();
   absl::Status WriteIndex();
-  absl::Status Seal();         // all three files whole and durable
-  absl::Status WithdrawOld();  // the old .idx goes
+  absl::Status Seal();         // all three files complete and durable
+  absl::Status WithdrawOld();  // removes the old .idx
   absl::Status Publish();      // renames, .idx last
   absl::Status KeepDigests() const;
 

@@ -28,7 +28,7 @@ LEXTRA_ALWAYS_INLINE TokenIdRange RangeOf(const std::byte* bytes,
   return {smallest, largest};
 }
 
-// Not of a template: clang clones none.
+// Not a template: clang clones none.
 LEXTRA_VECTOR_CLONES TokenIdRange RangeOfType(TokenType type,
                                               const std::byte* bytes,
                                               int64_t count) {

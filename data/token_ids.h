@@ -14,10 +14,10 @@ namespace lextra {
 // 0 for a code that is not a TokenType's.
 int64_t ItemBytes(uint8_t code);
 const char* NameOf(TokenType type);  // "uint16"
-// The largest vocabulary whose ids the type can all hold.
+// The largest vocabulary that the type can represent.
 int64_t MaxVocabulary(TokenType type);
 
-// Of no tokens at all: smallest > largest.
+// For no tokens smallest > largest.
 struct TokenIdRange {
   int64_t smallest = INT64_MAX;
   int64_t largest = INT64_MIN;
@@ -31,8 +31,8 @@ struct TokenIdRange {
   }
 };
 
-// Of whole tokens, wherever they begin. As fast as memory, so that whoever
-// reads a whole data set for another reason can check it on the way.
+// Of whole tokens at any alignment. Runs at memory speed, so that code that
+// reads a whole data set for another reason can check it in passing.
 TokenIdRange RangeOfTokenIds(TokenType type, std::span<const std::byte> bytes);
 
 }  // namespace lextra

@@ -1,4 +1,4 @@
-// What turns text into token ids. A new tokenizer is a class of its own beside
+// Turns text into token ids. A new tokenizer is a class like that of
 // byte_tokenizer.h and a line in MakeTokenizer.
 #ifndef LEXTRA_DATA_TOKENIZER_H_
 #define LEXTRA_DATA_TOKENIZER_H_
@@ -22,23 +22,23 @@ class Tokenizer {
 
   virtual ~Tokenizer() = default;
 
-  // "byte"; with the SHA-256 of its file, empty for one without a file, this
-  // is how data sets and checkpoints know it.
+  // "byte". Data sets and checkpoints identify a tokenizer by its name and the
+  // SHA-256 of its file, empty if it has none.
   virtual std::string name() const = 0;
   virtual std::string sha256() const = 0;
   virtual int64_t vocab_size() const = 0;
-  // The id that closes a document.
+  // The id that ends a document.
   virtual int64_t eos_id() const = 0;
   // Bytes of text that each id stands for, 0 for eos.
   virtual std::vector<int32_t> bytes_per_token() const = 0;
-  // Whether ids 0 .. 255 are bytes, so that text can be made of them.
+  // Whether ids 0 .. 255 are bytes, so that text can be built from them.
   virtual bool ids_are_bytes() const = 0;
 
   // The ids of a whole document, without eos, in pieces of any size.
   virtual absl::Status Encode(std::string_view document, IdSink sink) const = 0;
 };
 
-// UsageError, which names those that there are, for an unknown one.
+// UsageError, which lists the available ones, for an unknown name.
 absl::StatusOr<std::unique_ptr<Tokenizer>> MakeTokenizer(
     const std::string& name);
 

@@ -122,7 +122,7 @@ absl::Status Show(const std::string& path) {
   return absl::OkStatus();
 }
 
-// The checkpoints that a path stands for.
+// The checkpoints that a path refers to.
 absl::StatusOr<std::vector<std::string>> CheckpointsAt(
     const std::string& path) {
   LEXTRA_ASSIGN_OR_RETURN(const std::string newest, FindCheckpoint(path));

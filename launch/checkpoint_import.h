@@ -1,4 +1,4 @@
-// Weights of other libraries as checkpoints of ours.
+// Imports weights of other libraries as checkpoints.
 #ifndef LEXTRA_LAUNCH_CHECKPOINT_IMPORT_H_
 #define LEXTRA_LAUNCH_CHECKPOINT_IMPORT_H_
 
@@ -10,7 +10,7 @@ namespace lextra {
 
 // Reads the configuration and the weights of a model in `format` ("torchscale",
 // model/torchscale_adapter.h) and writes RUN_FOLDER/step-00000000. UsageError
-// for a format that is not read.
+// for an unknown format.
 absl::Status ImportCheckpoint(const std::string& format,
                               const std::string& config_file,
                               const std::string& weights_file,

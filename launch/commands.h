@@ -1,6 +1,6 @@
-// The subcommands of `lextra`, one thin file each. Each takes its own arguments
-// (what follows the subcommand), prints what a person wants to see and returns
-// the first error; main.cc turns that into one line and an exit code.
+// The subcommands of `lextra`, one thin file each. Each takes its arguments
+// (those after the subcommand), prints its results and returns the first error;
+// main.cc turns that into one line and an exit code.
 #ifndef LEXTRA_LAUNCH_COMMANDS_H_
 #define LEXTRA_LAUNCH_COMMANDS_H_
 
@@ -12,13 +12,13 @@
 
 namespace lextra {
 
-// One process each.
+// These run as one process.
 absl::Status RunPrepare(const std::vector<std::string>& arguments);
 absl::Status RunSynthesize(const std::vector<std::string>& arguments);
 absl::Status RunCheckpoint(const std::vector<std::string>& arguments);
 absl::Status RunReport(const std::vector<std::string>& arguments);
 
-// All ranks of `session` call these alike; the status is the same on all ranks.
+// Called by all ranks of `session`; the status is the same on all ranks.
 absl::Status RunTrain(Session& session,
                       const std::vector<std::string>& arguments);
 absl::Status RunEvaluate(Session& session,

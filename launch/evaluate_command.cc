@@ -43,7 +43,7 @@
 namespace lextra {
 namespace {
 
-// The model's weights are the checkpoint's, in the model's precision.
+// Loads the checkpoint's weights in the model's precision.
 absl::Status LoadWeights(const std::string& step_folder,
                          const Manifest& manifest, Precision saved_precision,
                          Communicator& tensor_axis, Transformer* model) {
@@ -69,7 +69,7 @@ absl::Status LoadWeights(const std::string& step_folder,
   return absl::OkStatus();
 }
 
-// Everything that can be wrong before the first token is scored, found.
+// An evaluation, with everything checked that can be wrong before scoring.
 struct Job {
   RunConfig config;
   std::string step_folder;
@@ -100,8 +100,8 @@ absl::Status CheckJob(const Job& job) {
                              evaluation);
 }
 
-// Says where the path of a data set that isn't there comes from, if not from
-// this command line.
+// Says where the path of a missing data set comes from, if not from this
+// command line.
 absl::Status WithOrigin(const absl::Status& status, const RunConfig& saved,
                         const std::string& prefix) {
   if (status.ok() || ExitCodeOf(status) != ExitCode::kInput ||
@@ -203,13 +203,12 @@ constexpr double kNotScored = -std::numeric_limits<double>::infinity();
 
 struct Scores {
   Results results;
-  // Of every target of --tokens, where it is wanted: on rank 0. NaN for those
-  // that evaluation.max_tokens leaves out.
+  // Of every target of --tokens, if requested: on rank 0. NaN for targets
+  // beyond evaluation.max_tokens.
   at::Tensor nll_BT;
 };
 
-// What a journal's numbers are about. A file of token ids has none: it may
-// change between two evaluations.
+// A file of token ids has no journal: it may change between two evaluations.
 absl::StatusOr<std::optional<DocumentJournal>> OpenJournal(const Job& job,
                                                            DeviceMesh& mesh) {
   if (job.results_folder.empty() || !job.input->dataset) return std::nullopt;
@@ -229,7 +228,7 @@ absl::StatusOr<Scores> Score(const Job& job, Transformer& model,
                              DeviceMesh& mesh) {
   Scores scores;
   DocumentNllSink nll_sink;
-  // One rank of each data coordinate keeps what that coordinate scores.
+  // One rank per data coordinate keeps what that coordinate scores.
   const bool keeps_nll = !job.nll_out.empty() && mesh.context().rank() == 0 &&
                          mesh.tensor().rank() == 0;
   if (keeps_nll) {

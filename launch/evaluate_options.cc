@@ -24,8 +24,8 @@ absl::Status CheckChanges(const RunConfig& saved, const RunConfig& wanted,
                    "data.validation and model.precision"));
 }
 
-// Takes from a file what an evaluation may change. If it has a model, that
-// must be the checkpoint's.
+// Applies what an evaluation may change from a file. If the file has a model,
+// it must be the checkpoint's.
 absl::Status ApplyFile(const std::string& path, int world_size,
                        RunConfig* config) {
   LEXTRA_ASSIGN_OR_RETURN(const RunConfig file, LoadRunConfig(path, {}));
@@ -134,8 +134,8 @@ absl::StatusOr<RunConfig> EffectiveEvaluateConfig(
   saved.clear_parallel();
   RunConfig config = saved;
   if (!options.tokens.empty()) {
-    // What is stored is for the data set; a file is scored whole, and nothing
-    // else, unless more is given here.
+    // Stored settings are for the data set; a file is scored completely, and
+    // nothing else, unless more is requested here.
     config.mutable_evaluation()->clear_protocols();
     config.mutable_evaluation()->clear_resolution_lengths();
     config.mutable_evaluation()->set_synthetic_trials(0);

@@ -1,5 +1,5 @@
-// What `lextra evaluate` was asked for: its flags, and the configuration that
-// follows from the checkpoint's and what is given.
+// The flags of `lextra evaluate`, and the configuration that follows from the
+// checkpoint's and from these.
 #ifndef LEXTRA_LAUNCH_EVALUATE_OPTIONS_H_
 #define LEXTRA_LAUNCH_EVALUATE_OPTIONS_H_
 
@@ -25,11 +25,11 @@ struct EvaluateOptions {
 
 CommandLine EvaluateCommandLine(EvaluateOptions* options);
 
-// UsageError for flags that need each other.
+// UsageError for a missing flag.
 absl::Status CheckEvaluateOptions(const EvaluateOptions& options);
 
-// The configuration stored with the checkpoint, but for the layout of the ranks
-// that saved it, with what is given here.
+// The configuration stored with the checkpoint, except for the layout of the
+// ranks that saved it, plus the options.
 absl::StatusOr<RunConfig> EffectiveEvaluateConfig(
     const EvaluateOptions& options, const std::string& step_folder,
     int world_size);

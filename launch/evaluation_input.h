@@ -25,14 +25,14 @@ struct EvaluationInput {
   std::unique_ptr<Documents> documents;
 };
 
-// The data set `prefix`. InputError if another tokenizer made it than the
-// checkpoint's, or if its vocabulary is beyond the model's.
+// The data set `prefix`. InputError if its tokenizer is not the checkpoint's,
+// or if its vocabulary exceeds the model's.
 absl::StatusOr<std::unique_ptr<EvaluationInput>> OpenDatasetInput(
     const std::string& prefix, const TokenizerId& tokenizer,
     int64_t vocab_size);
 
-// Sets the digest of what is scored: of the data set, or of the token ids.
-// InputError, on all ranks, where they read different data. Collective.
+// Sets the digest of the data set or the token ids. InputError, on all ranks,
+// if they read different data. Collective.
 absl::Status AgreeOnInput(Communicator& world, EvaluationInput* input);
 
 // `tokens` I64 [T] or [B, T] of the safetensors file `path`: each row is a

@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Beside documents.jsonl, which the journal looks at.
+// In addition to documents.jsonl, which the journal checks.
 constexpr const char* kResultFiles[] = {"results.json", "report.html",
                                         "report.md", "report.csv"};
 

@@ -1,5 +1,5 @@
-// Where an evaluation writes: found, checked and held before its model is
-// loaded, so that hours of scoring are not in vain.
+// Where an evaluation writes: determined, checked and locked before its model
+// is loaded, so that hours of scoring are not wasted.
 #ifndef LEXTRA_LAUNCH_EVALUATION_OUTPUTS_H_
 #define LEXTRA_LAUNCH_EVALUATION_OUTPUTS_H_
 
@@ -19,11 +19,11 @@ namespace lextra {
 std::string ResultsFolder(const EvaluateOptions& options,
                           const std::string& step_folder, int64_t step);
 
-// One process. UsageError where an output lies in a checkpoint or the results
+// One process. UsageError if an output is inside a checkpoint or the results
 // folder has results of another subject (evaluator/results_subject.h),
-// RunFolderHeldError where another evaluation writes to that folder,
-// StorageError where an output can't be written. The folder is this job's as
-// long as the lock lives; null without one.
+// RunFolderHeldError if another evaluation writes to that folder, StorageError
+// if an output can't be written. The folder is this job's as long as the lock
+// lives; null without a folder.
 absl::StatusOr<std::unique_ptr<RunLock>> TakeOutputs(
     const std::string& results_folder, const std::string& nll_out,
     const std::string& subject, const EvaluationConfig& evaluation);

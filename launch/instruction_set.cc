@@ -24,7 +24,7 @@ constexpr char kLibTorchVariable[] = "ATEN_CPU_CAPABILITY";
 constexpr InstructionSet kAll[] = {
     InstructionSet::kBaseline, InstructionSet::kAvx2, InstructionSet::kAvx512};
 
-// LibTorch's word for it.
+// LibTorch's name for it.
 std::string CapabilityOf(InstructionSet set) {
   return set == InstructionSet::kBaseline ? "default" : NameOf(set);
 }
@@ -52,8 +52,8 @@ RankInstructionSets OfThisRank() {
   return mine;
 }
 
-// A misspelt name would be found at the first product, by one rank alone. (One
-// that LibTorch doesn't know it leaves aside, with a warning.)
+// An invalid name would be found at the first product, by only one rank.
+// (LibTorch ignores a name that it does not know, with a warning.)
 bool VariableIsKnown() {
   const char* name = std::getenv(kProductsVariable);
   return name == nullptr ||
@@ -111,8 +111,8 @@ void SetWhereRanksDiffer(const char* what, const char* variable,
   setenv(variable, value.c_str(), /*overwrite=*/1);
 }
 
-// LibTorch keeps what it has chosen before a variable was set, and may judge a
-// machine otherwise.
+// LibTorch keeps a choice made before a variable was set, and may detect a host
+// differently.
 absl::Status CheckLibTorchObeys(const MpiSession& mpi) {
   const std::string chosen = absl::AsciiStrToLower(at::get_cpu_capability());
   InstructionSet mine = InstructionSet::kBaseline;

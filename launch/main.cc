@@ -37,7 +37,7 @@ using LocalCommand = absl::Status (*)(const std::vector<std::string>&);
 using RankedCommand = absl::Status (*)(Session&,
                                        const std::vector<std::string>&);
 
-// One line, on rank 0 alone: the status is the same on all ranks.
+// One line, only on rank 0: the status is the same on all ranks.
 int Report(const absl::Status& status, int rank) {
   const ExitCode code = ExitCodeOf(status);
   if (!status.ok() && rank == 0) {
@@ -95,7 +95,7 @@ int Main(int argc, char** argv) {
 }  // namespace lextra
 
 int main(int argc, char** argv) {
-  // A file that reaches the process's limit is an error of its write.
+  // A file at the process's size limit is then an error of its write.
   std::signal(SIGXFSZ, SIG_IGN);
   lextra::NameFilesOfBusErrors();
   // An exception on one rank must not leave the others in a collective.

@@ -37,7 +37,7 @@ seeds are an error.)");
   return line;
 }
 
-// Next to the results where no folder was asked for.
+// Next to the results if no folder was given.
 std::string OutputFolder(const std::string& output, const ReportData& data) {
   if (!output.empty()) return output;
   const std::string parent =

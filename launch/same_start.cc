@@ -19,7 +19,7 @@
 namespace lextra {
 namespace {
 
-// Which operators compute: ops/attention_operators.h.
+// Variables that choose operators: ops/attention_operators.h.
 constexpr const char* kVariables[] = {"LEXTRA_ATTENTION"};
 
 std::string DigestOfFile(const std::string& path) {
@@ -30,8 +30,8 @@ std::string DigestOfFile(const std::string& path) {
   return digest.Hex();
 }
 
-// The program and what it loads: its CUDA module by content, LibTorch, which is
-// half a gigabyte, by its size.
+// The program and what it loads: its CUDA module by content, and LibTorch,
+// which is half a gigabyte, by size.
 std::string ProgramText() {
   std::error_code error;
   const std::filesystem::path folder =
@@ -65,7 +65,7 @@ absl::Status CheckSameWords(Communicator& world,
           .empty()) {
     return absl::OkStatus();
   }
-  // The first that differs says most; there is one.
+  // The first that differs is the most informative; there is one.
   std::string difference;
   for (size_t i = 0; difference.empty(); ++i) {
     difference =

@@ -1,6 +1,6 @@
-// That all ranks of a job are started alike, found before they do anything
-// together: hosts may hold other builds, and launchers can give each rank its
-// own arguments.
+// Checks that all ranks of a job were started alike, before they do anything
+// together: hosts may have different builds, and launchers can give each rank
+// its own arguments.
 #ifndef LEXTRA_LAUNCH_SAME_START_H_
 #define LEXTRA_LAUNCH_SAME_START_H_
 
@@ -12,10 +12,11 @@
 
 namespace lextra {
 
-// UsageError, on all ranks, where they run different programs, or the same with
-// different arguments (`command`: lextra's own, its name first) or different
-// variables that choose how to compute. They agree on their instruction sets
-// here (launch/instruction_set.h). Before the first tensor; collective.
+// UsageError, on all ranks, if they run different programs, or the same program
+// with different arguments (`command`: lextra's own, without the program name)
+// or different variables that choose how to compute. Ranks also agree on their
+// instruction sets here (launch/instruction_set.h). Before the first tensor;
+// collective.
 absl::Status CheckSameStart(MpiSession& mpi,
                             const std::vector<std::string>& command);
 

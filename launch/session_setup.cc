@@ -25,7 +25,7 @@ int AllowedCores() {
   return std::max(1, CPU_COUNT(&cores));
 }
 
-// The same bits in every run. cuBLAS reads its variable when it starts.
+// Bitwise reproducible runs. cuBLAS reads its variable when it starts.
 void SetUpDeterminism() {
   setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
   at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
@@ -66,8 +66,7 @@ absl::Status CheckWorldSize(const MpiSession& mpi, int64_t expected) {
 absl::Status SetUpThreads(const MpiSession& mpi, const ParallelConfig& config) {
   const int allowed = AllowedCores();
   const int host = static_cast<int>(std::thread::hardware_concurrency());
-  // Ranks that are bound to cores of their own own all of them; otherwise they
-  // share.
+  // Ranks that are bound to cores use all of theirs; otherwise they share.
   const bool bound = allowed < host;
   const int share = bound ? allowed : std::max(1, host / mpi.local_size());
   const int threads = config.num_threads() > 0 ? config.num_threads() : share;

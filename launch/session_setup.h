@@ -1,4 +1,4 @@
-// What the commands that run under mpirun do first, alike.
+// Common setup of the commands that run under mpirun.
 #ifndef LEXTRA_LAUNCH_SESSION_SETUP_H_
 #define LEXTRA_LAUNCH_SESSION_SETUP_H_
 
@@ -20,20 +20,19 @@ struct Session {
 };
 
 // From now on, until the session ends, a rank that stops or hangs ends the job
-// (parallel/watchdog/watchdog.h). Collective. Nothing for a timeout of 0, or
-// for one rank, which nobody waits for. The environment variable
-// LEXTRA_PATIENCE_SECONDS replaces WatchLimits::patience_seconds.
+// (parallel/watchdog/watchdog.h). Collective. Does nothing for a timeout of 0
+// or a world size of 1. The environment variable LEXTRA_PATIENCE_SECONDS
+// replaces WatchLimits::patience_seconds.
 void StartWatchdog(Session& session, double timeout_seconds);
 
-// Collective; after it no communicator of MPI may be used.
+// Collective; afterwards no MPI communicator may be used.
 void EndSession(Session& session);
 
-// UsageError if the launcher started another number of ranks than `expected`
-// (0: any).
+// UsageError if the world size is not `expected` (0: any).
 absl::Status CheckWorldSize(const MpiSession& mpi, int64_t expected);
 
 // Sets LibTorch's threads: parallel.num_threads, or this rank's share of the
-// cores that it may run on. Prints a hint where binding leaves cores unused.
+// cores that it may run on. Logs a hint if binding leaves cores idle.
 absl::Status SetUpThreads(const MpiSession& mpi, const ParallelConfig& config);
 
 // The mesh of parallel.data x context x tensor. Collective.

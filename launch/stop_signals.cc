@@ -6,7 +6,7 @@
 namespace lextra {
 namespace {
 
-// All that a handler may touch.
+// The only kind of variable that a handler may touch.
 volatile std::sig_atomic_t stop_is_wanted = 0;
 
 void Note(int /*signal*/) { stop_is_wanted = 1; }
@@ -14,8 +14,7 @@ void Note(int /*signal*/) { stop_is_wanted = 1; }
 void Catch(std::initializer_list<int> signals) {
   struct sigaction action = {};
   action.sa_handler = Note;
-  // Once: the next one does what it does to any process. Calls that it comes
-  // into go on.
+  // Once: the next one has its default action. Interrupted calls are restarted.
   action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
   for (const int signal : signals) sigaction(signal, &action, nullptr);
 }

@@ -1,18 +1,18 @@
-// Requests to stop. The first signal of each kind asks for an orderly end; the
-// second of the same ends the process.
+// Requests to stop. The first signal of each kind requests a graceful shutdown;
+// a second of the same kind ends the process.
 #ifndef LEXTRA_LAUNCH_STOP_SIGNALS_H_
 #define LEXTRA_LAUNCH_STOP_SIGNALS_H_
 
 namespace lextra {
 
-// Of ranks, which save a checkpoint then: SIGUSR1 and SIGTERM. mpirun forwards
-// SIGUSR1 to all ranks at once; SIGTERM leaves them about a second.
+// For ranks, which then save a checkpoint: SIGUSR1 and SIGTERM. mpirun forwards
+// SIGUSR1 to all ranks immediately; SIGTERM leaves them about a second.
 void CatchStopSignals();
-// Of a command without ranks, which removes its temporary files then: SIGINT
-// (Ctrl-C), SIGTERM and SIGHUP (the terminal has gone). What was ignored when
-// the process started (by nohup) stays so.
+// For a command without ranks, which then removes its temporary files: SIGINT
+// (Ctrl-C), SIGTERM and SIGHUP (the terminal closed). Signals that were ignored
+// when the process started (by nohup) stay ignored.
 void CatchInterrupts();
-// Whether one has come.
+// Whether one has arrived.
 bool StopIsWanted();
 
 }  // namespace lextra

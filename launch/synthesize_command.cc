@@ -83,7 +83,7 @@ absl::Status CheckText(const TokenDataset& text,
       options.data, options.length));
 }
 
-// All but its closing eos.
+// Without its closing eos.
 SyntheticTrial Trial(const SynthesizeOptions& options,
                      const std::vector<int64_t>& filler, uint64_t seed) {
   const int64_t length = options.length - 1;

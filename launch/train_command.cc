@@ -57,7 +57,7 @@ at any layout.)");
   return line;
 }
 
-// The vocabulary of the training data, where the configuration leaves it open.
+// The vocabulary of the training data, unless the configuration sets it.
 absl::Status TakeVocabularyFromData(RunConfig* config) {
   if (config->data().train().empty()) {
     return UsageError(
@@ -88,20 +88,20 @@ absl::StatusOr<RunConfig> EffectiveConfig(const TrainOptions& options,
                           LoadRunConfig(options.config, options.overrides));
   LEXTRA_RETURN_IF_ERROR(Resolve(&config, Purpose::kTrain, world_size));
   LEXTRA_RETURN_IF_ERROR(TakeVocabularyFromData(&config));
-  // Once more: the rules on the vocabulary.
+  // Again, for the rules on the vocabulary.
   LEXTRA_RETURN_IF_ERROR(Resolve(&config, Purpose::kTrain, world_size));
   return config;
 }
 
-// So that whoever uses a checkpoint of this run elsewhere finds its data. What
-// is relative is so to the working folder of each rank.
+// So that the data of a checkpoint are found from any folder. Relative paths
+// are relative to the working directory of each rank.
 void MakeDataPathsAbsolute(RunConfig* config) {
   DataConfig& data = *config->mutable_data();
   data.set_train(AbsolutePath(data.train()));
   data.set_validation(AbsolutePath(data.validation()));
 }
 
-// Which of LibTorch's operators does the attention of the training.
+// Which of LibTorch's operators computes attention in training.
 void LogAttention(const ModelConfig& model) {
   LogInfo(
       "attention on the GPU: %s",
@@ -110,7 +110,7 @@ void LogAttention(const ModelConfig& model) {
                             /*biased=*/false)));
 }
 
-// The start's own words in the run folder. Collective.
+// Records this start in the run folder. Collective.
 absl::Status RecordStart(const std::string& run_folder, const RunConfig& config,
                          const std::vector<std::string>& arguments,
                          const MpiSession& mpi, Communicator& world) {
@@ -187,8 +187,8 @@ absl::Status RunTrain(Session& session,
                                           {.run_id = lock ? lock->run_id() : "",
                                            .program = VersionLine()},
                                           *mesh));
-  // Not before: a run that is refused leaves the folder telling how its
-  // checkpoints came about.
+  // Not earlier: a refused run must not overwrite how the folder's checkpoints
+  // were made.
   LEXTRA_RETURN_IF_ERROR(
       RecordStart(options.run_dir, config, arguments, mpi, *world));
   const int64_t last_step = options.stop_at_step > 0

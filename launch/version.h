@@ -1,4 +1,4 @@
-// Which versions of everything this program was built with and runs on.
+// The versions of everything that this program was built with and runs on.
 #ifndef LEXTRA_LAUNCH_VERSION_H_
 #define LEXTRA_LAUNCH_VERSION_H_
 

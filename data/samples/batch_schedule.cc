@@ -31,21 +31,21 @@ std::vector<int64_t> BatchSchedule::EpochBeginning(int64_t epoch) const {
   const Permutation order = EpochOrder(seed_, epoch, num_samples_);
   std::vector<int64_t> samples(std::min(global_batch_size_, num_samples_));
   for (size_t i = 0; i < samples.size(); ++i) samples[i] = order(i);
-  // The batch across the epoch's begin: `tail` samples of the epoch before,
-  // then the first `head` of this one.
+  // The batch across the start of the epoch: `tail` samples of the previous
+  // epoch, then the first `head` of this one.
   const int64_t tail = epoch * num_samples_ % global_batch_size_;
   if (tail == 0 || !BatchesAreFreeOfRepeats()) return samples;
   const int64_t head = global_batch_size_ - tail;
 
-  // Tails begin behind the first global_batch_size places, which alone are
-  // changed below; so the epoch before needs no such change here.
+  // Tails begin after the first global_batch_size positions, and only those are
+  // changed below; so the previous epoch needs no such change here.
   const Permutation before = EpochOrder(seed_, epoch - 1, num_samples_);
   std::unordered_set<int64_t> already;
   for (int64_t i = num_samples_ - tail; i < num_samples_; ++i) {
     already.insert(before(i));
   }
-  // Of the places behind head at most tail - r hold one of the tail's samples
-  // if r places before it do, so there is always one to swap with.
+  // Of the positions after head at most tail - r hold one of the tail's samples
+  // if r positions before it do, so there is always one to swap with.
   int64_t behind = head;
   for (int64_t i = 0; i < head; ++i) {
     if (!already.contains(samples[i])) continue;

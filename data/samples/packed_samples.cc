@@ -11,7 +11,7 @@
 namespace lextra {
 namespace {
 
-// Fisher and Yates; written here because std::shuffle draws differ between
+// Fisher-Yates; implemented here because std::shuffle differs between standard
 // libraries.
 void Shuffle(uint64_t seed, std::vector<int64_t>* shuffled) {
   std::vector<int64_t>& order = *shuffled;

@@ -1,8 +1,7 @@
-// Samples of the training length cut from the documents laid end to end, each
-// closed by eos, in a shuffled order that the seed alone decides, or in the
-// stored one. Sample i is
-// tokens [i * T, i * T + T] of that stream: T inputs and, one place later, T
-// targets.
+// Samples of the training length T, cut from the concatenated documents, each
+// with its closing eos, in an order shuffled by the seed alone or as stored.
+// Sample i is tokens [i * T, i * T + T] of that stream: T inputs and, shifted
+// by one, T targets.
 #ifndef LEXTRA_DATA_SAMPLES_PACKED_SAMPLES_H_
 #define LEXTRA_DATA_SAMPLES_PACKED_SAMPLES_H_
 
@@ -18,8 +17,8 @@ namespace lextra {
 
 class PackedSamples {
  public:
-  // `dataset` outlives this. Without `shuffle_seed` documents stay in their
-  // stored order. InputError where there is not one whole sample.
+  // `dataset` outlives this. Without `shuffle_seed` documents stay in stored
+  // order. InputError if there is not even one whole sample.
   static absl::StatusOr<PackedSamples> Create(
       const TokenDataset& dataset, int64_t training_length,
       std::optional<uint64_t> shuffle_seed);

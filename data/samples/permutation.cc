@@ -8,7 +8,7 @@
 namespace lextra {
 namespace {
 
-// Four are enough for large halves; small ones mix more slowly.
+// Four suffice for large halves; small ones mix more slowly.
 constexpr int kRounds = 8;
 
 }  // namespace

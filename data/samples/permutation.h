@@ -1,5 +1,5 @@
-// A keyed permutation of [0, size) that is computed place by place: nothing of
-// the size of the data is stored.
+// A keyed permutation of [0, size), computed element by element: memory does
+// not depend on the size.
 #ifndef LEXTRA_DATA_SAMPLES_PERMUTATION_H_
 #define LEXTRA_DATA_SAMPLES_PERMUTATION_H_
 

@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t kMaxBadLinesShown = 3;
 
-// One byte more than allowed tells what is too long.
+// One byte more than the maximum, to detect what is too long.
 size_t FirstBufferBytes(size_t max_bytes) {
   return std::min(size_t{1} << 20, max_bytes + 1);
 }
@@ -24,7 +24,7 @@ bool IsBlank(std::string_view line) {
   return line.find_first_not_of(" \t\r\n") == std::string_view::npos;
 }
 
-// Names that say so: a mistake in a line is a mistake, and not another format.
+// Files named so: an invalid line is an error, not another format.
 bool IsNamedJson(std::string_view path) {
   path = WithoutGzipEnding(path);
   return EndsWith(path, ".jsonl") || EndsWith(path, ".ndjson");
@@ -88,7 +88,7 @@ class DocumentReader::Lines {
     return Error(absl::StrFormat("line is longer than %d bytes", max_bytes_));
   }
 
-  // Moves the line begun to the buffer's front and doubles a full buffer.
+  // Moves the partial line to the buffer's front and doubles a full buffer.
   absl::Status MakeRoom() {
     std::memmove(buffer_->data(), buffer_->data() + begin_, end_ - begin_);
     end_ -= begin_;
@@ -251,7 +251,7 @@ absl::Status DocumentReader::BadLine(const Lines& lines,
   return absl::OkStatus();
 }
 
-// Beyond the head, too: a text has no NUL bytes.
+// Beyond the head, too: text has no NUL bytes.
 bool DocumentReader::IsBinary(std::string_view text) const {
   return options_.format == TextFormat::kAuto && !text.empty() &&
          std::memchr(text.data(), '\0', text.size()) != nullptr;

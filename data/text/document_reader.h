@@ -1,6 +1,6 @@
-// Documents out of files, as their format (file_format.h) says: a text is one
-// document or one a paragraph, JSON lines are one a line; gzip data is
-// unpacked.
+// Reads documents from files according to their format (file_format.h): text is
+// one document or one per paragraph, JSON lines are one per line; gzip data is
+// decompressed.
 #ifndef LEXTRA_DATA_TEXT_DOCUMENT_READER_H_
 #define LEXTRA_DATA_TEXT_DOCUMENT_READER_H_
 
@@ -22,23 +22,24 @@ struct ReadOptions {
   TextFormat format = TextFormat::kAuto;
   std::string text_key = "text";   // of a JSON line's object
   bool split_blank_lines = false;  // else a text file is one document
-  // Lines that are no JSON object with a text are counted and left out, not an
-  // error; and so are files of other formats.
+  // Skip and count lines that are not a JSON object with a text, and files of
+  // other formats, instead of an error.
   bool skip_bad_lines = false;
   bool skip_other_formats = false;
-  // Of a document, and of a JSON line; parsing holds a few times as much.
+  // Of a document, and of a JSON line; parsing needs a few times as much
+  // memory.
   size_t max_document_bytes = size_t{1} << 30;
 };
 
-// What was met so far.
+// What was read so far.
 struct ReadCounts {
   int64_t text_files = 0;
   int64_t json_files = 0;
   int64_t gzip_files = 0;        // of those two
-  int64_t byte_order_marks = 0;  // files that began with one; it is dropped
-  int64_t bad_lines = 0;         // left out
+  int64_t byte_order_marks = 0;  // files that began with one; it is removed
+  int64_t bad_lines = 0;         // skipped
   std::vector<std::string> first_bad_lines;      // FILE:LINE: why; a few
-  std::map<std::string, int64_t> other_formats;  // files left out, by format
+  std::map<std::string, int64_t> other_formats;  // skipped files, by format
 };
 
 class DocumentReader {
@@ -48,17 +49,17 @@ class DocumentReader {
 
   explicit DocumentReader(ReadOptions options) : options_(std::move(options)) {}
 
-  // Visits the documents of a file in order. InputErrors name file and line,
-  // and where the file's format is not read, what to do.
+  // Visits the documents of a file in order. InputErrors name file and line
+  // and, for an unsupported format, what to do.
   absl::Status Read(const std::string& path, Visitor visit);
 
   const ReadCounts& counts() const { return counts_; }
-  // Read from the disk so far, as stored there (packed, if gzip data).
+  // Read from disk so far, as stored there (compressed, if gzip data).
   int64_t stored_bytes() const { return stored_bytes_; }
 
  private:
   class Lines;
-  // What the buffer holds of a file that was just opened.
+  // The part of a newly opened file that is in the buffer.
   struct Head {
     size_t bytes = 0;
     bool is_whole = false;  // no more follows

@@ -17,7 +17,7 @@ struct Signature {
   const char* name;
   const char* remedy;
   size_t offset = 0;
-  bool is_text = false;  // a text may begin so, too
+  bool is_text = false;  // text may begin so, too
 };
 
 constexpr size_t kControlsHeadBytes = 1024;
@@ -27,7 +27,7 @@ constexpr char kFromUtf16[] = "convert it: `iconv -f UTF-16 -t UTF-8 FILE`";
 constexpr char kFromUtf32[] = "convert it: `iconv -f UTF-32 -t UTF-8 FILE`";
 constexpr char kUnpack[] = "unpack it and pass the files in it";
 
-// The longer of two that begin alike comes first.
+// Of two with a common prefix the longer comes first.
 constexpr Signature kSignatures[] = {
     {kGzipMagic, "gzip data", "unpack it once: `gzip -d FILE`"},
     {"\x28\xB5\x2F\xFD"sv, "zstd data", "unpack it: `zstd -d FILE`"},
@@ -51,7 +51,7 @@ FileFormat Other(std::string name, std::string remedy) {
   return {Kind::kOther, std::move(name), std::move(remedy)};
 }
 
-// Control characters that no text has, among the first bytes.
+// Whether the first bytes have many control characters that no text has.
 bool HasManyOddControls(std::string_view text) {
   text = text.substr(0, kControlsHeadBytes);
   int64_t count = 0;
@@ -62,8 +62,9 @@ bool HasManyOddControls(std::string_view text) {
   return 10 * count > std::ssize(text);
 }
 
-// Where it is no text: why. Some bytes that are not UTF-8 may be a slip in a
-// text; a tenth of them is another encoding, or no text at all.
+// kOther, with the reason, if it is not text. A few bytes that are not UTF-8
+// may be errors in a text; a tenth of them is another encoding, or not text at
+// all.
 FileFormat TextOrBinary(std::string_view head) {
   const int64_t bytes = std::ssize(head);
   if (head.find('\0') != head.npos || HasManyOddControls(head)) {
@@ -120,7 +121,7 @@ FileFormat JsonFormat(const FirstLine& line) {
                      "as plain text with --format=text");
 }
 
-// Any other file: lines of JSON are no text whatever they are called.
+// Any other file: lines of JSON are not text, whatever the file's name.
 bool BeginsWithAnObject(const FirstLine& line) {
   if (!line.text.starts_with('{')) return false;
   if (!line.is_whole) return line.text.starts_with("{\"");

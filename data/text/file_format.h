@@ -1,5 +1,5 @@
-// What a file holds, told by its content. Of the name, no more than an ending
-// that says JSON (.jsonl, .ndjson, .json) is taken into account.
+// The format of a file, detected by its content. Of the name, only an extension
+// of JSON (.jsonl, .ndjson, .json) is taken into account.
 #ifndef LEXTRA_DATA_TEXT_FILE_FORMAT_H_
 #define LEXTRA_DATA_TEXT_FILE_FORMAT_H_
 
@@ -11,40 +11,40 @@
 
 namespace lextra {
 
-// As what files are read.
+// How files are read.
 enum class TextFormat {
-  kAuto,       // as their content says; what is neither is refused
-  kText,       // text, whatever is in them
-  kJsonLines,  // one JSON object a line
+  kAuto,       // by their content; neither of these is an error
+  kText,       // as text, whatever they contain
+  kJsonLines,  // as one JSON object per line
 };
 
 struct FileFormat {
   enum class Kind { kText, kJsonLines, kOther };
 
   Kind kind = Kind::kText;
-  // Of kOther, which is not read:
+  // Of kOther, which is unsupported:
   std::string name;    // "zstd data"
   std::string remedy;  // what to do with it, with FILE for its path
 };
 
-// As much of a file as its format is told by.
+// The part of a file that determines its format.
 constexpr size_t kFormatHeadBytes = size_t{1} << 16;
 
-// Whether it begins as gzip data does.
+// Whether it begins like gzip data.
 bool IsGzip(std::string_view head);
 
-// The name without a last ".gz", in any case.
+// The name without a final ".gz", case-insensitive.
 std::string_view WithoutGzipEnding(std::string_view name);
 
-// Whether `name` ends with `ending`, in any case.
+// Whether `name` ends with `ending`, case-insensitive.
 bool EndsWith(std::string_view name, std::string_view ending);
 
-// The format of a file that begins with `head`, or is no more than that
-// (`is_whole`). Gzip data is unpacked before it is asked for.
+// The format of a file that begins with `head`, or is just that (`is_whole`).
+// Gzip data must be decompressed first.
 FileFormat FormatOf(std::string_view name, std::string_view head,
                     bool is_whole);
 
-// That of a file with a NUL byte somewhere.
+// The format of a file with a NUL byte.
 FileFormat BinaryFormat();
 
 // The InputError of a file of kind kOther.

@@ -85,8 +85,8 @@ class GzipStream : public InputStream {
   }
 
  private:
-  // Tapes and block devices pad a file by zeros to whole blocks. No member
-  // begins with one.
+  // Tapes and block devices pad files with zeros to whole blocks. No member
+  // begins with a zero.
   void SkipPadding() {
     while (zlib_.avail_in > 0 && *zlib_.next_in == 0) {
       ++zlib_.next_in;
@@ -94,8 +94,8 @@ class GzipStream : public InputStream {
     }
   }
 
-  // One step; at a member's end it gets ready for the next (gzip files may be
-  // joined end to end).
+  // One step; at the end of a member it prepares for the next (gzip files may
+  // be concatenated).
   absl::Status Inflate() {
     at_member_start_ = false;
     const int result = inflate(&zlib_, Z_NO_FLUSH);
@@ -124,7 +124,7 @@ class GzipStream : public InputStream {
 
 absl::StatusOr<std::unique_ptr<InputStream>> InputStream::Open(
     const std::string& path, int64_t* stored_bytes) {
-  // A pipe without a writer would otherwise block open().
+  // O_NONBLOCK: a pipe without a writer would block open().
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) return InputError(path + ": " + std::strerror(errno));
   auto plain = std::make_unique<PlainStream>(path, descriptor, stored_bytes);
@@ -132,7 +132,7 @@ absl::StatusOr<std::unique_ptr<InputStream>> InputStream::Open(
   if (fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
     return InputError(path + ": not a regular file");
   }
-  // A .gz without it is damaged, or was never packed.
+  // A .gz without the magic is corrupt, or was never compressed.
   char head[2] = "";
   const ssize_t got = pread(descriptor, head, sizeof(head), 0);
   const bool is_gzip =

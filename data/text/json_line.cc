@@ -12,12 +12,12 @@
 namespace lextra {
 namespace {
 
-// What nlohmann::json calls a number beyond double, and a syntax error.
+// nlohmann::json's error id of a number beyond double.
 constexpr int kNumberOutOfRange = 406;
 
-// Why a line is not JSON; empty if there is no more to say. `what` is
-// nlohmann's sentence: "[id] parse error at ...: syntax error while parsing
-// value - REASON; last read: '...'", of which the end is the file's.
+// Why a line is not JSON; empty if unknown. `what` is nlohmann's message: "[id]
+// parse error at ...: syntax error while parsing value - REASON; last read:
+// '...'", which ends with text from the file.
 std::string SyntaxReason(std::string_view line, size_t position,
                          std::string_view what) {
   what = what.substr(0, what.find("; last read:"));
@@ -163,7 +163,7 @@ size_t DigitsAt(std::string_view text, size_t begin) {
   return end - begin;
 }
 
-// Bytes of the JSON number that stands at `begin`; 0 if none does.
+// Bytes of the JSON number at `begin`; 0 if there is none.
 size_t NumberBytes(std::string_view text, size_t begin) {
   const auto at = [text](size_t i) { return i < text.size() ? text[i] : '\0'; };
   size_t end = begin + (at(begin) == '-');
@@ -194,8 +194,8 @@ size_t StringEnd(std::string_view text, size_t begin) {
 }
 
 // `line` with 0 and blanks in place of each number beyond double, which
-// nlohmann::json refuses before its reader is asked. In one pass: a line may
-// have many.
+// nlohmann::json rejects before it calls its reader. In one pass, since a line
+// may have many.
 std::string WithoutLargeNumbers(std::string_view line) {
   std::string copy(line);
   for (size_t i = 0; i < copy.size();) {
@@ -216,7 +216,7 @@ std::string WithoutLargeNumbers(std::string_view line) {
 }  // namespace
 
 JsonLine ParseJsonLine(std::string_view line, const std::string& text_key) {
-  // In a string that is not closed its end would be a control character.
+  // In an unterminated string the newline would be a control character.
   if (line.ends_with('\n')) line.remove_suffix(1);
   TextFinder finder(line, text_key);
   nlohmann::json::sax_parse(line, &finder);

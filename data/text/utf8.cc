@@ -27,8 +27,8 @@ size_t SequenceBytes(std::string_view text) {
   if (lead < 0xC2 || lead > 0xF4) return 0;
   const size_t bytes = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
   if (text.size() < bytes) return 0;
-  // What the second byte may be keeps out overlong forms, surrogates and what
-  // is beyond U+10FFFF.
+  // The range of the second byte excludes overlong forms, surrogates and code
+  // points beyond U+10FFFF.
   const auto second = static_cast<uint8_t>(text[1]);
   const uint8_t lowest = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
   const uint8_t highest = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;

@@ -1,4 +1,4 @@
-// Text that may be UTF-8.
+// Validation of UTF-8.
 #ifndef LEXTRA_DATA_TEXT_UTF8_H_
 #define LEXTRA_DATA_TEXT_UTF8_H_
 
@@ -9,8 +9,8 @@ namespace lextra {
 
 constexpr std::string_view kUtf8ByteOrderMark = "\xEF\xBB\xBF";
 
-// How many bytes belong to no well-formed sequence (RFC 3629). One that the
-// text's end may have cut is taken for well-formed.
+// How many bytes belong to no well-formed sequence (RFC 3629). A sequence that
+// the end of the text may have cut off counts as well-formed.
 int64_t InvalidUtf8Bytes(std::string_view text);
 
 }  // namespace lextra

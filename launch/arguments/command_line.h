@@ -1,6 +1,6 @@
 // The command line of one subcommand: --name=value flags with a help text each,
-// and the rest (overrides, files) in order. A flag that is unknown, given twice
-// or of the wrong type is a UsageError that says what is allowed.
+// and the rest (overrides, files) in order. A flag that is unknown, a duplicate
+// or of the wrong type is a UsageError that says what is expected.
 #ifndef LEXTRA_LAUNCH_ARGUMENTS_COMMAND_LINE_H_
 #define LEXTRA_LAUNCH_ARGUMENTS_COMMAND_LINE_H_
 
@@ -28,8 +28,8 @@ class CommandLine {
           target,
       std::string help);
 
-  // Sets the targets and keeps the rest. Flags may stand before or after it;
-  // "--" ends them.
+  // Sets the targets and keeps the rest. Flags may precede or follow it; "--"
+  // ends them.
   absl::Status Parse(const std::vector<std::string>& arguments);
 
   bool help_wanted() const { return help_wanted_; }  // --help was given
@@ -54,8 +54,8 @@ class CommandLine {
   bool help_wanted_ = false;
 };
 
-// UsageError unless `output`, the flag --output, may begin the names of a token
-// data set's files, as `example` does.
+// UsageError unless `output`, the flag --output, is a prefix for the files of a
+// token data set, as `example` is.
 absl::Status CheckOutputPrefix(const std::string& output,
                                const std::string& example);
 

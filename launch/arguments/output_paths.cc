@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 bool IsCheckpoint(const fs::path& folder) {
   std::error_code error;
   if (!fs::is_regular_file(folder / kManifestName, error)) return false;
-  // Any program may call a file so.
+  // Other programs may use this file name, too.
   return StepOf(folder.string()) || ReadManifest(folder.string()).ok();
 }
 

@@ -1,6 +1,6 @@
-// Paths as people type them: with a slash or a dot at the end, relative,
-// through links. And whether what a command is going to write can be written,
-// asked before the work that yields it.
+// Paths as people type them: with a trailing slash or dot, relative, through
+// links. And whether the output of a command can be written, checked before the
+// work that produces it.
 #ifndef LEXTRA_LAUNCH_ARGUMENTS_OUTPUT_PATHS_H_
 #define LEXTRA_LAUNCH_ARGUMENTS_OUTPUT_PATHS_H_
 
@@ -10,21 +10,21 @@
 
 namespace lextra {
 
-// `path` from the root, without "." parts and a slash at its end; links and
-// ".." stay as they are. An empty path stays empty.
+// `path` made absolute, without "." parts and a trailing slash; links and ".."
+// are kept. An empty path stays empty.
 std::string AbsolutePath(const std::string& path);
 
-// The folder that the checkpoint lies in, from the root: RUN of RUN/step-N,
-// also where that is a link. A link of another name is followed first.
+// The folder that contains the checkpoint, absolute: RUN of RUN/step-N, even if
+// that is a link. A link of another name is followed first.
 std::string RunFolderOfCheckpoint(const std::string& step_folder);
 
-// UsageError where `path`, the value of `flag`, is a checkpoint or lies in one:
-// it would be deleted, and not copied, with it.
+// UsageError if `path`, the value of `flag`, is a checkpoint or inside one: it
+// would be deleted with it, and not copied.
 absl::Status CheckOutsideCheckpoints(const std::string& flag,
                                      const std::string& path);
 
-// Makes a file beside `path` and removes it, as an atomic write of `path` will.
-// StorageError where that fails, or where `path` is there and no regular file.
+// Creates and removes a file next to `path`, as an atomic write of `path` does.
+// StorageError if that fails, or if `path` exists and is not a regular file.
 absl::Status CheckCanBeWritten(const std::string& path);
 
 }  // namespace lextra
