@@ -107,7 +107,7 @@ here. Run the same command again to resume a stopped evaluation.)");
                "file (text format of config/run.proto) or preset: its\n"
                "evaluation, parallel and data.validation are used");
   line.AddFlag("expect_world_size", &options->expect_world_size,
-               "fail if the world size is another; 0: any");
+               "fail unless the world size is this; 0: any");
   line.AddFlag("set", &options->overrides,
                "section.field=value; the flag itself may be omitted");
   return line;

@@ -49,7 +49,7 @@ at any layout.)");
   line.AddFlag("stop_at_step", &options->stop_at_step,
                "save and stop after this step; 0: schedule.num_steps");
   line.AddFlag("expect_world_size", &options->expect_world_size,
-               "fail if the world size is another; 0: any");
+               "fail unless the world size is this; 0: any");
   line.AddFlag("print_config", &options->print_config,
                "print the effective configuration and exit");
   line.AddFlag("set", &options->overrides,

@@ -124,7 +124,8 @@ TEST_F(TokenDatasetTest, AcceptsTheModesOfMultimodalFiles) {
   index.rest = std::string(2, '\0');
   EXPECT_TRUE(OpenWith(index).ok());
   index.rest = std::string(1, '\0');
-  ExpectRefused(index, "83 bytes; 2 sequences and 3 document entries need 82");
+  ExpectRefused(index,
+                "83 bytes, but 2 sequences and 3 document entries need 82");
 }
 
 TEST_F(TokenDatasetTest, OpensADatasetWithoutDocuments) {
@@ -229,8 +230,8 @@ TEST_F(TokenDatasetTest, RefusesArraysThatContradictEachOther) {
 TEST_F(TokenDatasetTest, RefusesAnIdOutsideTheVocabularyWhenItIsOpened) {
   for (const auto& [tokens, words] :
        {std::pair<std::vector<int64_t>, std::string>{
-            {5, 6, 256, 257, 7}, "document 1, place 0: token id 257 is"},
-        {{5, 6, -1, 7, 7}, "document 0, place 2: token id -1 is"}}) {
+            {5, 6, 256, 257, 7}, "document 1, position 0: token id 257 is"},
+        {{5, 6, -1, 7, 7}, "document 0, position 2: token id -1 is"}}) {
     const absl::Status status = Open(Index({3, 2}, 4, 4).Bytes(),
                                      Tokens(tokens, 4), Meta(257, 256, 2, 5))
                                     .status();
@@ -252,8 +253,8 @@ TEST_F(TokenDatasetTest, RefusesAnIdOutsideTheVocabularyOfALargeFile) {
   tokens[5 * kPageStep + 1000] = 257;
   const absl::Status seen = Open(idx, Tokens(tokens, 4), meta).status();
   EXPECT_THAT(std::string(seen.message()),
-              HasSubstr(absl::StrCat("document 0, place ", 5 * kPageStep + 1000,
-                                     ": token id 257")));
+              HasSubstr(absl::StrCat("document 0, position ",
+                                     5 * kPageStep + 1000, ": token id 257")));
   tokens[5 * kPageStep + 1000] = 7;
   tokens[5 * kPageStep + 2000] = -3;
   const auto dataset = Open(idx, Tokens(tokens, 4), meta);
@@ -262,8 +263,8 @@ TEST_F(TokenDatasetTest, RefusesAnIdOutsideTheVocabularyOfALargeFile) {
   const absl::Status read = dataset->Read(0, 0, out);
   EXPECT_EQ(ExitCodeOf(read), ExitCode::kInput);
   EXPECT_THAT(std::string(read.message()),
-              HasSubstr(absl::StrCat("document 0, place ", 5 * kPageStep + 2000,
-                                     ": token id -3")));
+              HasSubstr(absl::StrCat("document 0, position ",
+                                     5 * kPageStep + 2000, ": token id -3")));
   EXPECT_EQ(dataset->CheckIds(0, kTokens), read);
   EXPECT_TRUE(dataset->CheckIds(0, 5 * kPageStep + 2000).ok());
   EXPECT_TRUE(dataset->Read(1, 0, std::span(out).first(10)).ok());

@@ -158,15 +158,15 @@ TEST_F(ManifestTest, RefusesFilesThatAreMissingOrOfAnotherSize) {
               HasSubstr("b.safetensors: 63 bytes, but the manifest says 64"));
   std::filesystem::remove(Path("b.safetensors"));
   EXPECT_THAT(ErrorOf(ReadManifest(folder())),
-              HasSubstr("b.safetensors: is missing"));
+              HasSubstr("b.safetensors: missing, but listed"));
   std::filesystem::create_directory(Path("b.safetensors"));
   EXPECT_THAT(ErrorOf(ReadManifest(folder())),
-              HasSubstr("b.safetensors: is not a regular file"));
+              HasSubstr("b.safetensors: not a regular file"));
   std::filesystem::remove(Path("b.safetensors"));
   // Links are what they lead to.
   std::filesystem::create_symlink(folder(), Path("b.safetensors"));
   EXPECT_THAT(ErrorOf(ReadManifest(folder())),
-              HasSubstr("b.safetensors: is not a regular file"));
+              HasSubstr("b.safetensors: not a regular file"));
   std::filesystem::remove(Path("b.safetensors"));
   std::filesystem::create_symlink(Path("elsewhere"), Path("b.safetensors"));
   EXPECT_THAT(ErrorOf(ReadManifest(folder())),
