@@ -18,7 +18,7 @@ class CommandLineTest : public ::testing::Test {
   CommandLineTest() : line_("try [flags] [overrides]", "Tries things.") {
     line_.AddFlag("config", &config_, "configuration to use");
     line_.AddFlag("run_dir", &run_dir_, "folder of the run");
-    line_.AddFlag("resume", &resume_, "resume where it stopped");
+    line_.AddFlag("resume", &resume_, "continue where it stopped");
     line_.AddFlag("ranks", &ranks_, "expected ranks");
     line_.AddFlag("set", &set_, "one override");
   }
