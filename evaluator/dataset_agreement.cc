@@ -35,13 +35,13 @@ absl::StatusOr<DatasetDigest> AgreeOnDataset(Communicator& world,
   if (difference.empty()) {
     const std::chrono::duration<double> taken =
         std::chrono::steady_clock::now() - start;
-    LogInfo("%s=%s: digest %s, alike on all ranks (%.3f s)", field,
+    LogInfo("%s=%s: digest %s, identical on all ranks (%.3f s)", field,
             dataset.prefix(), agreed.digest, taken.count());
     return agreed;
   }
   return InputError(absl::StrFormat(
-      "%s=%s: the ranks see different data there: %s; put one data set on "
-      "storage that all hosts share, or the same copy on each",
+      "%s=%s: ranks see different data: %s; put one data set on storage shared "
+      "by all hosts, or the same copy on each",
       field, dataset.prefix(), difference));
 }
 

@@ -51,7 +51,7 @@ absl::Status CheckPlaces(const ModelConfig& model,
                          const EvaluationConfig& config,
                          const std::vector<PlannedRow>& rows) {
   return CheckHasPlaces(model, LongestOfAll(rows, config),
-                        "leave longer lengths of evaluation out, or train "
+                        "remove the longer evaluation lengths, or train with "
                         "another model.position_encoding");
 }
 
@@ -68,9 +68,9 @@ absl::Status CheckHasRows(const ModelConfig& model,
     }
   }
   return UsageError(absl::StrFormat(
-      "evaluation.rope_scaling changes nothing under evaluation.masks at these "
-      "lengths, which show no more positions than model.training_length = %d: "
-      "there is no row to score; add NONE",
+      "evaluation.rope_scaling has no effect: at these lengths "
+      "evaluation.masks show no more positions than model.training_length = "
+      "%d, so there is no row to score; add NONE",
       model.training_length()));
 }
 
@@ -110,9 +110,9 @@ absl::Status CheckFinite(const ScoredRow& scores, const std::string& row) {
   const std::optional<NonFiniteTarget>& target = scores.non_finite;
   if (!target) return absl::OkStatus();
   return NumericError(absl::StrFormat(
-      "%s: the NLL of document %d at place %d is not a finite number; leave "
-      "this mask or length out, or evaluate with model.precision=FP64; where "
-      "every row ends so, the weights themselves are not finite",
+      "%s: the NLL of document %d at position %d is not finite; remove this "
+      "mask or length, or evaluate with model.precision=FP64; if every row "
+      "fails like this, the weights themselves are not finite",
       row, target->document, target->place));
 }
 

@@ -60,10 +60,10 @@ absl::Status CheckMemory(const ModelConfig& model,
   if (needed > left) {
     status = UsageError(absl::StrFormat(
         "evaluation.masks has CAUSAL, which holds a whole piece in memory: %d "
-        "tokens over parallel.context = %d need %.2f GiB per rank, and %.2f "
-        "GiB are available%s; remove CAUSAL (the other masks hold one segment, "
-        "whatever the length), choose shorter evaluation.lengths, or give "
-        "parallel.context more ranks",
+        "tokens over parallel.context = %d need %.2f GiB per rank, but %.2f "
+        "GiB are available%s; remove CAUSAL (the other masks hold one segment "
+        "at any length), choose shorter evaluation.lengths, or increase "
+        "parallel.context",
         num_places + 1, mesh.context().size(), InGib(needed), InGib(left),
         on_gpu ? " on its GPU" : ""));
   }

@@ -16,10 +16,10 @@ using Json = nlohmann::json;
 
 constexpr int64_t kMaxBytes = int64_t{1} << 30;
 constexpr char kAdvice[] =
-    "choose another --results_dir, or remove the file to score again";
+    "choose another --results_dir, or remove the file to rescore";
 
 absl::Status Refuse(const std::string& path, const std::string& what) {
-  return UsageError(absl::StrCat(path, ": ", what, ": ", kAdvice));
+  return UsageError(absl::StrCat(path, ": ", what, "; ", kAdvice));
 }
 
 // "evaluation.lengths: [32] -> [64]", ..; empty where the results are the same.
@@ -52,21 +52,22 @@ absl::Status CheckSubjectOfResults(const std::string& folder,
   };
   if (!holds(json, "subject") || !json["subject"].is_string() ||
       !holds(json, "config") || !holds(json["config"], "evaluation")) {
-    return Refuse(path, "does not say which checkpoint and data it is of");
+    return Refuse(path, "does not name its checkpoint and data");
   }
   const auto stored = json["subject"].get<std::string>();
   if (stored != subject) {
-    return Refuse(path, absl::StrCat("has the results of ", stored,
-                                     ", and this evaluation is of ", subject));
+    return Refuse(path, absl::StrCat("holds results of ", stored,
+                                     ", but this evaluation is of ", subject));
   }
   const absl::StatusOr<std::string> differences =
       Differences(json["config"]["evaluation"], evaluation);
   if (!differences.ok()) {
-    return Refuse(path, absl::StrCat("has another evaluation's results (",
-                                     differences.status().message(), ")"));
+    return Refuse(path,
+                  absl::StrCat("holds results of a different evaluation (",
+                               differences.status().message(), ")"));
   }
   if (differences->empty()) return absl::OkStatus();
-  return Refuse(path, absl::StrCat("has another evaluation's results (",
+  return Refuse(path, absl::StrCat("holds results of a different evaluation (",
                                    *differences, ")"));
 }
 

@@ -113,8 +113,7 @@ absl::StatusOr<TextBytes> CountTextBytes(const Documents& documents,
                           BytesOfToken::Of(documents, averages, world));
   int64_t num_targets = 0;
   for (const PlannedRow& row : rows) num_targets += row.num_counted();
-  RowProgress progress("reading what is to be scored", num_targets,
-                       num_targets);
+  RowProgress progress("reading the tokens to score", num_targets, num_targets);
   TextBytes bytes = {.are_average = bytes_of.is_average()};
   absl::Status status;
   for (const PlannedRow& row : rows) {

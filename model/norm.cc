@@ -116,7 +116,7 @@ NormLayer::NormLayer(Norm kind, const std::string& name, int64_t width,
   const int num_ranks = split_over == nullptr ? 1 : split_over->size();
   const int rank = split_over == nullptr ? 0 : split_over->rank();
   TORCH_CHECK(width % num_ranks == 0, name, ": a width of ", width,
-              " does not divide among ", num_ranks, " tensor ranks");
+              " does not divide evenly among ", num_ranks, " tensor ranks");
   const int64_t columns = width / num_ranks;
   const auto make = [&](const char* suffix) {
     return MakeParameter({{.name = name + suffix,
@@ -138,8 +138,9 @@ NormLayer::Residual NormLayer::operator()(const at::Tensor& x,
   if (!branch.defined()) return {x, (*this)(x)};
   TORCH_CHECK(split_over_ == nullptr && branch.sizes() == x.sizes() &&
                   branch.scalar_type() == x.scalar_type(),
-              weight_.pieces[0].name, ": a branch ", branch.scalar_type(), " ",
-              branch.sizes(), " beside ", x.scalar_type(), " ", x.sizes());
+              weight_.pieces[0].name, ": branch ", branch.scalar_type(), " ",
+              branch.sizes(), ", but the residual stream is ", x.scalar_type(),
+              " ", x.sizes());
   const std::vector<at::Tensor> outputs = Apply(x, branch);
   return {outputs[1], outputs[0]};
 }

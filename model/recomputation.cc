@@ -47,7 +47,7 @@ at::Tensor Recomputed(std::function<at::Tensor(const at::Tensor&)> part,
                       const at::Tensor& x) {
   if (!at::GradMode::is_enabled()) return part(x);
   TORCH_CHECK(x.requires_grad(),
-              "Recomputed: no gradient is asked for at the part's input");
+              "Recomputed: the part's input does not require a gradient");
   return RecomputedFunction::apply(x,
                                    c10::make_intrusive<Part>(std::move(part)));
 }

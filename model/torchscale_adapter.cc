@@ -67,7 +67,7 @@ class FieldReader {
     if (value.is_number_unsigned() && value >= 1 && value <= 1 << 30) {
       return value;
     }
-    return Fail<int32_t>(name, value, "a whole number of 1 or more");
+    return Fail<int32_t>(name, value, "a whole number of at least 1");
   }
   double Number(const std::string& name, double standard) {
     const Json value = TakeField(name, standard);
@@ -88,7 +88,9 @@ class FieldReader {
   // OK if every field was right and none is left.
   absl::Status Finish() {
     for (const auto& [name, value] : object_.items()) {
-      if (!taken_.contains(name)) Fail<int>(name, value, "no such field");
+      if (!taken_.contains(name)) {
+        Fail<int>(name, value, "no field of this name");
+      }
     }
     return status_;
   }
@@ -216,10 +218,10 @@ absl::Status CheckNames(const Shapes& expected, const StateDict& tensors) {
     if (!expected.contains(name)) unknown.push_back(name);
   }
   if (missing.empty() && unknown.empty()) return absl::OkStatus();
-  return InputError(absl::StrFormat(
-      "tensors that are missing: %s; tensors that are not known: %s",
-      missing.empty() ? "none" : absl::StrJoin(missing, " "),
-      unknown.empty() ? "none" : absl::StrJoin(unknown, " ")));
+  return InputError(
+      absl::StrFormat("missing tensors: %s; unknown tensors: %s",
+                      missing.empty() ? "none" : absl::StrJoin(missing, " "),
+                      unknown.empty() ? "none" : absl::StrJoin(unknown, " ")));
 }
 
 // `tensor` in fp32, which holds each of the narrower types exactly.
@@ -244,9 +246,10 @@ absl::StatusOr<RunConfig> TorchscaleConfig(const std::string& json,
   const Json file = Json::parse(json, nullptr, /*allow_exceptions=*/false);
   if (!file.is_object() || !file.contains("config") ||
       !file["config"].is_object()) {
-    return InputError(absl::StrCat(source,
-                                   ": not JSON of the form {\"config\": {..}, "
-                                   "\"training_length\": ..}"));
+    return InputError(
+        absl::StrCat(source,
+                     ": expected JSON of the form {\"config\": {..}, "
+                     "\"training_length\": ..}"));
   }
   FieldReader reader(file);
   const int32_t training_length = reader.Count("training_length");

@@ -32,7 +32,7 @@ const ModelConfig& Checked(const ModelConfig& model, int num_ranks) {
                   model.num_heads() % model.num_kv_heads() == 0 &&
                   model.num_kv_heads() % num_ranks == 0,
               "a model on ", num_ranks,
-              " tensor ranks that is not resolved: ", model.ShortDebugString());
+              " tensor ranks is not resolved: ", model.ShortDebugString());
   return model;
 }
 

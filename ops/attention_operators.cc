@@ -236,7 +236,7 @@ AttentionOperator ChooseOperator(at::ScalarType type, int64_t head_dim,
         std::begin(kAll), std::end(kAll),
         [&](auto which) { return std::string(wanted) == NameOf(which); });
     TORCH_CHECK(named != std::end(kAll), "LEXTRA_ATTENTION=", wanted,
-                ": must be flash, cudnn, efficient or products");
+                ": expected flash, cudnn, efficient or products");
     if (takes(*named)) return *named;
   }
   for (const AttentionOperator which :

@@ -19,7 +19,7 @@ ElementType ElementTypeOf(at::ScalarType dtype) {
     case at::kBFloat16:
       return ElementType::kBFloat16;
     default:
-      TORCH_CHECK(false, "no kernel for a GPU takes ", dtype);
+      TORCH_CHECK(false, "no CUDA kernel takes dtype ", dtype);
   }
 }
 

@@ -19,7 +19,8 @@ absl::StatusOr<void*> LoadCudaLibrary() {
   if (!std::filesystem::exists(module, error)) {
     return UsageError(absl::StrCat(
         "this build has no CUDA backend (", module,
-        " does not exist): build where nvcc and NCCL are present", kOrCpu));
+        " does not exist): build it where nvcc and NCCL are installed",
+        kOrCpu));
   }
   // Never closed: communicators use its code for the life of the process.
   void* library = dlopen(module.c_str(), RTLD_NOW | RTLD_GLOBAL);
@@ -34,7 +35,8 @@ absl::StatusOr<void*> CudaLibraryFunction(const std::string& name) {
   void* function = dlsym(library, name.c_str());
   if (function == nullptr) {
     return UsageError(absl::StrFormat(
-        "lextra_cuda.so is of another build than this program: it has no %s",
+        "lextra_cuda.so does not match this program (missing symbol %s): "
+        "rebuild both",
         name));
   }
   return function;
@@ -43,7 +45,7 @@ absl::StatusOr<void*> CudaLibraryFunction(const std::string& name) {
 absl::Status LoadError(const std::string& module, const std::string& error) {
   if (absl::StrContains(error, "undefined symbol")) {
     return UsageError(absl::StrFormat(
-        "%s, this program and LibTorch are not of one build (%s): build them "
+        "%s does not match this program and LibTorch (%s): rebuild them "
         "together",
         module, error));
   }
@@ -51,13 +53,13 @@ absl::Status LoadError(const std::string& module, const std::string& error) {
   const std::string file = error.substr(0, error.find(':'));
   if (absl::StrContains(error, "cannot open shared object file")) {
     return UsageError(absl::StrFormat(
-        "LibTorch's part for CUDA does not load: %s is missing; install "
-        "LibTorch "
-        "with all CUDA libraries that its wheel names (docs/operations.md)%s",
+        "failed to load LibTorch's CUDA libraries: %s is missing; install "
+        "LibTorch with all CUDA libraries that its wheel lists "
+        "(docs/operations.md)%s",
         file, kOrCpu));
   }
   return UsageError(
-      absl::StrFormat("the CUDA backend does not load (%s)%s", error, kOrCpu));
+      absl::StrFormat("failed to load the CUDA backend (%s)%s", error, kOrCpu));
 }
 
 }  // namespace lextra

@@ -85,7 +85,7 @@ PendingCollective Communicator::Tracked(Operation operation, int64_t bytes,
 
 void Communicator::CheckMovable(const at::Tensor& tensor,
                                 const char* call) const {
-  TORCH_CHECK(tensor.defined(), call, " on axis ", axis_, ": no tensor");
+  TORCH_CHECK(tensor.defined(), call, " on axis ", axis_, ": undefined tensor");
   TORCH_CHECK(tensor.is_contiguous(), call, " on axis ", axis_,
               ": tensor of shape ", tensor.sizes(), " is not contiguous");
   TORCH_CHECK(tensor.device().type() == device_.type(), call, " on axis ",
@@ -99,9 +99,9 @@ void Communicator::CheckReducible(const at::Tensor& tensor, ReduceOp op,
   const at::ScalarType dtype = tensor.scalar_type();
   TORCH_CHECK(dtype == at::kFloat || dtype == at::kDouble ||
                   dtype == at::kBFloat16 || dtype == at::kLong,
-              call, " on axis ", axis_, ": no reduction of ", dtype);
+              call, " on axis ", axis_, ": cannot reduce ", dtype);
   TORCH_CHECK(op != ReduceOp::kAverage || dtype != at::kLong, call, " on axis ",
-              axis_, ": no average of ", dtype);
+              axis_, ": cannot average ", dtype);
 }
 
 void Communicator::CheckParts(const at::Tensor& whole, const at::Tensor& part,

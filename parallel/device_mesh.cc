@@ -24,7 +24,7 @@ absl::StatusOr<std::unique_ptr<DeviceMesh>> DeviceMesh::Create(
   mesh->shape_ = shape;
   Communicator& axes = device_world ? *device_world : *world;
   TORCH_CHECK(axes.rank() == rank && axes.size() == world->size(),
-              "a device world of other ranks than the world");
+              "the device world has other ranks than the world");
   mesh->data_ = axes.Split(context * shape.tensor + tensor, rank, "data");
   mesh->context_ = axes.Split(data * shape.tensor + tensor, rank, "context");
   mesh->tensor_ = axes.Split(data * shape.context + context, rank, "tensor");

@@ -116,9 +116,9 @@ int64_t TokensAtOnce(const RunConfig& config) {
 std::string MemoryPlan::Text() const {
   return absl::StrFormat(
       "%.2f GiB: parameters %.2f, gradients %.2f, optimizer state %.2f, "
-      "activations %.2f, loss %.2f%s copy for saving %.2f%s",
+      "activations %.2f, loss %.2f%s checkpoint copy %.2f%s",
       InGib(total()), InGib(parameters), InGib(gradients), InGib(optimizer),
-      InGib(activations), InGib(loss_head), on_gpu ? "; on the host" : ",",
+      InGib(activations), InGib(loss_head), on_gpu ? "; on the host:" : ",",
       InGib(checkpoint_copy), on_gpu ? " GiB" : "");
 }
 
@@ -153,8 +153,7 @@ MemoryPlan PlanMemory(const RunConfig& config, const FlatParameters& parameters,
 void ReportGpuMemory(const MemoryPlan& plan) {
   const GpuMemory peak = PeakGpuMemory();
   LogInfo(
-      "tensors took at most %.3f GiB of the GPU, of %.3f planned; %.3f were "
-      "held for them",
+      "peak GPU memory: %.3f GiB allocated (planned %.3f), %.3f GiB reserved",
       InGib(peak.tensor_bytes), InGib(plan.total()), InGib(peak.held_bytes));
 }
 

@@ -58,7 +58,11 @@ absl::StatusOr<Metrics> Metrics::Open(const RunConfig& config,
 
 void Metrics::AppendLine(const std::string& line) {
   const absl::Status status = AppendToFile(path_, line);
-  if (!status.ok()) LogWarning("a line is lost: %s", status.message());
+  if (!status.ok()) {
+    LogWarning(
+        "failed to append to metrics.jsonl, continuing without this line: %s",
+        status.message());
+  }
 }
 
 void Metrics::Record(const Step& step) {
@@ -137,7 +141,7 @@ void Metrics::RecordExtrapolation(int64_t step,
     line["bca_nll"][std::to_string(length)] = JsonNumber(nll);
   }
   line["time"] = UtcTime();
-  LogInfo("step %6d/%d | with BCA %s", step, config_.schedule().num_steps(),
+  LogInfo("step %6d/%d | NLL with BCA %s", step, config_.schedule().num_steps(),
           text);
   AppendLine(line.dump() + "\n");
 }

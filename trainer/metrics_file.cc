@@ -96,7 +96,7 @@ absl::StatusOr<int64_t> BytesToKeep(const InputFile& file, int64_t last_step) {
 absl::Status MoveAside(const std::string& path, int64_t last_step) {
   const std::string aside = absl::StrCat(path, ".", UtcTimeForNames());
   LEXTRA_RETURN_IF_ERROR(Rename(path, aside));
-  LogInfo("%s has no line of the %d steps done: it is kept as %s", path,
+  LogInfo("%s has no line of the %d completed steps: renamed to %s", path,
           last_step, aside);
   return absl::OkStatus();
 }

@@ -19,7 +19,7 @@ namespace {
 constexpr int64_t kChunkElements = int64_t{1} << 24;
 
 uint32_t Checksum(const at::Tensor& flat, uint32_t crc) {
-  TORCH_CHECK(flat.is_contiguous(), "Checksum wants a contiguous vector");
+  TORCH_CHECK(flat.is_contiguous(), "Checksum expects a contiguous vector");
   const int64_t size = flat.numel();
   for (int64_t begin = 0; begin < size; begin += kChunkElements) {
     const at::Tensor chunk =
@@ -160,22 +160,23 @@ absl::Status CheckReplicas(const FlatParameters& parameters,
   const Comparison comparisons[] = {
       {"parameters", data},
       {"optimizer state", data},
-      {"parameters that the tensor axis does not split", tensor},
-      {"optimizer state that the tensor axis does not split", tensor}};
+      {"parameters replicated over the tensor axis", tensor},
+      {"optimizer state replicated over the tensor axis", tensor}};
   std::vector<std::string> found;
   for (int column = 0; column < 4; ++column) {
     const auto& [what, replicas] = comparisons[column];
     const std::string difference = Differences(all.select(1, column), replicas);
     if (!difference.empty()) {
-      found.push_back(absl::StrCat(what, " of ", difference));
+      found.push_back(absl::StrCat(what, ": ", difference));
     }
   }
   if (found.empty()) return absl::OkStatus();
   return NumericError(absl::StrCat(
       "step ", step, ": replicas differ in ", absl::StrJoin(found, ", and in "),
-      ": a value has changed silently, or hosts along the tensor axis compute "
-      "differently. Start again from the last checkpoint, and test the memory "
-      "of the host of the ranks named first (env.json lists hosts by rank)"));
+      ". Either memory was corrupted silently, or hosts along the tensor axis "
+      "compute differently. Resume from the last checkpoint and test the "
+      "memory of the hosts of the ranks named first (env.json lists hosts by "
+      "rank)"));
 }
 
 }  // namespace lextra

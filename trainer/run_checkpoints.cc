@@ -117,8 +117,8 @@ absl::Status RunCheckpoints::ReportSaves() {
     if (save.status.ok()) {
       failed_saves_in_a_row_ = 0;
       LogInfo(
-          "step %6d/%d | checkpoint saved in %s | training stood still %.1f ms "
-          "| %.1f MB a rank at %.0f MB/s",
+          "step %6d/%d | checkpoint saved in %s | training paused %.1f ms "
+          "| %.1f MB per rank at %.0f MB/s",
           save.step, config_.schedule().num_steps(), run_folder_,
           save.stall_seconds * 1e3, save.num_bytes * 1e-6,
           save.num_bytes * 1e-6 / save.write_seconds);
@@ -126,13 +126,14 @@ absl::Status RunCheckpoints::ReportSaves() {
     }
     if (last_saved_step_ == save.step) last_saved_step_ = -1;
     ++failed_saves_in_a_row_;
-    LogWarning("step %d is not saved (failure %d in a row): %s", save.step,
-               failed_saves_in_a_row_, save.status.message());
+    LogWarning("failed to save step %d (%d consecutive failure%s): %s",
+               save.step, failed_saves_in_a_row_,
+               failed_saves_in_a_row_ == 1 ? "" : "s", save.status.message());
     if (failed_saves_in_a_row_ >= kMaxFailedSavesInARow) {
       return StorageError(absl::StrFormat(
-          "%d saves in a row failed, the last of step %d: %s; earlier "
-          "checkpoints are as they were: make storage work and start the same "
-          "command again",
+          "%d consecutive saves failed, the last of step %d: %s; earlier "
+          "checkpoints are intact. Fix the storage and run the same command "
+          "again",
           failed_saves_in_a_row_, save.step, save.status.message()));
     }
   }
@@ -163,8 +164,8 @@ absl::Status RunCheckpoints::LoadState(const std::string& step_folder,
        "data.micro_batch_size", "data.train", "data.validation"});
   if (!differences.empty()) {
     return CheckpointError(absl::StrCat(
-        step_folder, ": its configuration differs in ",
-        absl::StrJoin(differences, "; "),
+        step_folder,
+        ": its configuration differs: ", absl::StrJoin(differences, "; "),
         ". Only parallel, checkpoint, evaluation, logging, model.precision, "
         "data.micro_batch_size and paths may change; choose another --run_dir "
         "for a new run"));

@@ -56,9 +56,9 @@ absl::Status CheckShared(const std::string& run_folder,
   if (seen.ok() && *seen == nonce) return absl::OkStatus();
   return UsageError(absl::StrCat(
       "--run_dir=", run_folder,
-      ": this rank does not see the folder that rank 0 made (",
-      seen.ok() ? "its LOCK is another job's" : seen.status().message(),
-      "); it must be on storage that all hosts share"));
+      ": this rank does not see the folder that rank 0 created (",
+      seen.ok() ? "its LOCK belongs to another job" : seen.status().message(),
+      "); choose a --run_dir on storage shared by all hosts"));
 }
 
 // The whole environment may hold secrets; these explain how ranks were started.

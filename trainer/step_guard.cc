@@ -30,8 +30,8 @@ absl::Status StepGuard::Judge(const StepResult& result) {
     return absl::OkStatus();
   }
   return NumericError(absl::StrFormat(
-      "%d steps in a row had a non-finite loss or gradient; lower "
-      "schedule.learning_rate (%g), or see step %d's data",
+      "%d consecutive steps had a non-finite loss or gradient; lower "
+      "schedule.learning_rate (%g), or inspect the data of step %d",
       not_finite, config_.schedule().learning_rate(),
       state_.step() + 1 - not_finite));
 }
@@ -41,15 +41,15 @@ absl::Status StepGuard::CheckEnd() const {
   const int64_t not_finite = state_.not_finite_in_a_row();
   if (not_finite > 0) {
     return NumericError(absl::StrFormat(
-        "loss or gradient of the last %d step(s), up to step %d, are not "
-        "finite: these steps changed nothing (%d skipped in all); lower "
-        "schedule.learning_rate (%g), or see step %d's data",
+        "loss or gradient of the last %d step(s), up to step %d, was not "
+        "finite: these steps were skipped (%d skipped in total); lower "
+        "schedule.learning_rate (%g), or inspect the data of step %d",
         not_finite, state_.step(), skipped, config_.schedule().learning_rate(),
         state_.step() + 1 - not_finite));
   }
   if (skipped > 0 && skipped >= state_.step()) {
     return NumericError(absl::StrFormat(
-        "all %d steps were skipped: nothing has been trained", skipped));
+        "all %d steps were skipped: the model was not trained", skipped));
   }
   return absl::OkStatus();
 }

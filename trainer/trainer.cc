@@ -87,12 +87,12 @@ absl::Status Trainer::Finish(int64_t last_step) {
   }
   if (state_.step() == 0) {
     return Preempted(
-        "stopped on request before step 1: nothing is saved; the same "
-        "command starts from the beginning");
+        "stopped on request before step 1: nothing was saved. Run the same "
+        "command to start from the beginning");
   }
   return Preempted(absl::StrFormat(
-      "stopped on request after step %d, which is saved in %s; the same "
-      "command goes on from there",
+      "stopped on request after step %d; checkpoint saved in %s. Run the same "
+      "command to resume",
       state_.step(), run_folder_));
 }
 
@@ -134,7 +134,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(
     if (opened.ok()) trainer->metrics_ = *std::move(metrics);
   }
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh.world(), opened));
-  LogInfo("a rank plans with %s", trainer->Plan().Text());
+  LogInfo("memory plan per rank: %s", trainer->Plan().Text());
   return trainer;
 }
 

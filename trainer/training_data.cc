@@ -35,8 +35,8 @@ absl::StatusOr<std::unique_ptr<TrainingData>> TrainingData::Open(
           config.data().global_batch_size() / samples.num_samples());
   if (!data->schedule_->BatchesAreFreeOfRepeats()) {
     LogHint(
-        "%d samples are few for data.global_batch_size = %d: a batch that "
-        "spans two epochs may hold a sample twice",
+        "only %d samples for data.global_batch_size = %d: a batch that spans "
+        "two epochs may contain a sample twice",
         samples.num_samples(), config.data().global_batch_size());
   }
   return data;
@@ -73,8 +73,8 @@ absl::Status TrainingData::CheckSameTokenizer(
     return absl::OkStatus();
   }
   return InputError(absl::StrFormat(
-      "%s: made with tokenizer %s (sha256 '%s'), the training data %s with "
-      "%s (sha256 '%s'): prepare both data sets with one tokenizer",
+      "%s: made with tokenizer %s (sha256 '%s'), but the training data %s "
+      "with %s (sha256 '%s'); prepare both data sets with the same tokenizer",
       validation.prefix(), own.tokenizer, own.tokenizer_sha256,
       dataset_.prefix(), trained.tokenizer, trained.tokenizer_sha256));
 }
@@ -96,8 +96,8 @@ absl::Status CheckSameData(const std::string& step_folder,
   // Checkpoints of version 1 don't say.
   if (!saved.has_data() || text(saved) == text(own)) return absl::OkStatus();
   return CheckpointError(absl::StrFormat(
-      "%s: was trained on another data set (%s) than data.train=%s (%s): give "
-      "that one, or choose another --run_dir for a new run",
+      "%s: was trained on a different data set (%s) than data.train=%s (%s); "
+      "use that one, or choose another --run_dir for a new run",
       step_folder, text(saved), data_prefix, text(own)));
 }
 

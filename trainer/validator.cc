@@ -98,7 +98,7 @@ absl::StatusOr<std::unique_ptr<Validator>> Validator::Create(
   if (data.meta().vocab_size > config.model().vocab_size()) {
     return InputError(absl::StrFormat(
         "data.validation=%s: token ids up to %d, but model.vocab_size = %d: "
-        "prepare both data sets with one tokenizer",
+        "prepare both data sets with the same tokenizer",
         config.data().validation(), data.meta().vocab_size - 1,
         config.model().vocab_size()));
   }
@@ -119,8 +119,7 @@ absl::Status Validator::CheckLengths() const {
   return WithContext(
       PlanRows(DatasetDocuments(data_), AtLengths(config_.evaluation()))
           .status(),
-      absl::StrFormat("data.validation=%s, of which every validation scores "
-                      "evaluation.validation_tokens = %d",
+      absl::StrFormat("data.validation=%s, evaluation.validation_tokens = %d",
                       config_.data().validation(),
                       config_.evaluation().validation_tokens()));
 }

@@ -36,14 +36,14 @@ std::string ProtocolMeaning(const std::string& protocol) {
   }
   if (protocol == "sliding") {
     return "windows of that many tokens, of which the last ones (the stride) "
-           "count; the same targets at every length";
+           "are scored; the same targets at every length";
   }
   if (protocol == "same_targets") {
     return "the same targets at every length, the last ones (the stride) of "
            "windows of that many tokens: what more context is worth";
   }
   if (protocol == "prefix") {
-    return "the first tokens of each document, one piece";
+    return "the first tokens of each document, as one piece";
   }
   return "whole documents";
 }

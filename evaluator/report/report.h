@@ -32,8 +32,8 @@ std::string SeedsText(const ReportData& data, const ReportRow& row);
 // Bits per byte, with "~" where the bytes are an average, and what that means.
 std::string BitsText(const ReportRow& row);
 inline constexpr char kAverageBytesNote[] =
-    "~: the tokenizer is not known here, so every token but the end of text "
-    "counts as the average of the data set, its bytes over these tokens.";
+    "~: the tokenizer is unknown here, so every token except the end of text "
+    "counts as the data set's average bytes per token.";
 // "same_targets, stride 64".
 std::string ProtocolText(const ReportRow& row);
 // "non_overlapping": what the protocol scores, in a sentence.

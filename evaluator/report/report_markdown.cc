@@ -65,7 +65,7 @@ std::string Item(const std::string& text) {
 std::string Notes(const std::vector<ReportRow>& rows) {
   std::string notes =
       "NLL in nats per token, with its standard error over documents; "
-      "keys/token: keys\nthat a token sees, on average. All lengths of a "
+      "keys/token: average\nnumber of keys that a token sees. All lengths of a "
       "protocol score the same documents.\n\n";
   std::set<std::string> protocols;
   for (const ReportRow& row : rows) protocols.insert(row.protocol);
@@ -87,7 +87,7 @@ std::string ReportTables(const ReportData& data) {
               "scores s[n] of all\ndocuments; spread: the standard deviation "
               "of s beyond the training length.",
               ResolutionTable(data)),
-      Section("Synthetic tasks, the share of right answers:",
+      Section("Synthetic tasks, share of correct answers:",
               SyntheticTable(data)));
 }
 
@@ -97,8 +97,8 @@ std::string ReportMarkdown(const ReportData& data, const std::string& title) {
   std::ranges::replace_if(heading, absl::ascii_iscntrl, ' ');
   return absl::StrCat(
       "# ", heading, "\n\n",
-      Section("Orders of the paper (l: the training length; margins in nats "
-              "per token, with their\nstandard error between seeds):",
+      Section("Orderings in the paper (l: the training length; margins in nats "
+              "per token, with their\nstandard error over seeds):",
               OrdersTable(data)),
       ReportTables(data));
 }

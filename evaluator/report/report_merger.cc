@@ -20,7 +20,9 @@ constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 double Number(const Json& json) {
   const std::optional<double> number = NumberOfJson(json);
-  if (!number) throw BadResults(absl::StrCat("a number is ", json.dump()));
+  if (!number) {
+    throw BadResults(absl::StrCat("expected a number, got ", json.dump()));
+  }
   return *number;
 }
 
@@ -44,9 +46,9 @@ void CheckShared(const char* what, int64_t first, int64_t here,
                  const std::string& row, const std::string& first_file) {
   if (first == here) return;
   throw BadResults(absl::StrCat(
-      row, " has ", here, " ", what, ", that of ", first_file, " ", first,
-      ", with equal settings: they can't be about the same "
-      "documents; make a report for each"));
+      row, " has ", here, " ", what, ", that of ", first_file, " has ", first,
+      ", with equal settings: they cannot be of the same documents; make "
+      "separate reports"));
 }
 
 }  // namespace
@@ -95,22 +97,22 @@ void ReportMerger::CheckLikeTheFirst(const ReportRun& run) const {
   if (run.training_length != first.training_length) {
     throw BadResults(absl::StrCat(
         "its training length is ", run.training_length, ", that of ",
-        first.path, " ", first.training_length, ": make a report for each"));
+        first.path, " is ", first.training_length, "; make separate reports"));
   }
   if (run.data_documents != first.data_documents ||
       run.data_tokens != first.data_tokens) {
     throw BadResults(
         absl::StrCat("its data set has ", run.data_documents, " documents and ",
-                     run.data_tokens, " tokens, that of ", first.path, " ",
+                     run.data_tokens, " tokens, that of ", first.path, " has ",
                      first.data_documents, " and ", first.data_tokens,
-                     ": make a report for each"));
+                     "; make separate reports"));
   }
   if (!run.data_digest.empty() && !first.data_digest.empty() &&
       run.data_digest != first.data_digest) {
     throw BadResults(absl::StrCat(
         "its data set has as many documents and tokens as that of ", first.path,
-        ", but another digest, ", run.data_digest, " and not ",
-        first.data_digest, ": make a report for each"));
+        ", but a different digest, ", run.data_digest, " instead of ",
+        first.data_digest, "; make separate reports"));
   }
 }
 
@@ -136,7 +138,7 @@ void ReportMerger::CheckSeeds(const Source& source,
   throw BadResults(absl::StrCat(
       "its settings and its seeds, ", run.init_seed, " and ", run.shuffle_seed,
       ", are those of ", found->second.path,
-      ", but not its checkpoint: leave one of the two runs out, or train with "
+      ", but not its checkpoint; remove one of the two runs, or train with "
       "other seeds"));
 }
 
@@ -156,7 +158,7 @@ void ReportMerger::Claim(const Source& source, const std::string& name,
   throw BadResults(absl::StrCat(name, " of ", run.method, " with seeds ",
                                 run.init_seed, " and ", run.shuffle_seed,
                                 " is in ", found->second,
-                                ", too: give each evaluation once"));
+                                " too; give each evaluation once"));
 }
 
 void ReportMerger::AddRow(const Source& source, const Json& json) {
@@ -261,8 +263,8 @@ void ReportMerger::AddResolution(const Source& source, const Json& json) {
   CheckShared("spreads", row.spread.has_value(), json.contains("spread"), name,
               growing.first_file);
   if (row.distances != distances) {
-    throw BadResults(absl::StrCat(name, " has other distances than that of ",
-                                  growing.first_file));
+    throw BadResults(absl::StrCat(
+        name, " has different distances from that of ", growing.first_file));
   }
   AddToMean(&row.resolution, Number(json.at("resolution")), row.runs);
   if (row.spread) AddToMean(&*row.spread, Number(json["spread"]), row.runs);

@@ -53,8 +53,8 @@ class Page {
       tokenizers.insert(run.tokenizer);
     }
     page_.Paragraph(absl::StrFormat(
-        "%d evaluation(s) on %s; tokenizer %s; trained on samples of %s "
-        "tokens, which is l below.",
+        "%d evaluation(s) on %s; tokenizer %s; trained on samples of l = %s "
+        "tokens.",
         data_.runs.size(), absl::StrJoin(data_sets, ", "),
         absl::StrJoin(tokenizers, ", "), absl::StrCat(data_.training_length)));
   }
@@ -86,13 +86,13 @@ class Page {
   void Orders() {
     const TextTable table = OrdersTable(data_);
     if (table.empty()) return;
-    page_.Heading("What the paper found, and what was found here");
+    page_.Heading("What the paper found and what was found here");
     page_.Paragraph(
-        "Orders are compared, not values: another model, corpus and scale. "
-        "Margins are differences of NLL in nats a token (non_overlapping), "
-        "means over seeds with the standard error between them; a statement is "
-        "confirmed where its margin is beyond two of these, and only said to "
-        "hold where there is one seed.");
+        "Orderings are compared, not values: model, corpus and scale differ. "
+        "Margins are differences of NLL in nats per token (non_overlapping), "
+        "means over seeds with their standard error; a statement is confirmed "
+        "if its margin exceeds two standard errors, and only said to hold if "
+        "there is one seed.");
     page_.Table(table.lines, table.num_texts);
   }
 
@@ -115,7 +115,7 @@ class Page {
     }
     page_.Heading("What more context is worth: " + protocol);
     Figure(
-        rows, "context, tokens", "NLL less that at the shortest, nats",
+        rows, "context, tokens", "NLL minus NLL at the shortest, nats",
         /*log_y=*/false,
         [&](const ReportRow& row) {
           const ReportRow gain =
@@ -127,9 +127,9 @@ class Page {
         },
         absl::StrCat(protocol, ": ", ProtocolMeaning("same_targets"), ". ",
                      Counts(rows),
-                     " Below 0 the model makes use of the longer context. "
-                     "Differences are taken seed by seed; bands: their "
-                     "standard deviation between seeds."));
+                     " Below 0 the model uses the longer context. Differences "
+                     "are taken per seed; bands: their standard deviation "
+                     "over seeds."));
   }
 
   void PlaceFigures() {
@@ -147,10 +147,10 @@ class Page {
           rows.push_back(&row);
         }
       }
-      page_.Heading(
-          absl::StrCat("NLL by place in a piece: ", protocol, " at ", length));
+      page_.Heading(absl::StrCat("NLL by position in a piece: ", protocol,
+                                 " at ", length));
       Figure(
-          rows, "place in the piece, tokens", "NLL, nats a token",
+          rows, "position in the piece, tokens", "NLL, nats per token",
           /*log_y=*/false,
           [](const ReportRow& row) {
             std::vector<ChartPoint> points;
@@ -162,14 +162,15 @@ class Page {
                    .y = place.nll,
                    .error = std::numeric_limits<double>::quiet_NaN(),
                    .note = absl::StrFormat(
-                       "places %d to %d: %.4f nats, %d seed(s)", place.first,
+                       "positions %d to %d: %.4f nats, %d seed(s)", place.first,
                        place.last, place.nll, place.runs)});
             }
             return points;
           },
-          absl::StrCat("Means over targets whose inputs stand at places 2^k to "
-                       "2^(k+1) - 1, from 4 on. ",
-                       Counts(rows)));
+          absl::StrCat(
+              "Means over targets whose inputs are at positions 2^k to "
+              "2^(k+1) - 1, starting at 4. ",
+              Counts(rows)));
     }
   }
 
@@ -218,11 +219,11 @@ class Page {
     const TextTable table = RowsTable(data_);
     page_.Table(table.lines, table.num_texts);
     page_.Paragraph(
-        "NLL in nats a token, mean over seeds; std. error: of one run, over "
-        "documents; keys/token: keys that a counted token sees on average; "
-        "tokens/s: \"-\" where ranks or threads differed between runs. "
-        "Runs that differ in more than their seeds are lines of their own, "
-        "named by what they differ in.");
+        "NLL in nats per token, mean over seeds; std. error: of one run, over "
+        "documents; keys/token: average number of keys that a scored token "
+        "sees; tokens/s: \"-\" where ranks or threads differed between runs. "
+        "Runs that differ in more than their seeds are separate lines, named "
+        "by their differences.");
     if (std::ranges::any_of(data_.rows, &ReportRow::bytes_are_average)) {
       page_.Paragraph(kAverageBytesNote);
     }
@@ -245,8 +246,8 @@ class Page {
 
   static constexpr char kWithScaling[] = " with RoPE scaling";
   static constexpr char kBandNote[] =
-      "Bands: two standard deviations between seeds, or for one seed two "
-      "standard errors over documents.";
+      "Bands: two standard deviations over seeds, or two standard errors over "
+      "documents for one seed.";
 
   // Half of a band, in nats.
   static double Error(const ReportRow& row) {
@@ -257,7 +258,7 @@ class Page {
   static std::string Note(const ReportRow& row) {
     return absl::StrFormat(
         "%d tokens: NLL %s (std. error %s), perplexity %s, %s bits/byte, %s "
-        "keys a token, %d seed(s)",
+        "keys per token, %d seed(s)",
         row.length, FixedPoint(4, row.nll), FixedPoint(4, row.standard_error),
         FixedPoint(3, std::exp(row.nll)), BitsText(row),
         FixedPoint(1, row.keys_per_token), row.nll_of_run.size());
@@ -278,7 +279,7 @@ class Page {
                  : absl::StrCat(*numbers.begin(), " to ", *numbers.rbegin());
     };
     return absl::StrCat(range(tokens), " tokens of ", range(documents),
-                        " documents a row; ", range(seeds), " seed(s).");
+                        " documents per row; ", range(seeds), " seed(s).");
   }
 
   // A panel for each mask; a line for each label. Masks that bound what is seen

@@ -90,7 +90,7 @@ TextTable ResolutionTable(const ReportData& data) {
 
 TextTable SyntheticTable(const ReportData& data) {
   TextTable table = {.lines = {{"task", "method", "mask", "length", "depth",
-                                "right", "95 % interval", "of"}},
+                                "correct", "95 % interval", "trials"}},
                      .num_texts = 3};
   for (const ReportSynthetic& row : data.synthetic) {
     const Interval interval = WilsonInterval(row.correct, row.trials);

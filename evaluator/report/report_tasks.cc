@@ -46,11 +46,10 @@ void AppendSyntheticTasks(const ReportData& data, HtmlPage* page) {
   if (data.synthetic.empty()) return;
   page->Heading("Synthetic tasks");
   page->Paragraph(
-      "passkey: a key of five digits is stated at some depth of a text "
-      "(0: its beginning) and asked for at its end; found if every digit is "
-      "the most likely byte. induction: the share of the last 15 of 16 "
-      "different bytes, which come again after a text, that are the most "
-      "likely byte.");
+      "passkey: a five-digit key is stated at some depth of a text (0: its "
+      "beginning) and asked for at its end; found if every digit is the most "
+      "likely byte. induction: 16 distinct bytes are repeated after a text; "
+      "the share of the last 15 that are the most likely byte.");
   std::map<std::pair<std::string, std::string>, SharesByDepth> maps;
   for (const ReportSynthetic& row : data.synthetic) {
     if (row.task != "passkey") continue;

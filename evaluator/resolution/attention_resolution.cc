@@ -25,7 +25,7 @@ absl::StatusOr<std::vector<int64_t>> LongDocuments(const Documents& documents,
   if (!found.empty()) return found;
   return InputError(
       absl::StrFormat("no document has more than %d tokens, which "
-                      "evaluation.resolution_lengths asks for",
+                      "evaluation.resolution_lengths needs",
                       length));
 }
 
@@ -98,7 +98,7 @@ absl::Status CheckScores(const at::Tensor& s_LHN, const EvaluatedMask& mask) {
   if (bad.size(0) == 0) return absl::OkStatus();
   return NumericError(absl::StrFormat(
       "resolution of %s at %d: the mean score of layer %d, head %d at distance "
-      "%d is not a finite number; leave this mask or length out",
+      "%d is not finite; remove this mask or length",
       mask.Text(), s_LHN.size(2), bad[0][0].item<int64_t>(),
       bad[0][1].item<int64_t>(), bad[0][2].item<int64_t>()));
 }

@@ -177,8 +177,8 @@ absl::StatusOr<std::string> DocumentJournal::Unite() const {
     if (!is_ours && is_written) {
       return UsageError(absl::StrCat(
           path,
-          ": is no journal of an evaluation, which would write a file of that "
-          "name: move it away, or choose another --results_dir"));
+          ": not an evaluation journal, but the evaluation would write a file "
+          "of this name; move it away, or choose another --results_dir"));
     }
     if (!is_ours) continue;
     if (coordinate) parts.push_back(path);
@@ -226,8 +226,9 @@ void DocumentJournal::Append(const std::vector<JournalEntry>& entries) {
   for (const JournalEntry& entry : entries) lines += LineOf(entry, id_);
   const absl::Status status = AppendToFile(path, lines);
   if (!status.ok()) {
-    LogWarning("a restart would score some documents again: %s",
-               std::string(status.message()));
+    LogWarning(
+        "failed to append to the journal, a rerun would rescore documents: %s",
+        std::string(status.message()));
   }
 }
 

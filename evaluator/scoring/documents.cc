@@ -64,7 +64,7 @@ absl::Status TensorDocuments::Read(int64_t document, int64_t begin,
   for (size_t i = 0; i < out.size(); ++i) {
     if (out[i] >= 0 && out[i] < vocab_size_) continue;
     return InputError(absl::StrFormat(
-        "tokens[%d, %d] = %d: must be at least 0 and below the model's "
+        "tokens[%d, %d] = %d: expected at least 0 and below the model's "
         "vocabulary of %d",
         document, begin + static_cast<int64_t>(i), out[i], vocab_size_));
   }

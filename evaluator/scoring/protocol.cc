@@ -92,8 +92,8 @@ absl::StatusOr<std::vector<DealtDocument>> DealDocuments(
   int64_t turns = BudgetOf(config) / deal.turn;
   if (turns == 0) {
     return UsageError(absl::StrFormat(
-        "evaluation.max_tokens = %d: at least %d, the targets of a document's "
-        "first piece, or 0 for all",
+        "evaluation.max_tokens = %d: expected at least %d, the targets of a "
+        "document's first piece, or 0 for all",
         config.max_tokens(), deal.turn));
   }
   std::vector<DealtDocument> dealt;

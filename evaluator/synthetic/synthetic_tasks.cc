@@ -55,7 +55,7 @@ absl::Status CheckTasks(const Documents& documents, const Tokenizer* tokenizer,
   if (tokenizer == nullptr || !tokenizer->ids_are_bytes()) {
     return UsageError(
         "evaluation.passkey_lengths and induction_lengths need a tokenizer "
-        "whose ids are bytes, which the model's is not: leave them out ([])");
+        "whose ids are bytes, and the model's are not; set them to []");
   }
   int64_t longest = 0;
   for (const Task& task : tasks) longest = std::max(longest, task.length);
@@ -63,8 +63,8 @@ absl::Status CheckTasks(const Documents& documents, const Tokenizer* tokenizer,
       model, longest, "choose shorter synthetic tasks (evaluation.*_lengths)"));
   if (DocumentsLongerThan(documents, longest, 1).empty()) {
     return InputError(absl::StrFormat(
-        "no document has more than %d tokens, to fill the longest of "
-        "evaluation.passkey_lengths and induction_lengths with",
+        "no document has more than %d tokens, which the longest of "
+        "evaluation.passkey_lengths and induction_lengths needs",
         longest));
   }
   return absl::OkStatus();
@@ -143,8 +143,7 @@ absl::StatusOr<std::vector<SyntheticRow>> RunSyntheticTasks(
           task, documents, config.synthetic_trials(), scorer, mesh.data());
       if (!std::isfinite(correct)) {
         return NumericError(absl::StrFormat(
-            "%s %s at %d: logits are not finite numbers; leave this mask or "
-            "length out",
+            "%s %s at %d: logits are not finite; remove this mask or length",
             task.name, mask.Text(), task.length));
       }
       const int64_t answers = task.depth ? 1 : kInductionAnswers;

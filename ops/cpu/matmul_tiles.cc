@@ -70,7 +70,9 @@ const MatrixTiles<Scalar>& ChosenMatrixTiles() {
       supported += std::string(" ") + tiles.instruction_set;
     }
     throw std::invalid_argument(std::string("LEXTRA_INSTRUCTION_SET=") + name +
-                                ": this machine runs" + supported);
+                                ": unknown or not supported by this machine "
+                                "(available:" +
+                                supported + ")");
   }
   ();
   return chosen;

@@ -122,7 +122,7 @@ const char* LaunchScoreStatistics(const ScoreStatisticsCuda& a, void* stream) {
   });
 }
 
-constexpr char kUnknownTypes[] = "scores or gradients of another type";
+constexpr char kUnknownTypes[] = "unsupported type of scores or gradients";
 
 }  // namespace
 }  // namespace lextra

@@ -22,7 +22,7 @@ absl::StatusOr<std::unique_ptr<MpiSession>> MpiSession::Start(int* argc,
   int provided = MPI_THREAD_SINGLE;
   if (MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &provided) !=
       MPI_SUCCESS) {
-    return CommunicationError("MPI does not start");
+    return CommunicationError("MPI_Init_thread failed");
   }
   std::unique_ptr<MpiSession> session(new MpiSession);
   LEXTRA_CHECK_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
@@ -33,8 +33,8 @@ absl::StatusOr<std::unique_ptr<MpiSession>> MpiSession::Start(int* argc,
   SetAbortHandler(AbortWorld);
   if (provided < MPI_THREAD_MULTIPLE) {
     return CommunicationError(
-        "this MPI does not allow calls from several threads "
-        "(MPI_THREAD_MULTIPLE); Open MPI built with threads does");
+        "this MPI does not provide MPI_THREAD_MULTIPLE: use an Open MPI built "
+        "with thread support");
   }
 
   MPI_Comm host;

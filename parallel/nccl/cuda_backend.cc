@@ -97,28 +97,29 @@ absl::StatusOr<std::unique_ptr<Communicator>> MakeCudaCommunicator(
 absl::Status CheckGpuHost(const GpuHost& host) {
   if (host.nccl_built / 100 != host.nccl_loaded / 100) {
     return UsageError(absl::StrFormat(
-        "NCCL %s is loaded, but this build needs %s: another libnccl.so.2 "
-        "comes "
-        "before that of LibTorch (LD_LIBRARY_PATH)",
+        "NCCL %s is loaded, but this build needs %s: another libnccl.so.2 is "
+        "found before LibTorch's; check LD_LIBRARY_PATH",
         NcclVersion(host.nccl_loaded), NcclVersion(host.nccl_built)));
   }
   if (host.cuda_of_driver == 0) {
     return UsageError(absl::StrCat(
-        "no NVIDIA driver is loaded: install one that serves CUDA ",
+        "no NVIDIA driver is loaded: install one that supports CUDA ",
         CudaVersion(host.cuda_built), kOrCpu));
   }
   if (host.cuda_of_driver / 1000 < host.cuda_built / 1000) {
     return UsageError(absl::StrFormat(
-        "the NVIDIA driver is too old: it serves CUDA %s, this build needs %s; "
-        "update the driver%s",
+        "the NVIDIA driver is too old: it supports CUDA %s, but this build "
+        "needs %s; update the driver%s",
         CudaVersion(host.cuda_of_driver), CudaVersion(host.cuda_built),
         kOrCpu));
   }
   if (!host.gpus.empty()) return absl::OkStatus();
   const char* allowed = std::getenv("CUDA_VISIBLE_DEVICES");
   return UsageError(absl::StrFormat(
-      "no GPU is visible (%s; CUDA_VISIBLE_DEVICES is %s): give the job GPUs%s",
-      host.error.empty() ? "CUDA counts 0" : "CUDA says: " + host.error,
+      "no GPU is visible (%s; CUDA_VISIBLE_DEVICES is %s): request GPUs for "
+      "the job%s",
+      host.error.empty() ? "cudaGetDeviceCount returned 0"
+                         : "cudaGetDeviceCount: " + host.error,
       allowed == nullptr ? "not set" : absl::StrCat("\"", allowed, "\""),
       kOrCpu));
 }
@@ -138,9 +139,8 @@ absl::StatusOr<std::vector<int>> ChooseDevices(
     }
     if (best < 0 || (num_ranks[visible[rank][best]] > 0 && !may_share)) {
       return UsageError(absl::StrFormat(
-          "rank %d finds no free GPU: it sees %d, and lower ranks have taken "
-          "them; start at most one rank for each GPU of a host%s (tests may "
-          "share one with %s=1)",
+          "rank %d has no free GPU: it sees %d, all in use by lower ranks; "
+          "start at most one rank per GPU%s (tests may share one with %s=1)",
           rank, visible[rank].size(), kOrCpu, kShareVariable));
     }
     ++num_ranks[visible[rank][best]];

@@ -144,7 +144,7 @@ class NcclCommunicator : public Communicator {
                                      int from) override {
     if (group_ == nullptr) {
       TORCH_CHECK(send.defined() && receive.defined(), "SendReceive on axis ",
-                  axis(), ": a rank alone both sends and receives");
+                  axis(), ": a rank alone must both send and receive");
       streams_->Copy(streams_->Current(), receive, send);
       return PendingCollective();
     }

@@ -60,7 +60,8 @@ PendingTensor StartGather(const at::Tensor& part, Communicator& axis) {
 
 PendingTensor StartReduceScatter(const at::Tensor& whole, Communicator& axis) {
   TORCH_CHECK(whole.size(0) % axis.size() == 0, whole.size(0),
-              " tokens do not divide among ", axis.size(), " tensor ranks");
+              " tokens do not divide evenly among ", axis.size(),
+              " tensor ranks");
   const at::Tensor part =
       at::empty({whole.size(0) / axis.size(), whole.size(1)}, whole.options());
   return PendingTensor(

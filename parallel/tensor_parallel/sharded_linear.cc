@@ -136,7 +136,7 @@ class AddBias : public torch::autograd::Function<AddBias> {
 int64_t PartOf(int64_t total, const Communicator& axis,
                const std::string& what) {
   TORCH_CHECK(total % axis.size() == 0, what, ": ", total,
-              " do not divide among ", axis.size(), " tensor ranks");
+              " does not divide evenly among ", axis.size(), " tensor ranks");
   return total / axis.size();
 }
 

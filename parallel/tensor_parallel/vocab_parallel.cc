@@ -93,8 +93,9 @@ VocabParallelEmbedding::VocabParallelEmbedding(Communicator& tensor_axis,
                                                const Initializer& initialize)
     : tensor_axis_(tensor_axis) {
   TORCH_CHECK(padded_vocab % tensor_axis.size() == 0, name,
-              ": a vocabulary of ", padded_vocab, " does not divide among ",
-              tensor_axis.size(), " tensor ranks");
+              ": a vocabulary of ", padded_vocab,
+              " does not divide evenly among ", tensor_axis.size(),
+              " tensor ranks");
   const int64_t rows = padded_vocab / tensor_axis.size();
   weight_ =
       MakeParameter({{.name = name + ".weight",

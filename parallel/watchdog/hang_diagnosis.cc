@@ -11,13 +11,17 @@ namespace {
 
 constexpr size_t kMostNamed = 16;
 
+// "rank 2", "ranks 0, 1 and 5 more".
 std::string Numbers(const std::vector<int>& ranks) {
+  if (ranks.empty()) return "no rank";
   const size_t shown = std::min(ranks.size(), kMostNamed);
-  std::string text = absl::StrJoin(ranks.begin(), ranks.begin() + shown, ", ");
+  std::string text =
+      absl::StrCat(ranks.size() == 1 ? "rank " : "ranks ",
+                   absl::StrJoin(ranks.begin(), ranks.begin() + shown, ", "));
   if (shown < ranks.size()) {
     absl::StrAppend(&text, " and ", ranks.size() - shown, " more");
   }
-  return text.empty() ? "none" : text;
+  return text;
 }
 
 const ActivitySnapshot::Group* GroupOfCall(const ActivitySnapshot& activity) {
@@ -104,7 +108,7 @@ class HangDiagnosis {
   // What it is doing, and which call it is in or finished last.
   std::string Doing(int rank) const;
   std::string RanksText(const std::vector<int>& ranks) const;
-  // "; AllReduce 5 on axis data (4 bytes) waits: arrived 0, 2; missing 1"
+  // "; ranks 0, 2 are waiting in AllReduce 5 on axis data (4 bytes) for rank 1"
   std::string WaitText(const std::vector<int>& culprits) const;
 
   const std::vector<RankState>& ranks_;
@@ -187,11 +191,15 @@ std::string HangDiagnosis::WaitText(const std::vector<int>& culprits) const {
       }
     }
   }
-  // Where only one rank is known, so is nothing of who waits for it.
-  if (first < 0) return num_ranks_ == 1 ? "" : "; no rank waits for it yet";
-  return absl::StrFormat("; %s waits: arrived %s; missing %s",
+  // If only one rank's state is known, who waits for it is not.
+  if (first < 0) {
+    return num_ranks_ == 1 ? "" : "; no rank is waiting for it yet";
+  }
+  const std::vector<int> arrived = Arrived(first);
+  return absl::StrFormat("; %s %s waiting in %s for %s", Numbers(arrived),
+                         arrived.size() == 1 ? "is" : "are",
                          CallText(ranks_[first].activity),
-                         Numbers(Arrived(first)), Numbers(missing_[first]));
+                         Numbers(missing_[first]));
 }
 
 std::optional<Diagnosis> HangDiagnosis::Silent() const {
@@ -207,9 +215,9 @@ std::optional<Diagnosis> HangDiagnosis::Silent() const {
   }
   if (diagnosis.culprits.empty()) return std::nullopt;
   diagnosis.report = absl::StrFormat(
-      "watchdog: no sign of life for %.1f s of %s: stopped, or its host or "
-      "link is down%s",
-      longest, RanksText(diagnosis.culprits), WaitText(diagnosis.culprits));
+      "watchdog: no heartbeat from %s for %.1f s: the process is stopped, or "
+      "its host or network link is down%s",
+      RanksText(diagnosis.culprits), longest, WaitText(diagnosis.culprits));
   return diagnosis;
 }
 
@@ -228,8 +236,8 @@ std::optional<Diagnosis> HangDiagnosis::HangingOrGone() const {
   }
   if (diagnosis.culprits.empty()) return std::nullopt;
   diagnosis.report = absl::StrFormat(
-      "watchdog: no progress for %.1f s of %s, outside of any collective%s",
-      longest, RanksText(diagnosis.culprits), WaitText(diagnosis.culprits));
+      "watchdog: %s made no progress for %.1f s outside any collective%s",
+      RanksText(diagnosis.culprits), longest, WaitText(diagnosis.culprits));
   return diagnosis;
 }
 
@@ -240,9 +248,9 @@ std::optional<Diagnosis> HangDiagnosis::CompleteButUnending() const {
     return Diagnosis{
         .culprits = arrived,
         .report = absl::StrFormat(
-            "watchdog: %s does not end for %.1f s although no rank is missing: "
-            "%s; a message is lost, a GPU "
-            "is stuck, or the ranks' calls differ",
+            "watchdog: %s has not completed after %.1f s although every rank "
+            "entered it: %s; a message was lost, a GPU is stuck, or the ranks "
+            "are out of sync",
             CallText(ranks_[rank].activity), ranks_[rank].idle_seconds,
             RanksText(arrived))};
   }
@@ -259,7 +267,7 @@ std::optional<Diagnosis> HangDiagnosis::Cycle() const {
   }
   if (diagnosis.culprits.empty()) return std::nullopt;
   diagnosis.report =
-      absl::StrFormat("watchdog: ranks wait for each other for %.1f s: %s",
+      absl::StrFormat("watchdog: ranks waiting for each other for %.1f s: %s",
                       longest, RanksText(diagnosis.culprits));
   return diagnosis;
 }

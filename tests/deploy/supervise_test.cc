@@ -189,9 +189,10 @@ TEST_F(SupervisorTest, ANewerStepStartsTheCountAnew) {
 
 // What the watchdog says of a rank that hangs.
 std::string Hang(const std::string& seconds, const std::string& point) {
-  return "no progress for " + seconds + " s of rank 2 (host b) [" + point +
-         ", last finished AllReduce 14 on axis world (400 bytes)], outside of "
-         "any collective; no rank waits for it yet";
+  return "rank 2 (host b) [" + point +
+         ", last finished AllReduce 14 on axis world (400 bytes)] made no "
+         "progress for " +
+         seconds + " s outside any collective; no rank is waiting for it yet";
 }
 
 TEST_F(SupervisorTest, TwoEndsByTheWatchdogAtOnePointAreEnough) {
@@ -208,11 +209,13 @@ TEST_F(SupervisorTest, TwoEndsByTheWatchdogAtOnePointAreEnough) {
   // A call that no rank is missing from, a stopped rank, a rank that never got
   // to its first call: all say where.
   for (const std::string& line :
-       {std::string("AllReduce 5 on axis data (8 bytes) does not end for 61.0 "
-                    "s although no rank is missing: rank 0 (host a) [save, "
-                    "step 4, in AllReduce 5 on axis data (8 bytes)]"),
-        std::string("no sign of life for 10.2 s of rank 1 (host b) [load]: "
-                    "stopped, or its host or link is down")}) {
+       {std::string(
+            "AllReduce 5 on axis data (8 bytes) has not completed after "
+            "61.0 s although every rank entered it: rank 0 (host a) "
+            "[save, step 4, in AllReduce 5 on axis data (8 bytes)]"),
+        std::string("no heartbeat from rank 1 (host b) [load] for 10.2 s: the "
+                    "process is stopped, or its host or network link is "
+                    "down")}) {
     EXPECT_EQ(WatchedEnds({line, line}).exit_code, 6);
     EXPECT_EQ(Starts(), 2) << line;
   }

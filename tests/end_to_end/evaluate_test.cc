@@ -323,11 +323,12 @@ TEST_F(EvaluateTest, WhatPlainAttentionHasNoMemoryForIsRefusedAndScoredByBca) {
   };
   const ProcessResult refused = RunProcess(evaluate("CAUSAL"), kLimitSeconds);
   EXPECT_EQ(refused.exit_code, 2) << refused.output;
-  EXPECT_THAT(refused.output,
-              HasSubstr("evaluation.masks has CAUSAL, which holds all of a "
-                        "piece at once: 2000000 tokens"));
+  EXPECT_THAT(
+      refused.output,
+      HasSubstr("evaluation.masks has CAUSAL, which holds a whole piece "
+                "in memory: 2000000 tokens"));
   std::smatch sizes;
-  const std::regex says("take ([0-9.]+) GiB on a rank, and ([0-9.]+) GiB");
+  const std::regex says("need ([0-9.]+) GiB per rank, but ([0-9.]+) GiB");
   ASSERT_TRUE(std::regex_search(refused.output, sizes, says)) << refused.output;
   EXPECT_GT(std::stod(sizes[1]), 10 * std::stod(sizes[2])) << refused.output;
   RunWell(evaluate("BCA"));
@@ -360,7 +361,7 @@ TEST_F(EvaluateTest, AnNllThatIsNotFiniteEndsWithItsOwnCodeAndWritesNothing) {
       kLimitSeconds);
   EXPECT_EQ(result.exit_code, 7) << result.output;
   EXPECT_THAT(result.output,
-              HasSubstr("the NLL of document 0 at place 1 is not a finite"));
+              HasSubstr("the NLL of document 0 at position 1 is not finite"));
   EXPECT_THAT(result.output, Not(HasSubstr("| streaming")));
   EXPECT_FALSE(fs::exists(results + "/results.json"));
 }

@@ -210,9 +210,9 @@ constexpr std::pair<int, int> kStoppedAndSpeaker[] = {{0, 1}, {kRanks - 1, 0}};
 // The line of the watchdog about `rank` by `speaker`.
 auto Names(int rank, int speaker, const std::string& phase) {
   return ContainsRegex("\\[rank " + std::to_string(speaker) +
-                       " host .*\\] error: watchdog: no sign of life for "
-                       "[0-9.]+ s of rank " +
-                       std::to_string(rank) + " \\(host [^ ]+\\) \\[" + phase);
+                       " host .*\\] error: watchdog: no heartbeat from rank " +
+                       std::to_string(rank) + " \\(host [^ ]+\\) \\[" + phase +
+                       ".*\\] for [0-9.]+ s: ");
 }
 
 TEST_F(RankDeathTest, AStoppedRankIsNamedInTraining) {

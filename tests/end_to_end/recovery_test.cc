@@ -158,9 +158,10 @@ TEST_F(RecoveryTest, ADeviceThatDamagesWhatItStoresEndsTheRun) {
       WithFaults("read:1-:flip:path=/shard:rank=1", TrainTwoRanks(run)),
       kLimitSeconds);
   EXPECT_EQ(result.exit_code, 8) << result.output;
-  EXPECT_THAT(LineWith("lextra: error:", result.output),
-              AllOf(HasSubstr("3 saves in a row failed, the last of step 15"),
-                    HasSubstr("read back after the save")));
+  EXPECT_THAT(
+      LineWith("lextra: error:", result.output),
+      AllOf(HasSubstr("3 consecutive saves failed, the last of step 15"),
+            HasSubstr("read back after the save")));
   EXPECT_EQ(LineWith("checkpoint saved", result.output), "");
   EXPECT_EQ(Named(run, ".failed-").size(), 1u);
   EXPECT_EQ(NumDamaged(run), 0u);
@@ -173,7 +174,7 @@ TEST_F(RecoveryTest, ALastSaveThatIsNotReadBackAtOnceIsReadAgain) {
   const ProcessResult result = RunWell(WithFaults(
       "read:1-4:EIO:path=/shard", Lextra(Train(run, {"--stop_at_step=2"}))));
   EXPECT_THAT(result.output,
-              AllOf(HasSubstr("step 2 is not saved (failure 2 in a row)"),
+              AllOf(HasSubstr("failed to save step 2 (2 consecutive failures)"),
                     HasSubstr("checkpoint saved")));
   EXPECT_FALSE(ChecksumsOf(Step(run, 2)).empty());
 }
@@ -229,8 +230,8 @@ TEST_F(RecoveryTest, AFailedSaveKeepsTheTrainingGoing) {
   // The first save of rank 1 finds the disk full; later there is room.
   const ProcessResult result = RunWell(
       WithFaults("write:1-2:ENOSPC:path=/.tmp-:rank=1", TrainTwoRanks(run)));
-  EXPECT_THAT(LineWith("is not saved", result.output),
-              AllOf(HasSubstr("step 5 is not saved (failure 1 in a row)"),
+  EXPECT_THAT(LineWith("failed to save", result.output),
+              AllOf(HasSubstr("failed to save step 5 (1 consecutive failure)"),
                     HasSubstr("No space left on device")));
   EXPECT_FALSE(fs::exists(Step(run, 5)));
   EXPECT_EQ(LossesOf(run), LossesOf(whole));
@@ -245,7 +246,7 @@ TEST_F(RecoveryTest, StorageThatStaysBrokenEndsTheRunWithItsOwnCode) {
                  kLimitSeconds);
   EXPECT_EQ(result.exit_code, 8) << result.output;
   EXPECT_THAT(LineWith("lextra: error:", result.output),
-              AllOf(HasSubstr("3 saves in a row failed"),
+              AllOf(HasSubstr("3 consecutive saves failed"),
                     HasSubstr("Input/output error")));
   // What was saved before is as it was, and the run goes on when it can.
   EXPECT_FALSE(ChecksumsOf(Step(run, 5)).empty());
@@ -321,9 +322,9 @@ TEST_F(RecoveryTest, AnotherDataSetUnderTheSameNameIsRefused) {
                "data.train=" + ValidationData());
   const ProcessResult result = RunProcess(Lextra(other), kLimitSeconds);
   EXPECT_EQ(result.exit_code, 4) << result.output;
-  EXPECT_THAT(
-      LineWith("lextra: error:", result.output),
-      AllOf(HasSubstr("was trained on another data set"), HasSubstr("digest")));
+  EXPECT_THAT(LineWith("lextra: error:", result.output),
+              AllOf(HasSubstr("was trained on a different data set"),
+                    HasSubstr("digest")));
 }
 
 // A byte between the pages that the fingerprint samples.
@@ -339,7 +340,7 @@ TEST_F(RecoveryTest, DataChangedUnderEqualLengthsAreRefused) {
   ChangeAToken(TrainData());
   EXPECT_EQ(result.exit_code, 4) << result.output;
   EXPECT_THAT(LineWith("lextra: error:", result.output),
-              AllOf(HasSubstr("was trained on another data set"),
+              AllOf(HasSubstr("was trained on a different data set"),
                     HasSubstr("digest ")));
   RunWell(Lextra(Train(run, {"--stop_at_step=3"})));
 }
@@ -360,7 +361,7 @@ TEST_F(RecoveryTest, CheckpointsWithoutADigestAreComparedByTheFingerprint) {
   const ProcessResult result = RunProcess(Lextra(other), kLimitSeconds);
   EXPECT_EQ(result.exit_code, 4) << result.output;
   EXPECT_THAT(LineWith("lextra: error:", result.output),
-              AllOf(HasSubstr("was trained on another data set"),
+              AllOf(HasSubstr("was trained on a different data set"),
                     HasSubstr("fingerprint ")));
   RunWell(Lextra(Train(run, {"--stop_at_step=3"})));
 }

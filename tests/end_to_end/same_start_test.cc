@@ -208,7 +208,7 @@ TEST_F(SameStartTest, AJournalDoesNotAnswerForOtherData) {
   ChangeAToken(Path("b/validation"));
   const ProcessResult refused = RunProcess(command, kLimitSeconds);
   EXPECT_EQ(refused.exit_code, kUsage) << refused.output;
-  EXPECT_THAT(refused.output, HasSubstr("has the results of checkpoint"));
+  EXPECT_THAT(refused.output, HasSubstr("holds results of checkpoint"));
   fs::remove(Path("journal/results.json"));
   EXPECT_THAT(RunWell(command).output, Not(HasSubstr(known)));
   ChangeAToken(Path("b/validation"));

@@ -60,7 +60,7 @@ TEST_F(StopTest, Usr1SavesAndEndsWithItsOwnCode) {
     EXPECT_THAT(line, HasSubstr("lextra: stopped on request after step"));
     // No step was lost: the checkpoint is of the last step in the metrics.
     const int64_t last_step = LossesOf(run).rbegin()->first;
-    EXPECT_THAT(line, HasSubstr(" " + std::to_string(last_step) + ","));
+    EXPECT_THAT(line, HasSubstr(" " + std::to_string(last_step) + ";"));
     const ProcessResult list = RunWell(Lextra({"checkpoint", "verify", run}));
     EXPECT_THAT(list.output, HasSubstr("intact"));
     if (HasFailure()) return;
@@ -101,9 +101,10 @@ TEST_F(StopTest, BeforeTheFirstStepNothingIsSavedAndNothingElseIsSaid) {
   kill(process.pid(), SIGUSR1);
   const ProcessResult stopped = process.Wait(kLimitSeconds);
   EXPECT_EQ(stopped.exit_code, 75) << stopped.output;
-  EXPECT_THAT(LineWith("stopped on request", stopped.output),
-              HasSubstr("before step 1: nothing is saved; the same command "
-                        "starts from the beginning"));
+  EXPECT_THAT(
+      LineWith("stopped on request", stopped.output),
+      HasSubstr("before step 1: nothing was saved. Run the same command "
+                "to start from the beginning"));
   EXPECT_FALSE(fs::exists(run + "/latest"));
   RunWell(command);
   EXPECT_EQ(ReadText(run + "/latest"), "1\n");

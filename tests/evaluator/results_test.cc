@@ -139,13 +139,13 @@ TEST(Results, OfAnotherSubjectAreRefusedByWhatIsAnother) {
                                HasSubstr("choose another --results_dir")));
   context.subject = "checkpoint b";
   EXPECT_THAT(Refusal(folder.path(), context),
-              HasSubstr("results of checkpoint a, and this evaluation is of "
+              HasSubstr("results of checkpoint a, but this evaluation is of "
                         "checkpoint b"));
   for (const char* text :
        {"", "{}", "[1]", "{\"subject\": \"checkpoint b\"}"}) {
     ASSERT_TRUE(AtomicWrite(folder.path() + "/results.json", text).ok());
     EXPECT_THAT(Refusal(folder.path(), context),
-                HasSubstr("does not say which checkpoint"));
+                HasSubstr("does not name its checkpoint"));
   }
 }
 

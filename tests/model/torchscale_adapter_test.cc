@@ -69,17 +69,20 @@ TEST(TorchscaleAdapter, RefusesFieldsThatChangeTheForwardPass) {
   EXPECT_THAT(ConfigErrorWith("\"dropout\": 0.0", "\"deepnorm\": true"),
               HasSubstr("'deepnorm' is true, expected false"));
   EXPECT_THAT(ConfigErrorWith("\"dropout\": 0.0", "\"window\": 3"),
-              HasSubstr("'window' is 3, expected no such field"));
+              HasSubstr("'window' is 3, expected no field of this name"));
   EXPECT_THAT(ConfigErrorWith("\"vocab_size\": 97", "\"dropout\": 0.0"),
               HasSubstr("'vocab_size' is null, expected a whole number"));
-  EXPECT_THAT(ConfigErrorWith("\"decoder_layers\": 2", "\"decoder_layers\": 0"),
-              HasSubstr("'decoder_layers' is 0, expected a whole number of 1"));
+  EXPECT_THAT(
+      ConfigErrorWith("\"decoder_layers\": 2", "\"decoder_layers\": 0"),
+      HasSubstr(
+          "'decoder_layers' is 0, expected a whole number of at least 1"));
   EXPECT_THAT(ConfigErrorWith("\"decoder_attention_heads\": 4",
                               "\"decoder_attention_heads\": 5"),
               HasSubstr("model.num_heads"));
   EXPECT_THAT(ConfigErrorWith("\"training_length\"", "\"length_of_training\""),
               HasSubstr("'training_length' is null"));
-  EXPECT_THAT(ConfigErrorWith("{", "["), HasSubstr("not JSON of the form"));
+  EXPECT_THAT(ConfigErrorWith("{", "["),
+              HasSubstr("expected JSON of the form"));
 }
 
 TEST(TorchscaleAdapter, PadsTheVocabularyWithZeroRows) {
@@ -105,8 +108,8 @@ TEST(TorchscaleAdapter, ListsMissingAndUnknownTensors) {
   EXPECT_THAT(
       std::string(
           TorchscaleTensors(config.model(), state_dict).status().message()),
-      HasSubstr("missing: layer_norm.weight layers.1.ffn.fc2.bias; tensors "
-                "that are not known: embed_positions.weight"));
+      HasSubstr("missing tensors: layer_norm.weight layers.1.ffn.fc2.bias; "
+                "unknown tensors: embed_positions.weight"));
 }
 
 // The error of a decoder's tensors with one of them replaced.

@@ -29,7 +29,8 @@ TEST(LoadError, NamesTheLibraryThatIsMissing) {
 TEST(LoadError, TellsAModuleOfAnotherBuild) {
   EXPECT_THAT(Refusal(LoadError("/x/lextra_cuda.so",
                                 "/x/lextra_cuda.so: undefined symbol: f")),
-              AllOf(HasSubstr("not of one build"), HasSubstr("f")));
+              AllOf(HasSubstr("does not match this program and LibTorch"),
+                    HasSubstr("f")));
 }
 
 }  // namespace

@@ -98,18 +98,18 @@ TEST_F(ReplicaCheck, WhatTheTensorAxisDoesNotSplitIsComparedAlongIt) {
   flip(parameters_->values());
   const std::string message = MessageOfAll(Check());
   EXPECT_THAT(message,
-              AllOf(HasSubstr("step 300: replicas differ in parameters that "
-                              "the tensor axis does not split of rank "),
+              AllOf(HasSubstr("step 300: replicas differ in parameters "
+                              "replicated over the tensor axis: rank "),
                     Not(HasSubstr("optimizer state"))));
   if (size() == 4) {
-    EXPECT_THAT(message, HasSubstr("of rank 3 against ranks 0, 1, 2: "));
+    EXPECT_THAT(message, HasSubstr(": rank 3 against ranks 0, 1, 2. "));
   }
   flip(parameters_->values());
   EXPECT_EQ(Check(), absl::OkStatus());
   flip(optimizer_->state()[1].flat);
   EXPECT_THAT(MessageOfAll(Check()),
-              HasSubstr("differ in optimizer state that the tensor axis does "
-                        "not split of rank "));
+              HasSubstr("differ in optimizer state replicated over the tensor "
+                        "axis: rank "));
 }
 
 TEST_F(ReplicaCheck, AnUnsplitParameterIsComparedAlongBothAxes) {
@@ -118,10 +118,11 @@ TEST_F(ReplicaCheck, AnUnsplitParameterIsComparedAlongBothAxes) {
   if (rank() == 3) {
     FlipBit(parameters_->values(), parameters_->values().numel() - 1, 0);
   }
-  EXPECT_THAT(MessageOfAll(Check()),
-              HasSubstr("parameters of rank 1 against rank 3 (can't tell which "
-                        "is right), and in parameters that the tensor axis "
-                        "does not split of rank 2 against rank 3 (can't"));
+  EXPECT_THAT(
+      MessageOfAll(Check()),
+      HasSubstr("parameters: rank 1 against rank 3 (can't tell which is "
+                "right), and in parameters replicated over the tensor "
+                "axis: rank 2 against rank 3 (can't"));
 }
 
 TEST_F(ReplicaCheck, AnyBitOfOneRankIsFoundAndItsKindNamed) {
@@ -143,7 +144,7 @@ TEST_F(ReplicaCheck, AnyBitOfOneRankIsFoundAndItsKindNamed) {
       flip(parameters_->values());
       EXPECT_THAT(
           MessageOfAll(Check()),
-          AllOf(HasSubstr("step 300: replicas differ in parameters of rank"),
+          AllOf(HasSubstr("step 300: replicas differ in parameters: rank"),
                 Not(HasSubstr("optimizer state"))));
       flip(parameters_->values());
       EXPECT_EQ(Check(), absl::OkStatus());
@@ -157,7 +158,7 @@ TEST_F(ReplicaCheck, TwoReplicasThatDifferCannotBeJudged) {
   if (size() != 2) return;
   Train({.data = 2});
   if (rank() == 1) FlipBit(parameters_->values(), 5, 7);
-  EXPECT_THAT(MessageOfAll(Check()), HasSubstr("parameters of rank "));
+  EXPECT_THAT(MessageOfAll(Check()), HasSubstr("parameters: rank "));
   EXPECT_THAT(MessageOfAll(Check()),
               HasSubstr("rank 0 against rank 1 (can't tell which is right)"));
 }
@@ -167,24 +168,24 @@ TEST_F(ReplicaCheck, MostReplicasJudgeTheOthers) {
   Train({.data = 4});
   if (rank() == 2) FlipBit(parameters_->values(), 5, 7);
   EXPECT_THAT(MessageOfAll(Check(1200)),
-              HasSubstr("step 1200: replicas differ in parameters of rank 2 "
-                        "against ranks 0, 1, 3: "));
+              HasSubstr("step 1200: replicas differ in parameters: rank 2 "
+                        "against ranks 0, 1, 3. "));
   // Two that differ each in its own way, then two that differ alike.
   if (rank() == 0) FlipBit(parameters_->values(), 9, 1);
   EXPECT_THAT(MessageOfAll(Check()),
-              HasSubstr("of ranks 0, 2 against ranks 1, 3: "));
+              HasSubstr(": ranks 0, 2 against ranks 1, 3. "));
   if (rank() == 0) {
     FlipBit(parameters_->values(), 9, 1);
     FlipBit(parameters_->values(), 5, 7);
   }
-  EXPECT_THAT(MessageOfAll(Check()), HasSubstr("of ranks 0, 2 against ranks 1, "
+  EXPECT_THAT(MessageOfAll(Check()), HasSubstr(": ranks 0, 2 against ranks 1, "
                                                "3 (can't tell which is "
-                                               "right): "));
+                                               "right). "));
   // And a moment elsewhere.
   if (rank() == 3) FlipBit(optimizer_->state()[0].flat, 0, 30);
   EXPECT_THAT(MessageOfAll(Check()),
-              HasSubstr(", and in optimizer state of rank 3 against ranks 0, "
-                        "1, 2: "));
+              HasSubstr(", and in optimizer state: rank 3 against ranks 0, 1, "
+                        "2. "));
 }
 
 TEST_F(ReplicaCheck, ShardsOfTheTensorAxisAreComparedOnlyWithTheirReplicas) {
@@ -194,7 +195,7 @@ TEST_F(ReplicaCheck, ShardsOfTheTensorAxisAreComparedOnlyWithTheirReplicas) {
   // Ranks 1 and 3 hold the second shard.
   if (rank() == 3) FlipBit(parameters_->values(), 5, 7);
   EXPECT_THAT(MessageOfAll(Check()),
-              AllOf(HasSubstr("of rank 1 against rank 3 (can't tell"),
+              AllOf(HasSubstr(": rank 1 against rank 3 (can't tell"),
                     Not(HasSubstr("rank 0")), Not(HasSubstr("rank 2"))));
   if (rank() == 0) FlipBit(parameters_->values(), 5, 7);
   EXPECT_THAT(MessageOfAll(Check()),

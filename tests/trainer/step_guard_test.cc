@@ -44,8 +44,9 @@ TEST_F(StepGuardTest, RefusesMoreStepsInARowThanAllowed) {
   EXPECT_TRUE(Judge(NotFinite()).ok());
   const absl::Status third = Judge(NotFinite());
   EXPECT_EQ(ExitCodeOf(third), ExitCode::kNumeric);
-  EXPECT_THAT(std::string(third.message()), HasSubstr("3 steps in a row"));
-  EXPECT_THAT(std::string(third.message()), HasSubstr("see step 2's data"));
+  EXPECT_THAT(std::string(third.message()), HasSubstr("3 consecutive steps"));
+  EXPECT_THAT(std::string(third.message()),
+              HasSubstr("inspect the data of step 2"));
 }
 
 TEST_F(StepGuardTest, AGoodStepStartsTheCountAgain) {

@@ -53,7 +53,8 @@ double Sum(const T* values, int64_t size) {
 }  // namespace
 
 at::Tensor SumOfSquares(const at::Tensor& vector) {
-  TORCH_CHECK(vector.is_contiguous(), "SumOfSquares wants a contiguous vector");
+  TORCH_CHECK(vector.is_contiguous(),
+              "SumOfSquares expects a contiguous vector");
   if (!vector.is_cpu()) {
     return at::linalg_vector_norm(vector, 2, {}, false, at::kDouble).square_();
   }

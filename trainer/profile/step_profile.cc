@@ -148,7 +148,7 @@ std::vector<std::string> StepProfile::Table() const {
   std::vector<std::string> lines = {
       absl::StrFormat("profile: self time by phase, mean of %d steps%s",
                       totals_.steps,
-                      steps_begun_ > kWarmUpSteps ? " after the warm-up" : ""),
+                      steps_begun_ > kWarmUpSteps ? " after warmup" : ""),
       absl::StrFormat("  %-14s %10s %9s %12s", "phase", "ms/step", "share",
                       "calls/step")};
   for (const Phase& phase : sorted) lines.push_back(PhaseLine(phase));
@@ -156,18 +156,18 @@ std::vector<std::string> StepProfile::Table() const {
                                   StepMilliseconds(), 100.0));
   if (totals_.gpu_waits_ms > 0) {
     lines.push_back(absl::StrFormat(
-        "  the GPU stood still for communication: %.3f ms a step, %.1f %%",
+        "  exposed communication: %.3f ms/step, %.1f %%",
         totals_.gpu_waits_ms / static_cast<double>(totals_.steps),
         100e6 * totals_.gpu_waits_ms / static_cast<double>(totals_.wall_ns)));
   }
   const Usage& usage = totals_.usage;
   const int64_t cpu_us = std::max<int64_t>(usage.user_us + usage.system_us, 1);
   lines.push_back(absl::StrFormat(
-      "  tensors: %.1f allocations a step, %.2f MB, at most %.2f MB at once",
+      "  tensors: %.1f allocations per step, %.2f MB, peak %.2f MB",
       PerStep(totals_.allocations), PerStep(totals_.allocated_bytes) * 1e-6,
       totals_.peak_bytes * 1e-6));
   lines.push_back(absl::StrFormat(
-      "  kernel: %.1f page faults a step, %.1f %% of the CPU time",
+      "  kernel: %.1f page faults per step, %.1f %% of CPU time",
       PerStep(usage.page_faults), 100.0 * usage.system_us / cpu_us));
   return lines;
 }

@@ -78,8 +78,8 @@ void ReportProfile(const StepProfile& profile, const std::string& run_folder,
     const int64_t longest = all.argmax().item<int64_t>();
     const int64_t shortest = all.argmin().item<int64_t>();
     LogInfo(
-        "  ranks: outside communication %.3f ms a step on rank %d, the "
-        "longest, %.3f ms on rank %d, the shortest",
+        "  time per step excluding communication: max %.3f ms (rank %d), min "
+        "%.3f ms (rank %d)",
         all[longest].item<double>(), longest, all[shortest].item<double>(),
         shortest);
   }
@@ -89,7 +89,7 @@ void ReportProfile(const StepProfile& profile, const std::string& run_folder,
   const absl::Status written = AgreeOnStatus(
       world, AtomicWrite(path(world.rank()), profile.Trace(world.rank())));
   if (!written.ok()) {
-    LogWarning("no trace of the profile: %s", written.message());
+    LogWarning("failed to write the profile trace: %s", written.message());
     return;
   }
   LogInfo("  trace of the last steps, for chrome://tracing or Perfetto: %s",

@@ -339,7 +339,7 @@ TEST(ReportTables, OfOneEvaluationHaveNoColumnsOnSeeds) {
   EXPECT_THAT(tables(), HasSubstr("| sliding, stride 32 | xPos | causal | 128 "
                                   "| 1.2500 | 3.490 | ~"));
   EXPECT_THAT(tables(), HasSubstr("- sliding: windows of that many tokens"));
-  EXPECT_THAT(tables(), HasSubstr("- ~: the tokenizer is not known"));
+  EXPECT_THAT(tables(), HasSubstr("- ~: the tokenizer is unknown"));
   // All of it was in a journal.
   row.erase("tokens_per_second");
   EXPECT_THAT(tables(), HasSubstr(" | - |\n"));
@@ -424,8 +424,8 @@ TEST(ReportData, RunsThatAreNotAboutTheSameAreRefused) {
       {longer, "its training length is 256, that of"},
       {other_data, "its data set has 10 documents and 7 tokens"},
       {one, "non_overlapping causal at 128 of xPos with seeds 1 and 1 is in "},
-      {copied, "but another digest, 2 and not 1"},
-      {misspelt, "a number is 'abc'"}};
+      {copied, "but a different digest, 2 instead of 1"},
+      {misspelt, "expected a number, got \"abc\""}};
   for (const auto& [second, says] : cases) {
     const absl::Status status =
         ReadReportData({first, WriteExample(folder / "second", second)})

@@ -48,9 +48,9 @@ TEST(StepRecorder, CountsTheTensorsThatAreMade) {
     for (int i = 0; i < 3; ++i) at::empty({500'000}, at::kFloat);
   }
   EXPECT_EQ(profile.Calls("allocator"), 4);
-  EXPECT_THAT(profile.Table(),
-              Contains(HasSubstr(
-                  "4.0 allocations a step, 7.00 MB, at most 3.00 MB at once")));
+  EXPECT_THAT(
+      profile.Table(),
+      Contains(HasSubstr("4.0 allocations per step, 7.00 MB, peak 3.00 MB")));
 }
 
 TEST(StepRecorder, RecordsNothingBeforeAndAfter) {

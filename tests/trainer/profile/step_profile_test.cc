@@ -99,7 +99,7 @@ TEST_F(StepProfileTest, MemoryIsCountedAndItsPeakIsWhatTheStepHeldAtOnce) {
   profile_.EndStep();
   EXPECT_THAT(profile_.Table(),
               ::testing::Contains(HasSubstr(
-                  "3.0 allocations a step, 6.00 MB, at most 5.00 MB at once")));
+                  "3.0 allocations per step, 6.00 MB, peak 5.00 MB")));
 }
 
 TEST_F(StepProfileTest, TheTraceHoldsTheLastStepsAndItsEventsNest) {
