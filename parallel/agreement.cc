@@ -20,7 +20,7 @@ at::Tensor Scalar(Communicator& group, int64_t value) {
                   at::TensorOptions(at::kLong).device(group.device()));
 }
 
-// `text` as bytes where the group's tensors live, filled up to `size`.
+// `text` as bytes on the group's device, padded to `size`.
 at::Tensor BytesOf(Communicator& group, const std::string& text, int64_t size) {
   const at::Tensor bytes = at::zeros({size}, at::kByte);
   std::memcpy(bytes.data_ptr(), text.data(), text.size());
@@ -33,8 +33,8 @@ std::string TextOf(const at::Tensor& bytes) {
                      here.numel());
 }
 
-// Alike on processes that see the same numbers of devices and inodes. Hosts may
-// have the same name by mistake, containers of one host have several.
+// The same on processes that see the same device and inode numbers. Hosts may
+// have the same name by mistake; containers of one host have several.
 std::string RunningSystem() {
   std::string boot_id;
   std::ifstream("/proc/sys/kernel/random/boot_id") >> boot_id;
@@ -117,7 +117,7 @@ std::string RanksText(const std::vector<int>& ranks) {
 std::string DifferenceOverRanks(Communicator& group, const std::string& value) {
   if (group.size() == 1) return "";
   const std::vector<std::string> values = GatherTexts(group, value);
-  // All ranks see the same values, and so all of them return here or none.
+  // All ranks see the same values, so all of them return here or none.
   if (std::all_of(values.begin(), values.end(), [&](const std::string& other) {
         return other == values[0];
       })) {

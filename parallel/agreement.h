@@ -1,5 +1,5 @@
-// Ranks that must decide alike: errors and texts known to one become known to
-// all, and what differs between them is found. Collective over the given group.
+// Agreement between ranks: shares errors and texts with all ranks, and finds
+// differences between them. Collective over the given group.
 #ifndef LEXTRA_PARALLEL_AGREEMENT_H_
 #define LEXTRA_PARALLEL_AGREEMENT_H_
 
@@ -13,7 +13,7 @@
 namespace lextra {
 
 // OK if all ranks are OK; otherwise, on every rank, the status of the lowest
-// rank that is not ("rank r: " in front where the group has several ranks).
+// rank that is not (prefixed with "rank r: " if the group has several ranks).
 absl::Status AgreeOnStatus(Communicator& group, const absl::Status& mine);
 
 // `text` of rank `root`, on all ranks.
@@ -24,22 +24,22 @@ std::string BroadcastText(Communicator& group, const std::string& text,
 std::vector<std::string> GatherTexts(Communicator& group,
                                      const std::string& text);
 
-// Empty where all ranks give the same `value`; otherwise, on every rank, who
-// has which: "X on ranks 0-2 (host a); Y on rank 3 (host b)".
+// Empty if all ranks give the same `value`; otherwise, on every rank, which
+// rank has which: "X on ranks 0-2 (host a); Y on rank 3 (host b)".
 std::string DifferenceOverRanks(Communicator& group, const std::string& value);
 
-// The text that `make` yields, or the error of the lowest rank that has one.
-// Ranks of one host that give the same `key` have it made once, by the lowest
-// of them. Rank 0 makes its own before the others begin, so that they may find
-// what it left on storage that they share.
+// The text that `make` returns, or the error of the lowest rank that has one.
+// For ranks of one host with the same `key`, only the lowest calls `make`. Rank
+// 0 calls it before the others begin, so they may find what it left on shared
+// storage.
 absl::StatusOr<std::string> MakeOncePerKey(
     Communicator& group, const std::string& key,
     const std::function<absl::StatusOr<std::string>()>& make);
 
-// "rank 3", "ranks 0-2, 5": of ranks in rising order.
+// "rank 3", "ranks 0-2, 5"; `ranks` are ascending.
 std::string RanksText(const std::vector<int>& ranks);
 
-// Runs `load` on rank 0 alone and gives its text or its error to all ranks.
+// Runs `load` on rank 0 only and gives its text or error to all ranks.
 template <typename Load>
 absl::StatusOr<std::string> LoadOnRankZero(Communicator& group, Load load) {
   absl::StatusOr<std::string> text = std::string();

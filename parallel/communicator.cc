@@ -12,7 +12,7 @@ namespace lextra {
 
 namespace {
 
-// What a profile calls it.
+// Its name in a profile.
 std::string ScopeName(Operation operation) {
   return absl::StrCat("communication: ", NameOf(operation));
 }
@@ -33,7 +33,7 @@ PendingCollective& PendingCollective::operator=(PendingCollective&& other) {
 PendingCollective::~PendingCollective() { CheckNotPending(); }
 
 void PendingCollective::Wait() {
-  // Taken out first, so that an exception of Wait leaves nothing pending.
+  // Moved out first, so that an exception in Wait leaves nothing pending.
   const std::unique_ptr<State> state = std::move(state_);
   if (state == nullptr) return;
   RECORD_USER_SCOPE("communication: Wait");

@@ -1,11 +1,11 @@
-// One group of ranks and what they do together.
+// One group of ranks and its collectives.
 //
 // A Communicator is an argument, never a global. Every rank of the group makes
 // the same calls in the same order with the same shapes. Counts come from the
-// tensors, in elements; any count works (backends split what is beyond theirs).
-// An error of the library below ends all ranks (base/failure.h): there is no
-// state to return to. A caller's mistake (shape, dtype, device) is a
-// TORCH_CHECK.
+// tensors, in elements; any count works (backends split what exceeds their
+// limit). An error of the underlying library ends all ranks (base/failure.h):
+// there is no state to return to. A caller's mistake (shape, dtype, device) is
+// a TORCH_CHECK.
 //
 // Reductions take float, double, bfloat16 (added in fp32, rounded once) and
 // int64; moves take any dtype. Tensors are contiguous.
@@ -27,8 +27,8 @@ namespace lextra {
 
 enum class ReduceOp { kSum, kMax, kMin, kAverage };
 
-// A collective under way. It keeps its tensors alive. Wait() orders what comes
-// after it (the host on CPUs, the current stream on GPUs). One that is dropped
+// A collective in flight. It keeps its tensors alive. Wait() makes subsequent
+// work wait for it (the host on CPUs, the current stream on GPUs). Dropping it
 // before Wait() ends all ranks: its result would be read too early.
 class [[nodiscard]] PendingCollective {
  public:
@@ -51,7 +51,7 @@ class [[nodiscard]] PendingCollective {
   void CheckNotPending();
 
   std::unique_ptr<State> state_;
-  // What Wait() tells the rank's Activity; null where nobody asks.
+  // What Wait() reports to the rank's Activity; null if there is none.
   Activity* activity_ = nullptr;
   GroupCall call_;
 };
@@ -64,13 +64,13 @@ class Communicator {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
-  // "world", "data", "context" or "tensor": what messages call this group.
+  // "world", "data", "context" or "tensor": the name of this group in messages.
   const std::string& axis() const { return axis_; }
-  // Where the tensors of its calls live.
+  // Device of its tensors.
   at::Device device() const { return device_; }
   // Bytes this rank has handed to SendReceive so far.
   int64_t bytes_sent() const { return bytes_sent_; }
-  // What this rank is doing: every call below is told to it.
+  // What this rank is doing: every call below is reported to it.
   Activity& activity() const { return *identity_.activity; }
 
   // tensor <- op over the ranks, in place. Free in a group of one.
@@ -79,16 +79,16 @@ class Communicator {
   // this rank's part of `out`.
   void AllGather(const at::Tensor& out, const at::Tensor& in);
   // out [n, ...] <- this rank's part of op over the ranks' in [size * n, ...].
-  // `out` may be this rank's part of `in`, whose other parts stay.
+  // `out` may be this rank's part of `in`, whose other parts are unchanged.
   void ReduceScatter(const at::Tensor& out, const at::Tensor& in, ReduceOp op);
   // Sends `send` to rank `to` while receiving `receive` from rank `from`. An
-  // undefined tensor, or rank -1, leaves that half out.
+  // undefined tensor or rank -1 skips that half.
   void SendReceive(const at::Tensor& send, int to, const at::Tensor& receive,
                    int from);
   // tensor <- rank root's.
   void Broadcast(const at::Tensor& tensor, int root);
 
-  // The same, under way when the call returns where the backend can do that.
+  // The same, still in flight when the call returns if the backend supports it.
   PendingCollective AllReduceAsync(const at::Tensor& tensor, ReduceOp op);
   PendingCollective AllGatherAsync(const at::Tensor& out, const at::Tensor& in);
   PendingCollective ReduceScatterAsync(const at::Tensor& out,
@@ -96,37 +96,38 @@ class Communicator {
   PendingCollective SendReceiveAsync(const at::Tensor& send, int to,
                                      const at::Tensor& receive, int from);
 
-  // Returns when all ranks have come here.
+  // Returns when all ranks have called it.
   void Barrier();
 
   // The ranks with the same `color` form a group, ordered by `key`. Collective.
   std::unique_ptr<Communicator> Split(int color, int key, std::string axis);
 
-  // For a group made of this one; every rank of this one asks alike.
+  // For a group split from this one; every rank of this one calls it alike.
   GroupIdentity NextChild(int color);
 
-  // A piece of work of this rank is done (base/work_counter.h); on a GPU, which
-  // the host runs ahead of, given to the device, and done when it comes there.
+  // Marks a piece of work of this rank as done (base/work_counter.h). On a GPU,
+  // which the host runs ahead of, the mark is enqueued and counts when the
+  // device reaches it.
   virtual void MarkWork() { CountWork(); }
 
-  // How long this rank's GPU stood still in Wait()s, those of all its groups,
-  // since the last call; measured from the first call on, which returns 0.
-  // Blocks until it has gone on from the last one. Always 0 on a CPU: there the
-  // host stands still, which a profile shows.
+  // Milliseconds since the previous call that this rank's GPU stream spent
+  // waiting for collectives, over all groups. The first call starts the
+  // measurement and returns 0. Synchronizes with the last wait. Always 0 on a
+  // CPU: there the host waits, which a profile shows.
   virtual double TakeExposedMilliseconds() { return 0; }
 
-  // Collective and orderly end. The destructor never runs a collective.
+  // Orderly shutdown; collective. The destructor never runs a collective.
   virtual absl::Status Finalize() = 0;
 
  protected:
   Communicator(int rank, int size, std::string axis, at::Device device,
                GroupIdentity identity);
 
-  // The call that is being started.
+  // The call being started.
   const GroupCall& call() const { return call_; }
 
-  // What a backend does; arguments are checked and groups have several ranks
-  // (except in StartSendReceive, where a rank may send to itself).
+  // Implemented by backends. Arguments are checked and groups have several
+  // ranks (except in StartSendReceive, where a rank may send to itself).
   virtual PendingCollective StartAllReduce(const at::Tensor& tensor,
                                            ReduceOp op) = 0;
   virtual PendingCollective StartAllGather(const at::Tensor& out,
@@ -134,7 +135,7 @@ class Communicator {
   virtual PendingCollective StartReduceScatter(const at::Tensor& out,
                                                const at::Tensor& in,
                                                ReduceOp op) = 0;
-  // Undefined tensors leave their half out.
+  // Undefined tensors skip their half.
   virtual PendingCollective StartSendReceive(const at::Tensor& send, int to,
                                              const at::Tensor& receive,
                                              int from) = 0;

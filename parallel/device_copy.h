@@ -1,4 +1,4 @@
-// Between the host and the device of a mesh; on a CPU nothing is copied.
+// Copies between the host and the device of a mesh; on a CPU nothing is copied.
 #ifndef LEXTRA_PARALLEL_DEVICE_COPY_H_
 #define LEXTRA_PARALLEL_DEVICE_COPY_H_
 

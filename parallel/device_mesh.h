@@ -1,5 +1,5 @@
 // The ranks as a box: data x context x tensor. The tensor coordinate changes
-// fastest, so that tensor groups, which talk most, are neighbors on a host:
+// fastest, so tensor groups, which communicate most, are neighbors on a host:
 // rank = (data * num_context + context) * num_tensor + tensor.
 #ifndef LEXTRA_PARALLEL_DEVICE_MESH_H_
 #define LEXTRA_PARALLEL_DEVICE_MESH_H_
@@ -19,9 +19,9 @@ struct MeshShape {
 
 class DeviceMesh {
  public:
-  // Collective over `world`, which the mesh takes. The axes carry tensors of
-  // `device_world`, a group of the same ranks in the same order, or of `world`
-  // where it is null. UsageError where the shape does not multiply to the
+  // Collective over `world`, which the mesh takes over. The axes are split from
+  // `device_world`, a group of the same ranks in the same order, or from
+  // `world` if it is null. UsageError if the shape does not multiply to the
   // number of ranks.
   static absl::StatusOr<std::unique_ptr<DeviceMesh>> Create(
       std::unique_ptr<Communicator> world, MeshShape shape,
@@ -29,9 +29,9 @@ class DeviceMesh {
   DeviceMesh(const DeviceMesh&) = delete;
 
   const MeshShape& shape() const { return shape_; }
-  // All ranks, for what the hosts agree on: CPU tensors, whatever the device.
+  // All ranks, for what the hosts agree on: always CPU tensors.
   Communicator& world() { return *world_; }
-  // Where the tensors of the axes live.
+  // Device of the axes' tensors.
   at::Device device() const { return tensor_->device(); }
   // This rank's group along each axis: rank() is the coordinate.
   Communicator& data() { return *data_; }

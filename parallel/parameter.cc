@@ -23,7 +23,7 @@ std::vector<ShardedTensor> Parameter::SliceShards(
               leaf.sizes());
   std::vector<ShardedTensor> shards;
   for (const Piece& piece : pieces) {
-    // In the leaf; the piece's rows follow each other there.
+    // In the leaf, where the piece's rows are consecutive.
     const int64_t row_size = leaf.numel() / leaf.size(0);
     const int64_t piece_begin = piece.first_row * row_size;
     int64_t first = std::max(begin, piece_begin);
@@ -66,7 +66,7 @@ Parameter MakeParameter(std::vector<Parameter::Piece> pieces, bool weight_decay,
     }
     boxes.push_back(part);
   }
-  // cat copies, so that the whole tensors go.
+  // cat copies, so the whole tensors are freed.
   return {.leaf = at::cat(boxes).requires_grad_(true),
           .pieces = std::move(pieces),
           .weight_decay = weight_decay,

@@ -1,4 +1,4 @@
-// A tensor that trains, and how its parts are known outside.
+// A trainable tensor and the names of its parts.
 #ifndef LEXTRA_PARALLEL_PARAMETER_H_
 #define LEXTRA_PARALLEL_PARAMETER_H_
 
@@ -20,7 +20,7 @@ namespace lextra {
 struct ShardedTensor {
   std::string name;
   std::vector<int64_t> global_shape;
-  // Along which the tensor axis splits it; -1: every rank of it holds the same.
+  // Dimension that the tensor axis splits; -1: replicated over that axis.
   int split_dim = -1;
   Box box;
   int replica = 0;
@@ -28,7 +28,7 @@ struct ShardedTensor {
   at::Tensor tensor;  // shape == box.shape; any strides
 };
 
-// A rank's place along the data and the tensor axis: numbers replicas.
+// A rank's place along the data and tensor axes: numbers the replicas.
 struct MeshPlace {
   int data_rank = 0;
   int num_data = 1;
@@ -36,8 +36,8 @@ struct MeshPlace {
   int num_tensor = 1;
 };
 
-// Makes the WHOLE tensor `name` of `global_shape` (dtype and device are the
-// maker's). Must not depend on the layout: layers slice what it returns.
+// Makes the WHOLE tensor `name` of `global_shape` (it chooses dtype and
+// device). Must not depend on the layout: layers slice what it returns.
 using Initializer = std::function<at::Tensor(
     const std::string& name, const std::vector<int64_t>& global_shape)>;
 
@@ -47,7 +47,7 @@ struct Parameter {
   struct Piece {
     std::string name;
     std::vector<int64_t> global_shape;
-    int split_dim = 0;  // along which the tensor axis splits it, if it does
+    int split_dim = 0;  // that the tensor axis splits, if it does
     Box box;
     int64_t first_row = 0;  // in the leaf; the piece has box.shape[0] rows
   };
@@ -66,8 +66,8 @@ struct Parameter {
                                     const std::string& prefix = "") const;
 
   // The same for elements [begin, begin + slice.numel()) of the leaf in C
-  // order, held by `slice` (contiguous): views of it, several boxes a piece
-  // where the slice begins or ends within a row.
+  // order, held by `slice` (contiguous): views of it, several boxes per piece
+  // if the slice begins or ends within a row.
   std::vector<ShardedTensor> SliceShards(const at::Tensor& slice, int64_t begin,
                                          const MeshPlace& place,
                                          const std::string& prefix) const;
@@ -78,14 +78,14 @@ struct Parameter {
 Parameter MakeParameter(std::vector<Parameter::Piece> pieces, bool weight_decay,
                         bool tensor_sharded, const Initializer& initialize);
 
-// The leaf's gradient, made (zeros) where there is none: in the leaf's dtype,
-// but fp32 for a bfloat16 leaf.
-// Backward passes of our layers add to it themselves and return no gradient for
-// the leaf to autograd, which saves a temporary and a pass; the leaf's
-// ready-hooks fire all the same.
+// The leaf's gradient, created as zeros if there is none: in the leaf's dtype,
+// but fp32 for a bfloat16 leaf. Backward passes of our layers accumulate into
+// it directly and return no gradient for the leaf to autograd, which saves a
+// temporary and a pass; the leaf's ready hooks still fire.
 at::Tensor GradientOf(const at::Tensor& leaf);
 
-// Rounds leaves that don't train (FlatParameters does it for those that do).
+// Rounds leaves that are not trained (FlatParameters does it for those that
+// are).
 void CastLeaves(const std::vector<Parameter*>& parameters,
                 at::ScalarType dtype);
 

@@ -15,9 +15,9 @@ namespace {
 // Of VocabParallelCrossEntropy.
 constexpr double kTokensPerLossChunk = 1024;
 
-// Numbers of a token on this rank.
+// Elements per token on this rank.
 struct Widths {
-  double stream;  // the residual stream; split by tokens it is a part
+  double stream;  // the residual stream; a part if split by tokens
   double whole_stream;
   double queries;
   double keys_and_values;
@@ -36,29 +36,29 @@ Widths WidthsOf(const RunConfig& config) {
           .inner = model.ffn_hidden_size() / ranks};
 }
 
-// Input and output of the norm before; packed heads, output of attention, and
-// that of sub-LN.
+// Input and output of the preceding norm; packed heads, output of attention,
+// and that of sub-LN.
 double KeptByAttention(const ModelConfig& model, const Widths& w) {
   return 2 * w.stream + 2 * w.queries + w.keys_and_values +
          (model.sub_ln() ? w.queries : 0);
 }
 
-// What is made between the two linear layers.
+// Activations between the two linear layers.
 double KeptInsideFeedForward(const ModelConfig& model, const Widths& w) {
   return (model.activation() == SWIGLU ? 3 : 2) * w.inner +
          (model.sub_ln() ? w.inner : 0);
 }
 
-// What a backward pass through the feed forward takes on top of what it frees
-// on its way: gradients of its inside, of its input and of the residual stream.
+// What a backward pass through the feed forward needs in addition to what it
+// frees: gradients of its inner activations, its input and the residual stream.
 double Passing(const ModelConfig& model, const Widths& w) {
   const double inside =
       model.activation() == GELU ? 1 : (model.sub_ln() ? 2 : 3);
   return inside * w.inner + w.whole_stream + w.stream;
 }
 
-// What a token has when the forward pass ends, and what the last layer's
-// backward pass takes on top of it.
+// Elements per token at the end of the forward pass, and what the last layer's
+// backward pass adds.
 struct Activations {
   double kept;
   double in_backward;
@@ -68,7 +68,7 @@ Activations ActivationsOfToken(const RunConfig& config) {
   const ModelConfig& model = config.model();
   const Widths w = WidthsOf(config);
   const double inside = KeptInsideFeedForward(model, w);
-  // With input and output of the norm before.
+  // With input and output of the preceding norm.
   const double layer = KeptByAttention(model, w) + 2 * w.stream + inside;
   const double layers = model.num_layers();
   const double passing = Passing(model, w);
@@ -83,8 +83,8 @@ Activations ActivationsOfToken(const RunConfig& config) {
   }
 }
 
-// Of the loss, while it is made: `num_tokens` of the micro batch, values of
-// `element` bytes, logits and their gradients of `wide` bytes.
+// Bytes of the loss while it is computed: `num_tokens` of the micro batch,
+// values of `element` bytes, logits and their gradients of `wide` bytes.
 double LossHeadBytes(const RunConfig& config, double num_tokens, double element,
                      double wide) {
   const Widths w = WidthsOf(config);
@@ -93,9 +93,9 @@ double LossHeadBytes(const RunConfig& config, double num_tokens, double element,
   const double chunk =
       rows * std::min<double>(num_tokens, kTokensPerLossChunk) * wide;
   const double matrix = rows * w.whole_stream;
-  // A CPU multiplies bf16 in fp32, so it widens the matrix.
+  // A CPU multiplies bf16 in fp32, so the matrix is widened.
   const bool widens = element != wide && config.parallel().device() == CPU;
-  // Input and output of the last norm, the whole hidden states where they are
+  // Input and output of the last norm, the whole hidden states if they are
   // split, and their gradient.
   const bool split = w.stream != w.whole_stream;
   const double of_token = 2 * w.stream + (split ? 2 : 1) * w.whole_stream;

@@ -1,6 +1,6 @@
-// What a training run will need of a rank's memory, counted before its first
-// step from what each layer keeps for its backward pass, what the loss makes of
-// the vocabulary, and what a save copies.
+// The memory that a training run needs per rank, computed before its first step
+// from what each layer keeps for its backward pass, the logits of the loss, and
+// the copy that a save makes.
 #ifndef LEXTRA_TRAINER_MEMORY_PLAN_H_
 #define LEXTRA_TRAINER_MEMORY_PLAN_H_
 
@@ -13,22 +13,22 @@
 
 namespace lextra {
 
-// Bytes of tensors; what the program, its libraries and communication hold
-// comes on top.
+// Bytes of tensors. The program, its libraries and communication buffers are
+// not included.
 struct MemoryPlan {
-  int64_t parameters;  // values, and fp32 masters of bf16 ones
+  int64_t parameters;  // values, and fp32 masters of bf16 values
   int64_t gradients;
-  int64_t optimizer;    // its state
-  int64_t activations;  // at most at once, of one micro batch
-  // What the loss takes on top of that: a chunk of logits and the gradients of
-  // the output matrix and of the hidden states. 0 where the layers' backward
-  // pass, which follows, takes more.
+  int64_t optimizer;    // state
+  int64_t activations;  // peak, of one micro batch
+  // What the loss adds to the activations: a chunk of logits and the gradients
+  // of the output matrix and of the hidden states. 0 if the layers' backward
+  // pass, which follows, needs more.
   int64_t loss_head;
-  // This rank's share of a checkpoint, copied while it is saved. On the host.
+  // This rank's share of a checkpoint, copied to the host while it is saved.
   int64_t checkpoint_copy;
   bool on_gpu;
 
-  // On the device that trains.
+  // On the training device.
   int64_t total() const {
     return parameters + gradients + optimizer + activations + loss_head +
            (on_gpu ? 0 : checkpoint_copy);
@@ -36,11 +36,11 @@ struct MemoryPlan {
   std::string Text() const;  // in GiB
 };
 
-// `config` is resolved; `checkpoint_bytes`: of this rank's share of one.
+// `config` is resolved. `checkpoint_bytes`: this rank's share of a checkpoint.
 MemoryPlan PlanMemory(const RunConfig& config, const FlatParameters& parameters,
                       const Optimizer& optimizer, int64_t checkpoint_bytes);
 
-// Logs the most that this rank has taken of its GPU, and what was planned.
+// Logs this rank's peak GPU memory and the planned amount.
 void ReportGpuMemory(const MemoryPlan& plan);
 
 }  // namespace lextra

@@ -19,10 +19,10 @@ namespace lextra {
 namespace {
 
 constexpr int64_t kBlockBytes = int64_t{1} << 16;
-// What is longer is no line of ours.
+// No line of ours is longer.
 constexpr int64_t kMaxLineBytes = int64_t{1} << 20;
 
-// The step of a whole line; nothing for anything else.
+// The step of a complete line; nullopt for anything else.
 std::optional<int64_t> StepOfLine(const std::string& line) {
   const nlohmann::json object =
       nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
@@ -33,12 +33,12 @@ std::optional<int64_t> StepOfLine(const std::string& line) {
   return object["step"].get<int64_t>();
 }
 
-// Finds the lines of a file from its end on, block by block.
+// Finds the lines of a file backwards from its end, block by block.
 class LineFinder {
  public:
   explicit LineFinder(const InputFile& file) : file_(file) {}
 
-  // Where the line begins whose last byte, its '\n', is that before `end`.
+  // Where the line begins whose last byte, its '\n', is just before `end`.
   absl::StatusOr<int64_t> BeginOfLine(int64_t end) {
     for (int64_t before = end - 1; before > 0; before = block_begin_) {
       LEXTRA_RETURN_IF_ERROR(LoadBefore(before));
@@ -75,11 +75,11 @@ class LineFinder {
   int64_t block_begin_ = 0;
 };
 
-// How many of its first bytes the file keeps: up to the end of the last whole
-// line of a step of at most `last_step`.
+// How many of its first bytes the file keeps: up to the end of the last
+// complete line of a step up to `last_step`.
 absl::StatusOr<int64_t> BytesToKeep(const InputFile& file, int64_t last_step) {
   LineFinder lines(file);
-  // Behind the last '\n' there is nothing, or what was cut off.
+  // After the last '\n' there is nothing, or a torn line.
   LEXTRA_ASSIGN_OR_RETURN(int64_t end, lines.BeginOfLine(file.size() + 1));
   while (end > 0) {
     LEXTRA_ASSIGN_OR_RETURN(const int64_t begin, lines.BeginOfLine(end));

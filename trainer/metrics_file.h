@@ -1,5 +1,5 @@
-// metrics.jsonl when a run starts: one JSON object with a "step" a line, steps
-// in order. It may be far larger than memory, so it is read from its end.
+// metrics.jsonl when a run starts: one JSON object with a "step" per line, in
+// step order. It may be far larger than memory, so it is read from the end.
 #ifndef LEXTRA_TRAINER_METRICS_FILE_H_
 #define LEXTRA_TRAINER_METRICS_FILE_H_
 
@@ -11,10 +11,10 @@
 namespace lextra {
 
 // Cuts off the lines of steps after `last_step`, which the run will write
-// again, and what a process that died left of its last line. Where no line is
-// left to keep, as for a run that starts from scratch, the file is not cut but
-// moved to `path`.<date>. Then a file is there. Reads what is cut off and a few
-// KiB more; StorageError.
+// again, and the partial last line of a process that died. If no line remains,
+// as for a run that starts from scratch, the file is renamed to `path`.<date>
+// instead. Afterwards the file exists. Reads what is cut off and a few KiB
+// more. StorageError.
 absl::Status KeepLinesUpTo(const std::string& path, int64_t last_step);
 
 }  // namespace lextra

@@ -15,7 +15,7 @@
 namespace lextra {
 namespace {
 
-// What a device's memory is copied to the host in.
+// Chunk in which device memory is copied to the host.
 constexpr int64_t kChunkElements = int64_t{1} << 24;
 
 uint32_t Checksum(const at::Tensor& flat, uint32_t crc) {
@@ -33,7 +33,7 @@ uint32_t Checksum(const at::Tensor& flat, uint32_t crc) {
   return crc;
 }
 
-// World ranks by checksum: those with one value agree.
+// World ranks by checksum: those with the same value agree.
 using Groups = std::map<int64_t, std::vector<int>>;
 
 std::string Ranks(const std::vector<int>& ranks) {
@@ -41,7 +41,7 @@ std::string Ranks(const std::vector<int>& ranks) {
                       absl::StrJoin(ranks, ", "));
 }
 
-// Who of some replicas differs; empty where all agree.
+// Which replicas differ; empty if all agree.
 std::string Difference(const Groups& groups) {
   if (groups.size() == 1) return "";
   std::vector<std::vector<int>> by_size;
@@ -50,7 +50,7 @@ std::string Difference(const Groups& groups) {
             [](const std::vector<int>& a, const std::vector<int>& b) {
               return a.size() != b.size() ? a.size() > b.size() : a < b;
             });
-  // Two ranks don't come to the same wrong bits: the one largest group is
+  // Two ranks don't arrive at the same wrong bits: a single largest group is
   // right.
   const std::vector<int>& most = by_size[0];
   if (most.size() > by_size[1].size()) {
@@ -69,7 +69,7 @@ std::string Difference(const Groups& groups) {
       " (can't tell which is right)");
 }
 
-// World ranks that hold the same.
+// World ranks that hold the same data.
 using Replicas = std::vector<std::vector<int>>;
 
 Replicas AlongDataAxis(const MeshShape& shape) {
@@ -105,7 +105,7 @@ std::string Differences(const at::Tensor& checksums, const Replicas& replicas) {
   return absl::StrJoin(found, "; ");
 }
 
-// Of what the tensor axis does not split.
+// Of what is replicated over the tensor axis.
 uint32_t ChecksumOfUnsplit(const FlatParameters& parameters,
                            const at::Tensor& flat, uint32_t crc) {
   for (const FlatParameters::Slot& slot : parameters.slots()) {
@@ -116,14 +116,14 @@ uint32_t ChecksumOfUnsplit(const FlatParameters& parameters,
 }
 
 // This rank's checksums: parameters and optimizer state, then the same of what
-// the tensor axis does not split.
+// is replicated over the tensor axis.
 at::Tensor ChecksumsOf(const FlatParameters& parameters,
                        const Optimizer& optimizer) {
   const int64_t updates = optimizer.num_updates();
   const uint32_t count = Crc32c(std::as_bytes(std::span(&updates, 1)));
   uint32_t state = count;
   uint32_t unsplit_state = count;
-  // Of several owners each has its own part.
+  // With several owners each has its own part.
   if (parameters.num_owners() == 1) {
     for (const Optimizer::State& part : optimizer.state()) {
       state = Checksum(part.flat, state);
@@ -142,8 +142,8 @@ at::Tensor ChecksumsOf(const FlatParameters& parameters,
 absl::Status CheckReplicas(const FlatParameters& parameters,
                            const Optimizer& optimizer, DeviceMesh& mesh,
                            int64_t step) {
-  // Every rank gets the checksums of the whole world, so that all come to the
-  // same verdict without another word.
+  // Every rank gets the checksums of the whole world, so all reach the same
+  // verdict without further communication.
   Communicator& world = mesh.world();
   if (world.size() == 1) return absl::OkStatus();
   const at::Tensor mine = ChecksumsOf(parameters, optimizer).to(world.device());

@@ -97,7 +97,7 @@ RunCheckpoints::Boundary RunCheckpoints::Agree(bool stop_wanted) {
 absl::Status RunCheckpoints::StartSave() {
   if (last_saved_step_ == state_.step()) return absl::OkStatus();
   mesh_.world().activity().SetPhase(Phase::kSave, state_.step());
-  // What has drifted apart is not saved.
+  // Diverged replicas are not saved.
   if (config_.parallel().replica_check_interval_steps() > 0) {
     LEXTRA_RETURN_IF_ERROR(CheckReplicas(step_.parameters(), step_.optimizer(),
                                          mesh_, state_.step()));
@@ -156,8 +156,8 @@ absl::Status RunCheckpoints::LoadState(const std::string& step_folder,
       const RunConfig saved,
       ParseStoredRunConfig(manifest.state().config(), step_folder));
   // What may change, because the training's results don't depend on it; and the
-  // precision, because FP32 and BF16 save the same (FP64 saves another dtype,
-  // which loading refuses).
+  // precision, because FP32 and BF16 save the same dtype (FP64 saves another,
+  // which loading rejects).
   const std::vector<std::string> differences = DifferingFields(
       saved, config_,
       {"parallel.", "checkpoint.", "evaluation.", "logging.", "model.precision",

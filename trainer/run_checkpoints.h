@@ -1,5 +1,5 @@
-// The checkpoints of a run: where it resumes, when it saves, and what becomes
-// of saves that fail.
+// The checkpoints of a run: where it resumes, when it saves, and what happens
+// when a save fails.
 #ifndef LEXTRA_TRAINER_RUN_CHECKPOINTS_H_
 #define LEXTRA_TRAINER_RUN_CHECKPOINTS_H_
 
@@ -20,31 +20,31 @@ namespace lextra {
 
 class RunCheckpoints {
  public:
-  // All outlive this. `state` is what a checkpoint says of the run beside the
-  // tensors of `step`: it names the data and the configuration.
+  // All arguments outlive this. `state` is what a checkpoint holds in addition
+  // to the tensors of `step`: it identifies the data and the configuration.
   RunCheckpoints(const RunConfig& config, std::string run_folder,
                  DeviceMesh& mesh, TrainStep& step, TrainingState& state);
 
   // Loads the checkpoint that `mode` asks for into step and state, if there is
-  // one, and makes room for saves. All below is collective, with the same
-  // status on all ranks.
+  // one, and allocates memory for saves. Everything below is collective, with
+  // the same status on all ranks.
   absl::Status Resume(const ResumeMode& mode, const SaveOrigin& origin);
 
-  // Between two steps: takes the save under way further, starts one that is due
-  // by step or by the clock of rank 0, and returns whether any rank's
-  // `stop_wanted` says so. StorageError after too many failed saves.
+  // Between two steps: advances the save in progress, starts one that is due by
+  // step or by rank 0's clock, and returns whether any rank's `stop_wanted` is
+  // set. StorageError after too many failed saves.
   absl::StatusOr<bool> AtBoundary(bool stop_wanted);
 
-  // Until the last step is saved, whatever fails meanwhile.
+  // Saves the last step, retrying after failures. StorageError after too many.
   absl::Status SaveAtEnd();
 
-  // Of this rank's share of a checkpoint, as much as the copy holds.
+  // Bytes of this rank's share of a checkpoint, held by the copy.
   int64_t num_bytes() const { return saver_->num_bytes(); }
 
  private:
   // What the ranks decide together between two steps.
   struct Boundary {
-    bool stop = false;         // somebody was asked to
+    bool stop = false;         // a rank was asked to stop
     bool save_is_due = false;  // by the clock of rank 0
     bool save_can_advance = false;
   };

@@ -21,7 +21,7 @@ namespace lextra {
 namespace {
 
 // What earlier starts may have left under a temporary name; the last two are
-// appended to by now.
+// appended to today.
 constexpr std::string_view kReplacedFiles[] = {"config.textproto", "env.json",
                                                "metrics.jsonl", "cmdline.txt"};
 
@@ -48,7 +48,7 @@ std::vector<std::string> ShownArguments(
 absl::Status CheckShared(const std::string& run_folder,
                          const std::string& nonce) {
   absl::StatusOr<std::string> seen = ReadLockNonce(run_folder);
-  // Once more, for a device or a server that only stumbled.
+  // Retry once, for a transient error of a device or server.
   if (ExitCodeOf(seen.status()) == ExitCode::kStorage) {
     seen = ReadLockNonce(run_folder);
   }

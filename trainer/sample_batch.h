@@ -1,4 +1,4 @@
-// Samples as the tensor that a model takes.
+// Samples as a model's input tensor.
 #ifndef LEXTRA_TRAINER_SAMPLE_BATCH_H_
 #define LEXTRA_TRAINER_SAMPLE_BATCH_H_
 
@@ -12,7 +12,7 @@
 
 namespace lextra {
 
-// The wanted samples in their order, int64 [B, T + 1] on the host.
+// The given samples in order, int64 [B, T + 1] on the host.
 absl::StatusOr<at::Tensor> ReadSamples(const PackedSamples& samples,
                                        std::span<const int64_t> wanted);
 

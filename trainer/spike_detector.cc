@@ -10,8 +10,8 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-// Two passes, because the mean of squares less the square of the mean loses
-// all digits where values differ little.
+// Two passes, because the mean of squares minus the square of the mean loses
+// all digits when values are close.
 double Score(double value, const std::deque<double>& window) {
   if (!std::isfinite(value)) return kInfinity;
   if (window.size() < SpikeDetector::kWindow) return 0;

@@ -1,6 +1,6 @@
-// Finds steps whose loss or gradient norm lies far above the recent ones, after
-// the idea of llm.c's outlier detector: z = (value - mean) / deviation, where
-// mean and standard deviation are those of the last 128 finite values.
+// Finds steps whose loss or gradient norm is far above recent ones, after
+// llm.c's outlier detector: z = (value - mean) / deviation, where mean and
+// standard deviation are those of the last 128 finite values.
 #ifndef LEXTRA_TRAINER_SPIKE_DETECTOR_H_
 #define LEXTRA_TRAINER_SPIKE_DETECTOR_H_
 
@@ -14,25 +14,24 @@ class SpikeDetector {
  public:
   static constexpr size_t kWindow = 128;
 
-  // Steps that score above `z_threshold` are spikes; 0: none is.
+  // Steps that score above `z_threshold` are spikes; 0: none are.
   explicit SpikeDetector(double z_threshold) : z_threshold_(z_threshold) {}
 
   // The larger of the scores of the two values, each against its own window of
-  // values added before. Negative where both lie below their means; 0 while a
-  // window is not full. Infinite for a value that is not finite, and for a rise
-  // above a window of equal values (which has no deviation).
+  // earlier values. Negative if both are below their means; 0 while a window is
+  // not full. Infinite for a value that is not finite, and for a rise above a
+  // window of equal values (which has no deviation).
   double ZScore(double loss, double gradient_norm) const;
 
   bool IsSpike(double loss, double gradient_norm) const {
     return z_threshold_ > 0 && ZScore(loss, gradient_norm) > z_threshold_;
   }
 
-  // To be called for every step, skipped or not: a lasting change of level then
-  // enters the window and ends being a spike. Values that are not finite are
-  // left out.
+  // Call for every step, skipped or not: a lasting change of level then enters
+  // the window and is no longer a spike. Non-finite values are ignored.
   void Add(double loss, double gradient_norm);
 
-  // The windows, oldest value first: what a checkpoint keeps.
+  // The windows, oldest value first; saved in checkpoints.
   std::vector<double> losses() const {
     return {losses_.begin(), losses_.end()};
   }

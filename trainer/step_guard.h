@@ -1,5 +1,5 @@
-// What happens to a run whose steps are skipped: counted, warned of, and ended
-// where they are too many.
+// Counts skipped steps, warns about them, and ends the run when there are too
+// many.
 #ifndef LEXTRA_TRAINER_STEP_GUARD_H_
 #define LEXTRA_TRAINER_STEP_GUARD_H_
 
@@ -12,18 +12,17 @@ namespace lextra {
 
 class StepGuard {
  public:
-  // Both outlive this; the counts are those of `state`, which a checkpoint
-  // keeps.
+  // Both outlive this. The counts live in `state`, which checkpoints save.
   StepGuard(const RunConfig& config, TrainingState& state)
       : config_(config), state_(state) {}
 
-  // Counts a step, the last one of `state`. NumericError after more than
-  // optimizer.max_consecutive_skips steps in a row that were not finite. The
-  // same on all ranks.
+  // Counts the last step of `state`. NumericError after more than
+  // optimizer.max_consecutive_skips consecutive non-finite steps. The same on
+  // all ranks.
   absl::Status Judge(const StepResult& result);
 
-  // NumericError where the run ends in steps that were not finite, or all of
-  // its steps were skipped: that is not finished.
+  // NumericError if the run's last steps were not finite or all of its steps
+  // were skipped: such a run has not finished.
   absl::Status CheckEnd() const;
 
  private:

@@ -36,7 +36,8 @@ FlatParameters::Options OptionsFor(const RunConfig& config,
   return options;
 }
 
-// For tests on a GPU: whoever makes the host wait inside a step is named.
+// For tests on a GPU: an operation that makes the host wait inside a step
+// throws.
 bool HostSyncsAreForbidden() {
   return std::getenv("LEXTRA_FORBID_HOST_SYNC") != nullptr;
 }

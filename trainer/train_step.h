@@ -1,8 +1,8 @@
 // One optimizer step: micro batches forward and backward, gradients summed over
 // the data axis, their global norm, and - if all ranks agree that loss and norm
-// are finite - the clipped update. A step that is not finite changes nothing.
-// All of that is put on the device's streams without waiting for it, but where
-// spikes are skipped, which the host decides; then the result is waited for.
+// are finite - the clipped update. A non-finite step changes nothing. All of
+// this is enqueued on the device's streams without waiting, unless spikes are
+// skipped: the host decides that, so it waits for the result.
 //
 // Legend: B samples of this rank, T training length.
 #ifndef LEXTRA_TRAINER_TRAIN_STEP_H_
@@ -28,15 +28,15 @@
 namespace lextra {
 
 struct StepResult {
-  double loss = 0;  // mean over the global batch, nats a token
+  double loss = 0;  // mean over the global batch, nats per token
   double gradient_norm = 0;
   // Sum of the samples' CRC-32C over the global batch: tells whether two runs
-  // saw the same tokens, whatever the layout of their ranks.
+  // saw the same tokens, independent of layout.
   int64_t batch_hash = 0;
-  // How far loss or gradient norm rose above the last ones (spike_detector.h).
+  // How far loss or gradient norm rose above recent ones (spike_detector.h).
   double z_score = 0;
-  bool skipped = false;     // nothing was changed, because
-  bool not_finite = false;  // loss or norm was not finite, or else a spike
+  bool skipped = false;     // no update, because
+  bool not_finite = false;  // loss or norm was not finite; otherwise a spike
 };
 
 class TrainStep {
@@ -50,16 +50,16 @@ class TrainStep {
   // is the same on all ranks.
   StepResult Run(const at::Tensor& tokens_BT1, double learning_rate);
 
-  // The NLL of each sample of int64 [B, T + 1], summed over its T targets:
-  // fp64 [B] on the host, without gradient. Collective over the tensor axis.
+  // The NLL of each sample of int64 [B, T + 1], summed over its T targets: fp64
+  // [B] on the host, no gradient. Collective over the tensor axis.
   at::Tensor SampleNll(const at::Tensor& tokens_BT1);
 
   // What a checkpoint holds: parameters (masters, if there are any) and
   // optimizer state of this rank.
   std::vector<ShardedTensor> State();
-  // After the State() has been filled from a checkpoint. Collective.
+  // Call after State() has been filled from a checkpoint. Collective.
   void FinishLoading(int64_t num_updates);
-  // With the values of the last step.
+  // With the values after the last step.
   const FlatParameters& parameters();
   const Optimizer& optimizer() const { return *optimizer_; }
   SpikeDetector& spikes() { return spikes_; }
@@ -69,7 +69,7 @@ class TrainStep {
   at::Tensor Loss(const at::Tensor& tokens_BT1, double scale);
   // The global batch's loss and hash, fp64 [2]; leaves the summed gradients.
   at::Tensor ForwardAndBackward(const at::Tensor& tokens_BT1);
-  // fp32 [1]: 1 where any rank has a loss or norm that is not finite.
+  // fp32 [1]: 1 if any rank has a non-finite loss or norm.
   at::Tensor NotFinite(const at::Tensor& loss, const at::Tensor& norm);
 
   const RunConfig& config_;

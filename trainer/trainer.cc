@@ -44,7 +44,7 @@ absl::Status Trainer::TrainOneStep() {
   const auto start = std::chrono::steady_clock::now();
   std::optional<StepRecorder> recorded;
   if (profile_) {
-    mesh_.data().TakeExposedMilliseconds();  // what was before the step
+    mesh_.data().TakeExposedMilliseconds();  // discards waits before the step
     recorded.emplace(*profile_);
   }
   const int64_t step = state_.step();

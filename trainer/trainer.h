@@ -1,5 +1,6 @@
 // The training loop, the file to read first: every step reads its batch from
-// the schedule, runs, is recorded, and now and then is validated and saved.
+// the schedule, runs and is recorded; some are followed by validation or a
+// save.
 #ifndef LEXTRA_TRAINER_TRAINER_H_
 #define LEXTRA_TRAINER_TRAINER_H_
 
@@ -29,18 +30,18 @@ namespace lextra {
 
 class Trainer {
  public:
-  // Opens the data, builds the model and, where there is a checkpoint, loads
-  // it. `config` is resolved with vocab_size set. Collective; the status is the
+  // Opens the data, builds the model and loads the checkpoint if there is one.
+  // `config` is resolved with vocab_size set. Collective; the status is the
   // same on all ranks.
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(
       const RunConfig& config, const std::string& run_folder,
       const ResumeMode& resume, const SaveOrigin& origin, DeviceMesh& mesh);
 
   // Trains until `last_step` steps are done (schedule.num_steps at most), and
-  // saves. A NumericError where the last step or the last validation was not
-  // finite, though what is saved is. Where any rank's `stop_wanted` says so,
-  // all ranks stop at the same step within one step, save, and return
-  // Preempted. Collective, as above.
+  // saves. NumericError if the last step or the last validation was not finite
+  // (the saved state is). If any rank's `stop_wanted` returns true, all ranks
+  // stop at the same step within one step, save, and return Preempted.
+  // Collective, as above.
   absl::Status Run(int64_t last_step, const std::function<bool()>& stop_wanted);
 
  private:
@@ -54,15 +55,15 @@ class Trainer {
   const RunConfig config_;
   const std::string run_folder_;
   DeviceMesh& mesh_;
-  TrainingState state_;  // what a checkpoint says of the run
+  TrainingState state_;  // saved in checkpoints
   std::unique_ptr<TrainingData> data_;
   Transformer model_;
   TrainStep step_;
   StepGuard guard_;
   RunCheckpoints checkpoints_;
-  std::unique_ptr<Validator> validator_;  // where data.validation is set
+  std::unique_ptr<Validator> validator_;  // if data.validation is set
   std::optional<Metrics> metrics_;        // rank 0
-  std::optional<StepProfile> profile_;    // where logging.profile is set
+  std::optional<StepProfile> profile_;    // if logging.profile is set
 };
 
 }  // namespace lextra

@@ -82,7 +82,7 @@ absl::Status TrainingData::CheckSameTokenizer(
 absl::Status CheckSameData(const std::string& step_folder,
                            const TrainingState& saved, const TrainingState& own,
                            const std::string& data_prefix) {
-  // Those of programs before the digest have the sampled fingerprint alone.
+  // Checkpoints from before the digest have only the sampled fingerprint.
   const bool by_digest = !saved.data().digest().empty();
   const auto text = [by_digest](const TrainingState& state) {
     return absl::StrFormat(
@@ -93,7 +93,7 @@ absl::Status CheckSameData(const std::string& step_folder,
             : absl::StrFormat("fingerprint %08x", state.data().fingerprint()),
         state.tokenizer().name());
   };
-  // Checkpoints of version 1 don't say.
+  // Checkpoints of version 1 have no data identity.
   if (!saved.has_data() || text(saved) == text(own)) return absl::OkStatus();
   return CheckpointError(absl::StrFormat(
       "%s: was trained on a different data set (%s) than data.train=%s (%s); "

@@ -1,5 +1,5 @@
-// What a run trains on: data.train as the batches of its steps, and what a
-// checkpoint keeps to know it by.
+// What a run trains on: data.train as batches by step, and what a checkpoint
+// stores to identify it.
 #ifndef LEXTRA_TRAINER_TRAINING_DATA_H_
 #define LEXTRA_TRAINER_TRAINING_DATA_H_
 
@@ -27,9 +27,9 @@ class TrainingData {
       const RunConfig& config);
   TrainingData(const TrainingData&) = delete;
 
-  // Sets the tokenizer and the data of `state`, once all ranks of `world` are
-  // known to have opened the same set. Collective; the status is the same on
-  // all ranks.
+  // Sets the tokenizer and the data of `state` after checking that all ranks of
+  // `world` have opened the same data set. Collective; the status is the same
+  // on all ranks.
   absl::Status Identify(Communicator& world, TrainingState* state) const;
 
   // This rank's samples of a step, int64 [B, T + 1] on the host; steps count
@@ -37,7 +37,7 @@ class TrainingData {
   absl::StatusOr<at::Tensor> Batch(int64_t step, int data_rank,
                                    int num_data_ranks) const;
 
-  // InputError where `validation` was made with another tokenizer.
+  // InputError if `validation` was made with another tokenizer.
   absl::Status CheckSameTokenizer(const TokenDataset& validation) const;
 
  private:
@@ -50,8 +50,8 @@ class TrainingData {
 };
 
 // data.train may have moved, but its content decides the batches:
-// CheckpointError where `saved`, of a checkpoint, was trained on other data
-// than `own`, which is of `data_prefix`.
+// CheckpointError if `saved`, from a checkpoint, was trained on other data than
+// `own`, which is that of `data_prefix`.
 absl::Status CheckSameData(const std::string& step_folder,
                            const TrainingState& saved, const TrainingState& own,
                            const std::string& data_prefix);

@@ -39,7 +39,7 @@ EvaluationConfig AtLengths(EvaluationConfig evaluation) {
   return evaluation;
 }
 
-// Documents of ascending samples, those that several share once.
+// Documents of ascending samples, shared ones counted once.
 int64_t CountDocuments(const PackedSamples& stream,
                        const std::vector<int64_t>& samples) {
   int64_t count = 0;
@@ -125,7 +125,7 @@ absl::Status Validator::CheckLengths() const {
 }
 
 absl::StatusOr<std::vector<double>> Validator::SampleNll(int64_t steps_done) {
-  // Every data rank takes every num_data-th sample, and leaves the others 0.
+  // Every data rank takes every num_data-th sample, and leaves the others at 0.
   const at::Tensor nll_W = at::zeros({std::ssize(samples_)}, at::kDouble);
   std::vector<int64_t> mine;
   for (int64_t i = mesh_.data().rank(); i < std::ssize(samples_);
@@ -147,7 +147,7 @@ absl::StatusOr<std::vector<double>> Validator::SampleNll(int64_t steps_done) {
     for (size_t b = 0; b < batch.size(); ++b) nll_W[batch[b]] = nll_B[b];
   }
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(mesh_.world(), status));
-  // Exact: of each sum all terms but one are 0.
+  // Exact: all terms but one of each sum are 0.
   AllReduceOnHost(nll_W, ReduceOp::kSum, mesh_.data());
   const double* nll = nll_W.const_data_ptr<double>();
   return std::vector<double>(nll, nll + nll_W.numel());
@@ -199,7 +199,7 @@ absl::StatusOr<ValidationLoss> Validator::Loss(int64_t steps_done) {
 absl::StatusOr<std::map<int64_t, double>> Validator::NllAtLengths() {
   std::map<int64_t, double> nll_at;
   if (config_.evaluation().validation_tokens() == 0) return nll_at;
-  // The scorer takes replicated activations.
+  // The scorer needs replicated activations.
   const ActivationLayout layout = model_.activation_layout();
   model_.set_activation_layout(ActivationLayout::kReplicated);
   const absl::StatusOr<std::vector<ResultRow>> rows =

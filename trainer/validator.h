@@ -1,11 +1,11 @@
 // How well the model predicts unseen text while it trains.
 //
-// The validation loss is a figure of the whole set: the set's documents in
-// their stored order are cut into samples of the training length, and
-// evaluation.validation_samples of these, spread evenly over all of them, are
-// scored (every sample where there are no more). It depends on the weights and
-// the set alone: which samples are scored and the order in which their losses
-// are added are the same for every seed, layout and micro batch.
+// The validation loss represents the whole set: the set's documents in stored
+// order are cut into samples of the training length, and
+// evaluation.validation_samples of these, evenly spread, are scored (all
+// samples if there are no more). It depends only on the weights and the set:
+// which samples are scored and the order of summation are the same for every
+// seed, layout and micro batch.
 #ifndef LEXTRA_TRAINER_VALIDATOR_H_
 #define LEXTRA_TRAINER_VALIDATOR_H_
 
@@ -29,7 +29,7 @@ namespace lextra {
 class Metrics;
 
 struct ValidationLoss {
-  double loss = 0;  // mean over the scored samples, nats a token
+  double loss = 0;  // mean over the scored samples, nats per token
   // StandardErrorOverDocuments.
   std::optional<double> standard_error = std::nullopt;
   int64_t samples = 0;
@@ -38,26 +38,26 @@ struct ValidationLoss {
   int64_t documents_in_set = 0;
 };
 
-// The middles of `wanted` equal parts of 0 .. count-1; all where wanted >=
-// count.
+// The middles of `wanted` equal parts of 0 .. count-1; all if wanted >= count.
 std::vector<int64_t> EvenlySpread(int64_t wanted, int64_t count);
 
 // The standard error of the mean of equally long samples' losses. Samples that
-// begin in one document (`documents`, as many) resemble each other, so
-// documents are the independent draws:
+// begin in the same document (`documents`, one per sample) resemble each other,
+// so documents are the independent draws:
 //   sqrt(D / (D - 1) * sum over documents of (sum of (loss - mean))^2) /
 //   samples
-// It says how far the loss of other text of this kind may be away, also where
-// the whole set was scored. None where all samples begin in one document.
+// It estimates how far the loss on other text of this kind may differ, even if
+// the whole set was scored. None if all samples begin in one document.
 std::optional<double> StandardErrorOverDocuments(
     std::span<const double> losses, std::span<const int64_t> documents);
 
 class Validator {
  public:
-  // Opens data.validation. Refuses what would otherwise end the first
-  // validation: a vocabulary beyond the model's, and evaluation.lengths beyond
-  // every document where evaluation.validation_tokens asks for them. Not
-  // collective. All arguments outlive this; `step` trains `model` on `mesh`.
+  // Opens data.validation. Rejects what would otherwise fail the first
+  // validation: a vocabulary beyond the model's, and, if
+  // evaluation.validation_tokens is set, evaluation.lengths beyond every
+  // document. Not collective. All arguments outlive this; `step` trains `model`
+  // on `mesh`.
   static absl::StatusOr<std::unique_ptr<Validator>> Create(
       const RunConfig& config, DeviceMesh& mesh, Transformer& model,
       TrainStep& step);
@@ -65,20 +65,20 @@ class Validator {
 
   const TokenDataset& data() const { return data_; }
 
-  // The losses below after `steps_done` steps, recorded in `metrics` (null: on
-  // ranks that keep none). A loss that is no number is no error here but a
-  // verdict. Collective; the status is the same on all ranks.
+  // Computes the losses below after `steps_done` steps and records them in
+  // `metrics` (null on ranks without). A non-finite loss is not an error here
+  // but sets verdict(). Collective; the status is the same on all ranks.
   absl::Status Run(int64_t steps_done, Metrics* metrics);
 
-  // NumericError where the last Run met a loss that is not finite.
+  // NumericError if the last Run had a non-finite loss.
   const absl::Status& verdict() const { return verdict_; }
 
-  // After `steps_done` steps. data.micro_batch_size samples of a rank are
-  // scored at once. Collective; the result is the same on all ranks.
+  // After `steps_done` steps. Each rank scores data.micro_batch_size samples at
+  // a time. Collective; the result is the same on all ranks.
   absl::StatusOr<ValidationLoss> Loss(int64_t steps_done);
 
   // The NLL of evaluation.validation_tokens tokens under BCA by length of
-  // evaluation.lengths: how far the model extrapolates by now. Empty where
+  // evaluation.lengths: how far the model extrapolates so far. Empty if
   // validation_tokens is 0. Collective, as above.
   absl::StatusOr<std::map<int64_t, double>> NllAtLengths();
 

@@ -7,8 +7,8 @@ namespace {
 
 constexpr auto kRelaxed = std::memory_order_relaxed;
 
-// Steps are steady after a few, and the limit follows RELIABILITY's: far above
-// what this run has seen, whatever its model and machine.
+// Steps are steady after a few. The limit is far above what this run has seen,
+// whatever its model and machine.
 constexpr int64_t kWarmUpSteps = 5;
 constexpr size_t kRecentSteps = 64;
 constexpr double kTimesSlowest = 5;

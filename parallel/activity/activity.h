@@ -1,10 +1,9 @@
-// What a rank is doing, for the eyes of its watchdog
-// (parallel/watchdog/watchdog.h).
+// What a rank is doing, as its watchdog sees it (parallel/watchdog/watchdog.h).
 //
-// The training thread writes, the watchdog's thread reads. A call of a
-// Communicator costs a few relaxed stores: no lock, no allocation. A snapshot
-// of a rank that moves may therefore mix two calls; the snapshot of one that
-// stands still is exact, and only such a rank is judged.
+// The training thread writes, the watchdog's thread reads. A Communicator call
+// costs a few relaxed stores: no lock, no allocation. A snapshot of a rank that
+// makes progress may therefore mix two calls; the snapshot of a blocked rank is
+// exact, and only blocked ranks are diagnosed.
 #ifndef LEXTRA_PARALLEL_ACTIVITY_ACTIVITY_H_
 #define LEXTRA_PARALLEL_ACTIVITY_ACTIVITY_H_
 
@@ -34,12 +33,12 @@ enum class Phase : int32_t {
 };
 const char* NameOf(Phase phase);
 
-// Bytes that travel as they are between ranks of one program.
+// Sent as raw bytes between ranks of one program.
 struct ActivitySnapshot {
   static constexpr int kMaxGroups = 16;
 
   struct Group {
-    uint64_t id = 0;  // alike on its ranks and on no other group; 0: no group
+    uint64_t id = 0;  // the same on its ranks, unique to the group; 0: none
     std::array<char, 16> axis = {};  // ends with 0
     int32_t rank = 0;                // of this process in the group
     uint64_t num_collectives = 0;    // begun by this rank
@@ -47,15 +46,15 @@ struct ActivitySnapshot {
 
   Phase phase = Phase::kStartUp;
   int64_t step = 0;
-  // Grows with every call finished, every phase begun and every piece of work.
+  // Grows with every finished call, every new phase and every piece of work.
   uint64_t progress = 0;
   bool in_call = false;
-  GroupCall call;  // the one this rank is in, or its last one
-  // Longest time that a training step may take; 0 until steps are steady.
+  GroupCall call;  // current call of this rank, or its last
+  // Time limit of a training step; 0 until steps are steady.
   double step_limit_seconds = 0;
-  // Tells the oldest call that this rank's GPU is in from all others; 0: none.
+  // Identifies the oldest call that this rank's GPU is in; 0: none.
   uint64_t device_call = 0;
-  // Grows when this rank's GPU is through with a piece of work.
+  // Grows when this rank's GPU completes a piece of work.
   uint64_t device_work = 0;
   std::array<Group, kMaxGroups> groups = {};
 };
@@ -66,26 +65,26 @@ class Activity {
   Activity(const Activity&) = delete;
   Activity& operator=(const Activity&) = delete;
 
-  // What comes next. In training `step` is the step that begins.
+  // Enters a phase. In training `step` is the step that begins.
   void SetPhase(Phase phase, int64_t step = 0);
-  // This rank gets on although it calls no collective.
+  // This rank makes progress without calling a collective.
   void Tick() { Add(progress_); }
-  // What the rank's thread is to count its work in (base/work_counter.h).
+  // Where the rank's thread counts its work (base/work_counter.h).
   WorkCounter& work() { return work_; }
 
   ActivitySnapshot Snapshot() const;
 
   // For Communicators. A group beyond kMaxGroups is not listed: its calls count
-  // as progress, but nobody is named for them. Returns its index.
+  // as progress, but no rank is blamed for them. Returns its index.
   int AddGroup(uint64_t id, const std::string& axis, int rank);
   void RemoveGroup(int group);
-  // The groups over all ranks are told apart by the order they are made in.
+  // Groups over all ranks are distinguished by the order of their creation.
   uint64_t NextRootId();
-  // Those of this rank whose calls go on after they returned.
+  // This rank's groups whose calls return before they complete.
   InFlightCalls& in_flight_calls() { return device_groups_; }
 
-  // Around everything that may block. Calls of one rank come one after the
-  // other. Enter(call) goes back into a call that was left under way.
+  // Around everything that may block. Calls of one rank do not overlap.
+  // Enter(call) re-enters a call that was left in flight.
   GroupCall Begin(int group, Operation operation, int64_t bytes, int from = -1);
   void Enter(const GroupCall& call);
   void Leave();
@@ -122,21 +121,21 @@ class Activity {
   std::atomic<int64_t> bytes_ = 0;
   std::atomic<double> step_limit_seconds_ = 0;
 
-  // The last one stands for all groups beyond kMaxGroups.
+  // The last entry stands for all groups beyond kMaxGroups.
   std::array<Group, ActivitySnapshot::kMaxGroups + 1> groups_;
   mutable std::mutex mutex_;
   uint64_t num_roots_ = 0;
 
   InFlightCalls device_groups_;
 
-  // Of the training thread alone.
+  // Used only by the training thread.
   Clock::time_point phase_start_;
   int64_t num_steps_ = 0;
   double slowest_step_seconds_ = 0;
   std::vector<double> recent_steps_seconds_;
 };
 
-// What makes a Communicator known to its rank's Activity.
+// Identifies a Communicator to its rank's Activity.
 struct GroupIdentity {
   std::shared_ptr<Activity> activity;
   uint64_t id = 0;

@@ -16,12 +16,12 @@ enum class Operation : int32_t {
   kBroadcast,
   kBarrier,
   kSplit,
-  kSendReceive,  // the only one that concerns two ranks, not the group
+  kSendReceive,  // the only one between two ranks, not the group
 };
 const char* NameOf(Operation operation);
 
-// One call on one group. `sequence` counts from 1 on each group: collectives
-// alike on all its ranks, SendReceive by each rank for itself.
+// One call on one group. `sequence` counts from 1 in each group: the same on
+// all ranks for collectives, per rank for SendReceive.
 struct GroupCall {
   Operation operation = Operation::kNone;
   int32_t group = -1;  // index in ActivitySnapshot::groups; -1: not listed

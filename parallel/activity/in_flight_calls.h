@@ -1,5 +1,5 @@
-// Groups of ranks whose calls go on after they returned: those of GPUs. The
-// watchdog's thread looks at them while the training thread calls them.
+// Groups whose calls return before they complete: those of GPUs. The watchdog's
+// thread inspects them while the training thread uses them.
 #ifndef LEXTRA_PARALLEL_ACTIVITY_IN_FLIGHT_CALLS_H_
 #define LEXTRA_PARALLEL_ACTIVITY_IN_FLIGHT_CALLS_H_
 
@@ -12,47 +12,47 @@
 
 namespace lextra {
 
-// A call that the device is not through with.
+// A call that the device has not completed.
 struct DeviceCall {
   GroupCall call;
-  // Another one for each call of the rank; not 0.
+  // Unique per call of the rank; not 0.
   uint64_t number = 0;
-  // Since it was made and the one before it on its group was seen to be done.
+  // Since it was issued and the previous call of its group was seen to be done.
   double seconds = 0;
 };
 
-// Functions for the watchdog's thread: they wait for no device and no rank.
+// For the watchdog's thread: no function waits for a device or a rank.
 class AbortableGroup {
  public:
   virtual ~AbortableGroup() = default;
   virtual std::optional<DeviceCall> OldestCall() = 0;
-  // What went wrong and in which call; a group that is busy is asked next time.
+  // What went wrong and in which call; nullopt also while the group is busy.
   virtual std::optional<std::string> Error() = 0;
-  // Ends the calls under way without result. After it the training thread
-  // comes back from no call of the group.
+  // Aborts the calls in flight. Afterwards no call of the group returns to the
+  // training thread.
   virtual void Abort() = 0;
 };
 
-// What the device does between calls.
+// The device's work between calls.
 class DeviceWork {
  public:
   virtual ~DeviceWork() = default;
-  // Pieces of work that the device is through with, of those that were marked.
-  // For the watchdog's thread, too.
+  // Number of marked pieces of work that the device has completed. Also called
+  // by the watchdog's thread.
   virtual uint64_t NumDone() = 0;
 };
 
-// Those of one rank.
+// The groups of one rank.
 class InFlightCalls {
  public:
   void Add(AbortableGroup* group);
-  // Returns when nobody looks at `group` any more.
+  // Returns when no thread uses `group` any more.
   void Remove(AbortableGroup* group);
-  // Null: none any more.
+  // Null: no longer any.
   void SetWork(DeviceWork* work);
 
-  // Of all groups the call that has been the next to end for longest: it waits
-  // for no other one.
+  // The call of any group that has been next to complete for longest: it waits
+  // for no other call.
   std::optional<DeviceCall> OldestCall();
   std::optional<std::string> Error();
   uint64_t NumWorkDone();

@@ -21,8 +21,8 @@ void HaloExchange::BeginRound(int64_t round) {
   segment_ = round * sequence_axis_.size() + sequence_axis_.rank();
 }
 
-// By the segment that the receiver has in this round, or will have in the next.
-// What one receiver has no need of none further on has.
+// By the receiver's segment in this round or the next. What one receiver does
+// not need, no later one needs.
 bool HaloExchange::IsNeeded(int64_t tail_segment,
                             int64_t receiver_segment) const {
   for (const int64_t reader :
@@ -35,8 +35,8 @@ bool HaloExchange::IsNeeded(int64_t tail_segment,
   return false;
 }
 
-// Whose tail arrives after `hop` hops: this round's segment of the rank that
-// many places to the left, round the ring.
+// The segment whose tail arrives after `hop` hops: this round's segment of the
+// rank `hop` places to the left in the ring.
 int64_t HaloExchange::SegmentFromLeft(int64_t hop) const {
   const int64_t size = sequence_axis_.size();
   const int64_t rank = sequence_axis_.rank();

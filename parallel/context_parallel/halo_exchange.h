@@ -1,15 +1,15 @@
-// What attention over blocks needs from segments before a rank's own: the keys
-// and values of their last blocks (docs/method.md, section 2).
+// What blockwise attention needs from the segments before a rank's own: the
+// keys and values of their last blocks (docs/method.md, section 2).
 //
-// A document's segments are dealt to the P ranks of the context axis in
-// rounds: segment s is rank s % P's in round s / P. A segment needs the tails
-// of up to `reach` segments before it: one, where a tail has all the blocks
-// that queries look back at, more where a window is longer than a segment. In
-// every layer of every round tails go from rank to rank + 1: first each rank's
-// own, then what came, min(reach, P - 1) times in all. What arrives of later
-// segments than its own (from ranks that lie behind the ring's end) a rank
-// keeps for its next round, per layer. For reach 1 that is one message a layer
-// and round, whatever the document's length and P.
+// A document's segments are assigned round-robin to the P ranks of the context
+// axis: rank s % P has segment s in round s / P. A segment needs the tails of
+// up to `reach` segments before it: one if a tail has all the blocks that
+// queries look back at, more if a window is longer than a segment. In every
+// layer of every round tails go from rank to rank + 1: first each rank's own,
+// then those received, min(reach, P - 1) hops in total. A rank keeps tails of
+// later segments than its own (which wrapped around the ring) for its next
+// round, per layer. For reach 1 that is one message per layer and round,
+// whatever the document's length and P.
 #ifndef LEXTRA_PARALLEL_CONTEXT_PARALLEL_HALO_EXCHANGE_H_
 #define LEXTRA_PARALLEL_CONTEXT_PARALLEL_HALO_EXCHANGE_H_
 
@@ -27,17 +27,17 @@ class HaloExchange {
  public:
   HaloExchange(Communicator& sequence_axis, int64_t num_layers);
 
-  // A new document: forgets what is kept.
+  // Starts a new document: drops kept tails.
   void BeginDocument(int64_t num_segments, int64_t reach);
-  // The next round; `round` counts from 0.
+  // Starts the next round; `round` counts from 0.
   void BeginRound(int64_t round);
 
-  // Segment this rank holds in this round; may be beyond the last one, then the
-  // rank takes no part in the round.
+  // The segment that this rank holds in this round; if it is beyond the last
+  // one, the rank takes no part in the round.
   int64_t segment() const { return segment_; }
 
   // Starts the exchange of `layer`: `tail`, contiguous and of the same shape on
-  // all ranks, of this rank's segment. (The last segment's is not sent.)
+  // all ranks, of this rank's segment. (The last segment's tail is not sent.)
   void Start(int64_t layer, const at::Tensor& tail);
   // The tails of the segments before this one, the nearest last: `reach` of
   // them, fewer at the document's start. Waits for messages.
@@ -54,8 +54,8 @@ class HaloExchange {
   int64_t num_segments_ = 0;
   int64_t reach_ = 1;
   int64_t segment_ = 0;
-  at::Tensor traveling_;  // what the next hop sends
-  at::Tensor received_;   // what this hop brings; undefined for nothing
+  at::Tensor traveling_;  // sent in the next hop
+  at::Tensor received_;   // received in this hop; undefined: nothing
   PendingCollective pending_;
 };
 

@@ -12,16 +12,16 @@
 
 namespace lextra {
 
-// The document's first tokens' keys and values for all ranks that have a
-// segment: rank 0 holds them in round 0, where they are handed on from
-// neighbor to neighbor, and they are kept per layer.
+// The keys and values of the document's first tokens, for all ranks that have a
+// segment: rank 0 holds them in round 0, in which they are passed from neighbor
+// to neighbor and kept per layer.
 class SinkRelay {
  public:
   SinkRelay(Communicator& sequence_axis, int64_t num_layers);
 
   void BeginDocument(int64_t num_segments);
-  // `first_tokens`: on rank 0 in round 0 what to hand on; elsewhere a tensor of
-  // that shape. Called once in each layer of each round.
+  // `first_tokens`: on rank 0 in round 0 the tensor to send; elsewhere a tensor
+  // of the same shape. Called once in each layer of each round.
   at::Tensor Get(int64_t layer, const at::Tensor& first_tokens);
 
  private:

@@ -79,7 +79,7 @@ void FlatParameters::FindPieces() {
                    .size = size,
                    .place = 0,
                    .weight_decay = bucket.weight_decay};
-    // What adjoins the last one (it lies before it) goes with it.
+    // Merged into the previous piece if adjacent (it lies before it).
     if (!pieces_.empty() && piece.begin + piece.size == pieces_.back().begin &&
         pieces_.back().weight_decay == piece.weight_decay) {
       piece.size += pieces_.back().size;

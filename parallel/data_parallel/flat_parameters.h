@@ -1,16 +1,16 @@
 // All parameters of a rank in one flat buffer, and their gradients in another:
-// the optimizer sees few long vectors, and gradients are reduced in buckets cut
-// anywhere. Parameters with weight decay come first; within each half those
-// that the tensor axis splits come first.
+// the optimizer sees few long vectors, and gradients are reduced in buckets
+// with arbitrary boundaries. Parameters with weight decay come first; within
+// each half those sharded over the tensor axis come first.
 //
 // Mixed precision: leaves are rounded to the compute dtype; gradients, masters
-// (the parameters themselves, at full precision) and what the optimizer keeps
-// are fp32, or fp64 for fp64 leaves.
+// (the parameters themselves, at full precision) and optimizer state are fp32,
+// or fp64 for fp64 leaves.
 //
-// ZeRO stage 1 (Rajbhandari et al. 2020, "ZeRO"): of every bucket, the ranks of
-// the data axis own equal parts, in rank order. A rank updates what it owns,
-// and holds masters and optimizer state of that alone. Values and gradients are
-// there whole, padded with zeros so that buckets divide.
+// ZeRO stage 1 (Rajbhandari et al. 2020, "ZeRO"): the ranks of the data axis
+// own equal parts of every bucket, in rank order. A rank updates the part that
+// it owns, and holds masters and optimizer state only of that part. Values and
+// gradients are stored whole, padded with zeros so that buckets divide evenly.
 #ifndef LEXTRA_PARALLEL_DATA_PARALLEL_FLAT_PARAMETERS_H_
 #define LEXTRA_PARALLEL_DATA_PARALLEL_FLAT_PARAMETERS_H_
 
@@ -27,11 +27,11 @@ namespace lextra {
 class FlatParameters {
  public:
   struct Options {
-    // Of the leaves; the given ones' where it is not set.
+    // Dtype of the leaves; if not set, that of the given ones.
     std::optional<at::ScalarType> compute_type = std::nullopt;
-    // Bytes of gradient in a bucket.
+    // Gradient bytes per bucket.
     int64_t bucket_bytes = int64_t{4} << 20;
-    // Which of how many owners this rank is.
+    // This rank's index among the owners, and their number.
     int owner = 0;
     int num_owners = 1;
   };
@@ -45,7 +45,7 @@ class FlatParameters {
     int64_t size;  // divides by num_owners
     bool weight_decay;
   };
-  // Elements that this rank owns; `place`: the first one's in masters and
+  // Elements that this rank owns; `place`: index of the first in masters and
   // optimizer state.
   struct Piece {
     int64_t begin;
@@ -71,14 +71,14 @@ class FlatParameters {
   const at::Tensor& values() const { return values_; }        // [num_elements]
   const at::Tensor& gradients() const { return gradients_; }  // [num_elements]
   const std::vector<Slot>& slots() const { return slots_; }
-  // In the order of their reduction, which is the same on all ranks: from the
-  // back, where the last layers are, whose gradients come first; but the
-  // undecayed half after the matrices, because it holds norms and biases of all
-  // layers and is complete only at the end.
+  // In reduction order, the same on all ranks: from the back, because the last
+  // layers' gradients come first; but the half without weight decay after the
+  // matrices, because it holds norms and biases of all layers and is complete
+  // only at the end.
   const std::vector<Bucket>& buckets() const { return buckets_; }
-  // In no order; one for each half where this rank owns everything.
+  // In no particular order; one per half if this rank owns everything.
   const std::vector<Piece>& pieces() const { return pieces_; }
-  // The longest ones: nothing but padding is left out.
+  // Maximal runs: only padding is left out.
   std::vector<Run> OwnRuns() const;
   int num_owners() const { return options_.num_owners; }
   int64_t num_owned() const { return num_owned_; }
@@ -89,13 +89,13 @@ class FlatParameters {
   // What the optimizer updates: the masters of a piece, which without mixed
   // precision are its values. A view.
   at::Tensor Masters(const Piece& piece) const;
-  // values <- masters, rounded, where this rank owns them.
+  // values <- masters, rounded, for the part that this rank owns.
   void RoundMasters();
   void ZeroGradients();
 
  private:
-  // Gives the parameters in [first, last) places from num_elements_ on, and
-  // cuts them into buckets.
+  // Places the parameters in [first, last) from num_elements_ on, and cuts them
+  // into buckets.
   void LayOut(const std::vector<Parameter*>& parameters, bool weight_decay,
               int64_t bucket_size);
   void FindPieces();

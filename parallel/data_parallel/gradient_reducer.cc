@@ -11,7 +11,7 @@
 namespace lextra {
 namespace {
 
-// Tells when autograd has added the last part of a leaf's gradient.
+// Fires when autograd has added the last part of a leaf's gradient.
 class ReadyHook : public torch::autograd::FunctionPostHook {
  public:
   explicit ReadyHook(std::function<void()> ready) : ready_(std::move(ready)) {}
@@ -66,7 +66,7 @@ class GradientReducer::Impl {
   void Finish() {
     TORCH_CHECK(started_, "GradientReducer: Finish() without Start()");
     started_ = false;
-    // Parameters that the loss does not depend on announce nothing.
+    // Hooks of parameters that the loss does not depend on never fire.
     while (num_launched_ < buckets_.size()) Launch();
     for (Bucket& bucket : buckets_) bucket.pending.Wait();
   }
@@ -79,7 +79,7 @@ class GradientReducer::Impl {
     PendingCollective pending;
   };
   struct Watched {
-    // Held: autograd itself keeps the accumulator only while a graph lives.
+    // Kept alive: autograd holds the accumulator only while a graph lives.
     std::shared_ptr<torch::autograd::Node> accumulator;
     uintptr_t hook;
   };
@@ -122,7 +122,7 @@ class GradientReducer::Impl {
 
   FlatParameters& parameters_;
   Communicator& data_axis_;
-  std::vector<Bucket> buckets_;  // in the order of their reduction
+  std::vector<Bucket> buckets_;  // in reduction order
   std::vector<Watched> watched_;
   bool started_ = false;
   std::vector<bool> ready_;  // by slot

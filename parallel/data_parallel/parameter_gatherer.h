@@ -1,6 +1,6 @@
-// Brings the parameters that each rank of the data axis has updated (ZeRO stage
-// 1) to all of them, in the compute dtype, while what does not need them yet
-// goes on.
+// All-gathers the parameters that each rank of the data axis has updated (ZeRO
+// stage 1), in the compute dtype, overlapped with work that does not need them
+// yet.
 #ifndef LEXTRA_PARALLEL_DATA_PARALLEL_PARAMETER_GATHERER_H_
 #define LEXTRA_PARALLEL_DATA_PARALLEL_PARAMETER_GATHERER_H_
 
@@ -20,20 +20,20 @@ class ParameterGatherer {
   ParameterGatherer(const ParameterGatherer&) = delete;
   ~ParameterGatherer() { Finish(); }
 
-  // Collective, bucket by bucket in the order of the forward pass; nothing
-  // where one rank owns everything.
+  // Collective, bucket by bucket in forward order; does nothing if one rank
+  // owns everything.
   void Start();
-  // What comes after it sees the values of these parameters.
+  // Subsequent work sees the new values of these parameters.
   void WaitFor(const std::vector<Parameter*>& some);
-  // What comes after it sees all values.
+  // Subsequent work sees all new values.
   void Finish();
 
  private:
   FlatParameters& parameters_;
   Communicator& data_axis_;
-  // By parameter, the buckets that it has a part in.
+  // For each parameter, the buckets that contain a part of it.
   std::unordered_map<const Parameter*, std::vector<size_t>> buckets_of_;
-  std::vector<PendingCollective> pending_;  // by bucket; empty when all came
+  std::vector<PendingCollective> pending_;  // by bucket; empty when complete
 };
 
 }  // namespace lextra

@@ -1,5 +1,5 @@
-// Calls of MPI, checked. No rank can continue after an error of MPI: it is told
-// with rank, host, place, expression and what MPI says, and all ranks end.
+// Checked MPI calls. No rank can continue after an MPI error: it is logged with
+// rank, host, source line, expression and MPI's message, and all ranks end.
 #ifndef LEXTRA_PARALLEL_MPI_MPI_CHECK_H_
 #define LEXTRA_PARALLEL_MPI_MPI_CHECK_H_
 

@@ -24,11 +24,11 @@ MPI_Datatype DatatypeOf(const at::Tensor& tensor) {
     case at::kDouble:
       return MPI_DOUBLE;
     default:
-      return MPI_INT64_T;  // Communicator lets no other dtype through
+      return MPI_INT64_T;  // Communicator rejects other dtypes
   }
 }
 
-// Averages are sums that are divided afterwards.
+// Averages are sums, divided afterwards.
 MPI_Op OpOf(ReduceOp op) {
   switch (op) {
     case ReduceOp::kMax:
@@ -40,7 +40,7 @@ MPI_Op OpOf(ReduceOp op) {
   }
 }
 
-// A block of `bytes` bytes of which the next one begins `stride` bytes later.
+// A block of `bytes` bytes; the next one begins `stride` bytes later.
 class StridedBlock {
  public:
   StridedBlock(int64_t bytes, int64_t stride) {
@@ -69,7 +69,7 @@ class PendingRequests : public PendingCollective::State {
         receive_(std::move(receive)) {}
 
   void Wait() override {
-    // One by one: MPI_Waitall would only say that one of them failed.
+    // One by one: MPI_Waitall would only report that one of them failed.
     for (MPI_Request& request : requests_) {
       LEXTRA_CHECK_MPI(MPI_Wait(&request, MPI_STATUS_IGNORE));
     }
@@ -82,12 +82,12 @@ class PendingRequests : public PendingCollective::State {
 };
 
 // The collectives are blocking calls that return complete: MPI_Iallreduce makes
-// progress only inside MPI calls, so it overlaps no computation, and it is
-// slower than MPI_Allreduce. Only SendReceive, whose messages are small and
-// travel while the peers compute, leaves requests open.
+// progress only inside MPI calls, so it overlaps no computation and is slower
+// than MPI_Allreduce. Only SendReceive, whose messages are small and travel
+// while the peers compute, leaves requests open.
 class MpiCommunicator : public Communicator {
  public:
-  // Takes `group`.
+  // Takes ownership of `group`.
   MpiCommunicator(MPI_Comm group, int rank, int size, std::string axis,
                   GroupIdentity identity, int64_t max_count)
       : Communicator(rank, size, std::move(axis), at::kCPU,
@@ -157,8 +157,8 @@ class MpiCommunicator : public Communicator {
       out.copy_(wide);
       return PendingCollective();
     }
-    // One reduction to each rank: MPI_Reduce_scatter_block can't be given parts
-    // in pieces, and takes several times as long.
+    // One reduction per rank: MPI_Reduce_scatter_block can't take parts in
+    // pieces, and takes several times as long.
     const MPI_Datatype type = DatatypeOf(in);
     const char* from = static_cast<const char*>(in.const_data_ptr());
     char* to = static_cast<char*>(out.data_ptr());

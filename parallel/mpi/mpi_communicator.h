@@ -14,8 +14,8 @@ namespace lextra {
 inline constexpr int64_t kMaxMpiCount = std::numeric_limits<int>::max();
 
 // All ranks of the job; `activity` is this rank's. Calls are split into pieces
-// of at most `max_count`; tests give small ones. Collective; MPI is up
-// (MpiSession).
+// of at most `max_count`, which tests make small. Collective; MPI is
+// initialized (MpiSession).
 std::unique_ptr<Communicator> MakeMpiCommunicator(
     std::shared_ptr<Activity> activity, int64_t max_count = kMaxMpiCount);
 

@@ -1,5 +1,5 @@
-// MPI for the life of the process: started once in main, ended in order. Works
-// without mpirun as one rank.
+// MPI for the life of the process: initialized once in main, finalized in
+// order. Without mpirun it is one rank.
 #ifndef LEXTRA_PARALLEL_MPI_MPI_SESSION_H_
 #define LEXTRA_PARALLEL_MPI_MPI_SESSION_H_
 
@@ -15,18 +15,18 @@ namespace lextra {
 
 class MpiSession {
  public:
-  // Initializes MPI, names the log's speaker (base/log.h) and makes MPI_Abort
+  // Initializes MPI, sets the log's identity (base/log.h) and makes MPI_Abort
   // the abort handler (base/failure.h).
   static absl::StatusOr<std::unique_ptr<MpiSession>> Start(int* argc,
                                                            char*** argv);
   MpiSession(const MpiSession&) = delete;
-  // Does not finalize: after an error the other ranks may not come along.
+  // Does not finalize: after an error the other ranks may not join.
   ~MpiSession() = default;
 
   int rank() const { return rank_; }
   int size() const { return size_; }
   // Rank and number of ranks on this host, from MPI_Comm_split_type:
-  // environment variables lie under srun and in nested launches.
+  // environment variables are wrong under srun and in nested launches.
   int local_rank() const { return local_rank_; }
   int local_size() const { return local_size_; }
   const std::string& host() const { return host_; }
@@ -38,11 +38,11 @@ class MpiSession {
   // Collective.
   std::vector<int> GatherNumbers(int mine) const;
 
-  // What this rank is doing; every communicator made here tells it.
+  // What this rank is doing; every communicator made here reports to it.
   Activity& activity() { return *activity_; }
   const std::shared_ptr<Activity>& shared_activity() const { return activity_; }
 
-  // Collective; after it no communicator of MPI may be used.
+  // Collective; afterwards no MPI communicator may be used.
   void Finalize();
 
  private:

@@ -17,7 +17,7 @@ namespace {
 
 constexpr char kShareVariable[] = "LEXTRA_TEST_SHARE_GPU";
 
-// The module's functions and what its host offers, or why not.
+// The module's functions and the host's GPUs, or why there are none.
 struct Backend {
   GpuHost host;
   CudaCommunicatorMaker* make = nullptr;
@@ -40,9 +40,9 @@ bool MayShare() {
   return value != nullptr && std::string(value) == "1";
 }
 
-// NCCL refuses two ranks on one GPU ("Duplicate GPU detected") unless it takes
-// each for a host of its own; then only sockets are left to it. It reads these
-// before its first call.
+// NCCL rejects two ranks on one GPU ("Duplicate GPU detected") unless it
+// believes that each is on its own host; then it can only use sockets. It reads
+// these variables before its first call.
 void PretendToBeAHost(int rank) {
   setenv("NCCL_HOSTID", absl::StrCat("rank", rank).c_str(), 1);
   setenv("NCCL_P2P_DISABLE", "1", 1);
@@ -68,7 +68,7 @@ absl::StatusOr<std::unique_ptr<Communicator>> MakeCudaCommunicator(
   LEXTRA_RETURN_IF_ERROR(AgreeOnStatus(
       world, WithContext(backend.status(), "host " + HostName())));
 
-  // All ranks see the same texts and come to the same end.
+  // All ranks see the same texts and reach the same result.
   const std::vector<std::string> texts = GatherTexts(
       world,
       absl::StrCat(MayShare(), " ", absl::StrJoin(backend->host.gpus, " ")));
@@ -129,7 +129,7 @@ absl::StatusOr<std::vector<int>> ChooseDevices(
   std::map<std::string, int> num_ranks;
   std::vector<int> devices;
   for (size_t rank = 0; rank < visible.size(); ++rank) {
-    // The one with the fewest ranks, and of these the first.
+    // The first GPU of those with the fewest ranks.
     int best = -1;
     for (size_t i = 0; i < visible[rank].size(); ++i) {
       if (best < 0 ||

@@ -20,7 +20,7 @@ namespace {
 constexpr auto kAll =
     static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
 
-// Asks CUDA, not c10, which says 0 for any trouble.
+// Asks CUDA, not c10, which returns 0 on any error.
 GpuHost Describe() {
   GpuHost host;
   host.cuda_built = CUDART_VERSION;

@@ -12,8 +12,8 @@
 namespace lextra {
 namespace {
 
-// Events that nobody holds. Dropping one makes no call of CUDA, so the
-// watchdog's thread may.
+// Events not in use. Dropping one makes no CUDA call, so the watchdog's thread
+// may do it.
 class FreeEvents {
  public:
   explicit FreeEvents(unsigned flags) : flags_(flags) {}
@@ -98,8 +98,8 @@ class CudaStreams : public GpuStreams {
     return milliseconds;
   }
 
-  // The stream waits for the event as it is recorded now: whoever records it
-  // again does not move the wait.
+  // The stream waits for the event as recorded now: recording it again does not
+  // move the wait.
   void MakeWait(GpuStream stream, const GpuEvent& event) override {
     const c10::cuda::CUDAGuard guard(device_);
     C10_CUDA_CHECK(cudaStreamWaitEvent(StreamOf(stream), EventOf(event), 0));
@@ -108,7 +108,7 @@ class CudaStreams : public GpuStreams {
   absl::StatusOr<bool> HasCome(const GpuEvent& event) override {
     const cudaError_t error = cudaEventQuery(EventOf(event));
     if (error == cudaSuccess) return true;
-    // The answer is also kept as the thread's last error.
+    // Clears the thread's last error, which the query also set.
     static_cast<void>(cudaGetLastError());
     if (error == cudaErrorNotReady) return false;
     return CommunicationError(cudaGetErrorString(error));
@@ -118,7 +118,7 @@ class CudaStreams : public GpuStreams {
     C10_CUDA_CHECK(cudaEventSynchronize(EventOf(event)));
   }
 
-  // The memory belongs to the own stream: it is reused in its order.
+  // The memory belongs to the communicator's stream and is reused in its order.
   at::Tensor InFloat(const at::Tensor& in) override {
     const c10::cuda::CUDAStreamGuard guard(own_);
     return in.to(at::kFloat);

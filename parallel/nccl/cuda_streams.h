@@ -8,7 +8,7 @@
 
 namespace lextra {
 
-// On GPU `device_index`, with an own stream of high priority.
+// On GPU `device_index`, with its own high-priority stream.
 std::shared_ptr<GpuStreams> MakeCudaStreams(int device_index);
 
 }  // namespace lextra

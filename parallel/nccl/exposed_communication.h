@@ -1,5 +1,5 @@
-// The waits of a rank's GPU for its collectives. On request it is measured how
-// long the GPU stood still in them: communication that nothing hid.
+// The waits of a rank's GPU for its collectives. Measures on request how long
+// the GPU waited: exposed communication.
 #ifndef LEXTRA_PARALLEL_NCCL_EXPOSED_COMMUNICATION_H_
 #define LEXTRA_PARALLEL_NCCL_EXPOSED_COMMUNICATION_H_
 
@@ -12,12 +12,11 @@ namespace lextra {
 
 class ExposedCommunication {
  public:
-  // What is given to the current stream from now on waits until `done` has
-  // come.
+  // Work enqueued on the current stream from now on waits for `done`.
   void MakeWait(std::shared_ptr<GpuStreams> streams, const GpuEvent& done);
 
   // How long the waits since the last call took. Nothing is measured before the
-  // first one. Blocks the host until the last of them is over.
+  // first call. Blocks the host until the last wait is over.
   double TakeMilliseconds();
 
  private:

@@ -5,7 +5,7 @@
 namespace lextra {
 namespace {
 
-// Those of a step of a hundred layers and many micro batches.
+// Enough for a step of a hundred layers and many micro batches.
 constexpr size_t kMostMarks = size_t{1} << 14;
 
 }  // namespace
@@ -30,7 +30,7 @@ uint64_t GpuMarks::NumDone() {
   return num_done_;
 }
 
-// An error of the device ends the rank elsewhere: here it is no progress.
+// A device error ends the rank elsewhere: here it counts as no progress.
 void GpuMarks::ForgetDone() {
   while (
       !marks_.empty() &&

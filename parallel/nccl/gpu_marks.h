@@ -1,5 +1,5 @@
-// Points in the work that a rank gives to its GPU, so that the watchdog sees
-// the GPU get on where minutes lie between two collectives.
+// Marks in the work that a rank enqueues on its GPU, so that the watchdog sees
+// the GPU make progress when two collectives are minutes apart.
 #ifndef LEXTRA_PARALLEL_NCCL_GPU_MARKS_H_
 #define LEXTRA_PARALLEL_NCCL_GPU_MARKS_H_
 
@@ -14,13 +14,13 @@ namespace lextra {
 
 class GpuMarks : public DeviceWork {
  public:
-  // `activity` is told of them, for the life of this object.
+  // Reports them to `activity` for the life of this object.
   explicit GpuMarks(std::shared_ptr<Activity> activity);
   GpuMarks(const GpuMarks&) = delete;
   ~GpuMarks() override;
 
-  // What the current stream has been given so far is a piece of work. Waits for
-  // nothing. Where very many are ahead of the GPU, this one is left out.
+  // Marks what the current stream has been given so far as a piece of work.
+  // Waits for nothing. Skipped if too many marks are ahead of the GPU.
   void Add(const std::shared_ptr<GpuStreams>& streams);
 
   uint64_t NumDone() override;

@@ -18,11 +18,11 @@ NcclType TypeOf(const at::Tensor& tensor) {
     case at::kDouble:
       return NcclType::kDouble;
     default:
-      return NcclType::kInt64;  // Communicator lets no other dtype through
+      return NcclType::kInt64;  // Communicator rejects other dtypes
   }
 }
 
-// Under way on the own stream until `done` comes.
+// In flight on the own stream until `done` completes.
 class PendingOnStream : public PendingCollective::State {
  public:
   PendingOnStream(std::shared_ptr<ExposedCommunication> waits,
@@ -40,11 +40,11 @@ class PendingOnStream : public PendingCollective::State {
   std::shared_ptr<ExposedCommunication> waits_;
   std::shared_ptr<GpuStreams> streams_;
   std::shared_ptr<GpuEvent> done_;
-  // Their memory is not given to others before the current stream waits.
+  // Their memory is not reused before the current stream waits.
   std::vector<at::Tensor> tensors_;
 };
 
-// Brings the id of rank 0 to all ranks of `host`.
+// Broadcasts rank 0's id to all ranks of `host`.
 NcclId ShareId(Communicator& host, NcclLibrary& nccl) {
   NcclId id = {};
   if (host.rank() == 0) {
@@ -121,7 +121,7 @@ class NcclCommunicator : public Communicator {
                                        ReduceOp op) override {
     StartOwnStream();
     const at::Tensor wide = Wide(in);
-    // NCCL may put this rank's part where it lies in the input.
+    // NCCL can write this rank's part in place in the input.
     const at::Tensor part =
         wide.is_same(in)
             ? out
@@ -194,7 +194,7 @@ class NcclCommunicator : public Communicator {
     streams_->MakeWait(streams_->Own(), *streams_->Record(streams_->Current()));
   }
 
-  // What bfloat16 is added in.
+  // bfloat16 is summed in fp32.
   at::Tensor Wide(const at::Tensor& tensor) {
     return tensor.scalar_type() == at::kBFloat16 ? streams_->InFloat(tensor)
                                                  : tensor;

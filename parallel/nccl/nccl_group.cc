@@ -11,7 +11,7 @@
 namespace lextra {
 namespace {
 
-// The watchdog looks once a second; where there is none, nobody else clears.
+// The watchdog clears them once per second; without one, this limit does.
 constexpr size_t kMostWatched = 256;
 constexpr auto kWaitToAbort = std::chrono::seconds(2);
 
@@ -44,7 +44,7 @@ void NcclGroup::Run(const GroupCall& call,
     const auto lock = Enter();
     issued = nccl_->GroupStart();
     if (issued == NcclResult::kSuccess) issued = issue(handle_);
-    // Also after an error: the thread would stay in the group.
+    // Also after an error, or the thread would stay in the group.
     ended = nccl_->GroupEnd();
   }
   const bool wrong =
@@ -56,7 +56,7 @@ void NcclGroup::Watch(const GroupCall& call, std::shared_ptr<GpuEvent> done) {
   const Clock::time_point now = Clock::now();
   const std::lock_guard<std::mutex> lock(watched_mutex_);
   if (watched_.size() >= kMostWatched) ForgetFinished();
-  // The group's index makes it another number than those of other groups.
+  // The group's index makes the number unique across groups.
   const uint64_t group = static_cast<uint64_t>(call.group) + 1;
   watched_.push_back(
       {call, group << 56 | ++num_watched_, now, std::move(done)});
@@ -73,7 +73,7 @@ void NcclGroup::Finalize() {
     const auto lock = Enter();
     result = nccl_->CommDestroy(std::exchange(handle_, nullptr));
   }
-  // Nothing is left that could be polled.
+  // Nothing is left to poll.
   if (result == NcclResult::kInProgress) return;
   Complete(result, "ncclCommDestroy on axis " + axis_);
 }
@@ -145,7 +145,7 @@ std::optional<std::string> NcclGroup::Error() {
   NcclResult state = NcclResult::kSuccess;
   const NcclResult asked = nccl_->CommGetAsyncError(handle_, &state);
   if (asked != NcclResult::kSuccess) state = asked;
-  // An invalid argument was told to who gave it.
+  // An invalid argument has been reported to its caller.
   if (state == NcclResult::kSuccess || state == NcclResult::kInProgress ||
       state == NcclResult::kInvalidArgument) {
     return std::nullopt;
@@ -154,7 +154,7 @@ std::optional<std::string> NcclGroup::Error() {
 }
 
 void NcclGroup::Abort() {
-  // A thread that does not come back from a call keeps the group.
+  // A thread that does not return from a call keeps the group.
   const std::unique_lock<std::timed_mutex> lock(mutex_, kWaitToAbort);
   if (!lock.owns_lock()) return;
   aborted_ = true;

@@ -1,11 +1,11 @@
-// One communicator of NCCL: made, used, watched, and ended in order.
+// One NCCL communicator: created, used, watched and shut down in order.
 //
 //   CommInitRank, poll -> [GroupStart, calls, GroupEnd, poll]* -> CommFinalize,
 //   poll -> CommDestroy; or at any time CommAbort, and then nothing more.
 //
 // The training thread and the watchdog's thread take turns: a lock is held for
-// one call of NCCL, or for one group of calls, never while it is polled. So
-// CommAbort finds no thread inside a call.
+// one NCCL call, or for one group of calls, never while polling. So CommAbort
+// finds no thread inside a call.
 #ifndef LEXTRA_PARALLEL_NCCL_NCCL_GROUP_H_
 #define LEXTRA_PARALLEL_NCCL_NCCL_GROUP_H_
 
@@ -26,25 +26,25 @@ namespace lextra {
 
 class NcclGroup : public AbortableGroup {
  public:
-  // Collective over the `size` ranks that hold `id`; returns when all are
-  // there. `axis` is what messages call the group.
+  // Collective over the `size` ranks that hold `id`; returns when all have
+  // joined. `axis` is the group's name in messages.
   NcclGroup(std::shared_ptr<NcclLibrary> nccl,
             std::shared_ptr<GpuStreams> streams,
             std::shared_ptr<Activity> activity, std::string axis, int size,
             const NcclId& id, int rank);
-  // Without Finalize() before it: an error is on its way to main. The
-  // communicator is left to the end of the process.
+  // Without a preceding Finalize() an error is propagating to main. The
+  // communicator is then left until the process ends.
   ~NcclGroup() override;
 
-  // Makes the calls of `issue` as one group and returns when they are on the
+  // Issues the calls of `issue` as one group and returns when they are on the
   // stream. kInvalidArgument is the caller's mistake (an exception), after
-  // which the group can be used; any other error ends all ranks.
+  // which the group remains usable; any other error ends all ranks.
   void Run(const GroupCall& call,
            const std::function<NcclResult(NcclHandle)>& issue);
-  // `done` comes when the device is through with `call`.
+  // `done` completes when the device has completed `call`.
   void Watch(const GroupCall& call, std::shared_ptr<GpuEvent> done);
 
-  // Collective; waits for what is on the stream.
+  // Collective; waits for the work on the stream.
   void Finalize();
 
   std::optional<DeviceCall> OldestCall() override;
@@ -61,9 +61,9 @@ class NcclGroup : public AbortableGroup {
     std::shared_ptr<GpuEvent> done;
   };
 
-  // Call by call: the lock, or no return once the group is aborted.
+  // Takes the lock for one call; never returns once the group is aborted.
   std::unique_lock<std::timed_mutex> Enter();
-  // Polls while `result` is kInProgress and checks what comes out.
+  // Polls while `result` is kInProgress and checks the outcome.
   void Complete(NcclResult result, const std::string& place);
   [[noreturn]] void Fail(NcclResult result, const std::string& place);
   std::string ErrorText(NcclResult result, const std::string& place);

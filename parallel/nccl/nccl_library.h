@@ -29,15 +29,15 @@ enum class NcclType { kByte, kFloat, kDouble, kInt64 };
 using NcclHandle = void*;  // ncclComm_t
 using NcclId = std::array<char, 128>;
 
-// Each function is the one of NCCL of that name; counts in elements. One thread
-// at a time for each handle, and the calls of a group from one thread.
+// Each function is NCCL's function of that name; counts in elements. One thread
+// at a time per handle, and the calls of a group from one thread.
 class NcclLibrary {
  public:
   virtual ~NcclLibrary() = default;
 
   virtual NcclResult GetUniqueId(NcclId* id) = 0;
-  // With config.blocking = 0: calls return kInProgress while a thread of NCCL
-  // does them, and CommGetAsyncError tells when they are done.
+  // With config.blocking = 0: calls return kInProgress while an NCCL thread
+  // executes them, and CommGetAsyncError tells when they are done.
   virtual NcclResult CommInitRank(NcclHandle* handle, int size,
                                   const NcclId& id, int rank) = 0;
   virtual NcclResult CommGetAsyncError(NcclHandle handle,
@@ -66,7 +66,7 @@ class NcclLibrary {
   virtual NcclResult Receive(void* out, size_t count, NcclType type, int from,
                              NcclHandle handle, GpuStream stream) = 0;
 
-  // What `result` means and what went wrong last. `handle` may be null.
+  // What `result` means, and the last error. `handle` may be null.
   virtual std::string ErrorText(NcclResult result, NcclHandle handle) = 0;
 };
 

@@ -102,7 +102,7 @@ class Linked : public NcclLibrary {
     const c10::cuda::CUDAGuard guard(device_index_);
     return ResultOf(ncclCommDestroy(CommOf(handle)));
   }
-  // No guard: the watchdog's thread makes no other call of CUDA.
+  // No guard: the watchdog's thread makes no other CUDA call.
   NcclResult CommAbort(NcclHandle handle) override {
     return ResultOf(ncclCommAbort(CommOf(handle)));
   }

@@ -11,7 +11,7 @@ namespace lextra {
 // For GPU `device_index` of this host.
 std::shared_ptr<NcclLibrary> LinkedNccl(int device_index);
 
-// As 22809 for 2.28.9: of the headers and of the library. 0: it does not say.
+// As 22809 for 2.28.9: of the headers, and of the library (0: unknown).
 int NcclVersionBuilt();
 int NcclVersionLoaded();
 

@@ -12,7 +12,7 @@
 namespace lextra {
 namespace {
 
-// Rows of scores for kernels begin at multiples of 32 bytes, whatever v is.
+// Rows of scores for kernels begin at multiples of 32 bytes for any v.
 constexpr int64_t kScoreRowMultiple = 8;
 
 ScoreRows RowsOf(const at::Tensor& scores_nv, const at::Tensor& targets_n,
@@ -49,7 +49,7 @@ ChunkedSoftmax::ChunkedSoftmax(Communicator& axis,
   const at::Tensor rows_VC = output.rows().detach();
   const int64_t num_valid =
       std::clamp<int64_t>(vocab_size - first_row_, 0, rows_VC.size(0));
-  // A rank with nothing but padding scores one row of it, and drops it.
+  // A rank with only padding scores one row of it and drops the result.
   only_padding_ = num_valid == 0;
   rows_vC_ = rows_VC.narrow(0, 0, std::max<int64_t>(num_valid, 1));
   const at::ScalarType statistics = StatisticsType(rows_VC.scalar_type());
@@ -118,8 +118,8 @@ void ChunkedSoftmax::SetStatisticsByKernel(const at::Tensor& mine_3n) {
   kernel(arguments, scores_.device());
 }
 
-// Every rank gets the statistics of all and adds them in rank order: one
-// collective in place of one for each statistic.
+// Every rank gets the statistics of all ranks and adds them in rank order: one
+// collective instead of one per statistic.
 at::Tensor ChunkedSoftmax::Combine(const at::Tensor& mine_3n) {
   const int64_t n = mine_3n.size(1);
   at::Tensor all_P3n = mine_3n.unsqueeze(0);
@@ -132,7 +132,7 @@ at::Tensor ChunkedSoftmax::Combine(const at::Tensor& mine_3n) {
   const at::Tensor weights_Pn = (maxima_Pn - maximum_n).exp_();
   const at::Tensor sum_n = (all_P3n.select(1, 1) * weights_Pn).sum(0);
   share_n_ = weights_Pn[axis_.rank()] / sum_n;
-  // The difference first: it is exact where the target has the maximum.
+  // The difference first: it is exact if the target has the maximum.
   return sum_n.log().add_(maximum_n - all_P3n.select(1, 2).sum(0));
 }
 
@@ -149,7 +149,7 @@ at::Tensor ChunkedSoftmax::ScoreGradientByKernel(double scale) {
   const at::Tensor gradient_nv = scores_.view(dtype)
                                      .narrow(0, 0, scores_nv_.size(0))
                                      .narrow(1, 0, scores_nv_.size(1));
-  // Its share of the softmax is 0, which times a large exponential is none.
+  // Its share of the softmax is 0, and 0 times an infinite exponential is NaN.
   if (only_padding_) return gradient_nv.zero_();
   kernel({.rows = RowsOf(scores_nv_, targets_n_, first_row_),
           .gradient_type = ElementTypeOf(dtype),

@@ -1,6 +1,6 @@
 // The softmax of x E^T over a vocabulary whose rows of E are split over the
-// tensor axis, for one chunk of tokens after the other, in the memory of the
-// first: the logits of all tokens never exist at once.
+// tensor axis, one chunk of tokens at a time in the same memory: the logits of
+// all tokens never exist at once.
 // N: tokens, n: those of one chunk, v: the rows of E that this rank scores.
 #ifndef LEXTRA_PARALLEL_TENSOR_PARALLEL_CHUNKED_SOFTMAX_H_
 #define LEXTRA_PARALLEL_TENSOR_PARALLEL_CHUNKED_SOFTMAX_H_
@@ -20,17 +20,17 @@ void CheckHidden(const at::Tensor& x_NC, const at::Tensor& rows_VC);
 
 class ChunkedSoftmax {
  public:
-  // `by_kernels`: by the kernels for GPUs, as it must be there.
+  // `by_kernels`: use the CUDA kernels (required for CUDA tensors).
   ChunkedSoftmax(Communicator& axis, const VocabParallelEmbedding& output,
                  int64_t vocab_size, int64_t tokens_per_chunk, bool by_kernels);
 
-  // In the dtype that products take: E's, but without kernels fp32 for bf16,
-  // since a CPU multiplies bf16 far more slowly.
+  // In the dtype of the products: E's, but fp32 for bf16 without kernels, since
+  // a CPU multiplies bf16 far more slowly.
   const at::Tensor& rows_vC() const { return rows_vC_; }
 
-  // The losses [N]; on every rank the same bits. after(begin, x_nC) is called
-  // for the chunk of tokens begin, begin + 1, ..., when it has been scored;
-  // x_nC has the dtype of rows_vC().
+  // The losses [N], bitwise identical on every rank. after(begin, x_nC) is
+  // called when the chunk of tokens begin, begin + 1, ... has been scored; x_nC
+  // has the dtype of rows_vC().
   template <typename After>
   at::Tensor ForEachChunk(const at::Tensor& x_NC, const at::Tensor& targets_N,
                           After after) {
@@ -47,12 +47,12 @@ class ChunkedSoftmax {
     return nll_N;
   }
 
-  // scale * d(sum of the losses) / d(scores) [n, v] of the chunk at hand, in
-  // the dtype of rows_vC(); takes the memory of the scores.
+  // scale * d(sum of the losses) / d(scores) [n, v] of the current chunk, in
+  // the dtype of rows_vC(); reuses the memory of the scores.
   at::Tensor ScoreGradient(double scale);
 
  private:
-  // Room for the losses, if the arguments fit.
+  // Memory for the losses; checks the arguments.
   at::Tensor NllOf(const at::Tensor& x_NC, const at::Tensor& targets_N) const;
   // The losses [n] of a chunk.
   at::Tensor Score(const at::Tensor& x_nC, const at::Tensor& targets_n);
@@ -69,10 +69,10 @@ class ChunkedSoftmax {
   bool by_kernels_;
   bool only_padding_;
   at::Tensor rows_vC_;
-  at::Tensor scores_;  // [tokens_per_chunk, >= v], of the statistics' dtype
-  // Of the chunk at hand. After Score, scores_nv_ holds exp(score - this rank's
-  // maximum), but still the scores where kernels work; the exponentials times
-  // share_n_ are the softmax.
+  at::Tensor scores_;  // [tokens_per_chunk, >= v], in the statistics' dtype
+  // Of the current chunk. After Score, scores_nv_ holds exp(score - this rank's
+  // maximum), or still the scores with kernels; the exponentials times share_n_
+  // are the softmax.
   at::Tensor scores_nv_;
   at::Tensor targets_n_;
   at::Tensor maximum_n_;

@@ -13,7 +13,7 @@ class Reduce : public torch::autograd::Function<Reduce> {
  public:
   static at::Tensor forward(AutogradContext*, const at::Tensor& x,
                             Communicator* axis) {
-    // Others may hold x: the sum gets its own memory.
+    // x may be in use elsewhere: the sum gets its own memory.
     const at::Tensor sum = x.clone(at::MemoryFormat::Contiguous);
     axis->AllReduce(sum, ReduceOp::kSum);
     return sum;
@@ -27,7 +27,7 @@ class ReduceScatter : public torch::autograd::Function<ReduceScatter> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
                             Communicator* axis) {
-    // Autograd's notebook takes numbers; the axis outlives every graph.
+    // saved_data holds only numbers; the axis outlives every graph.
     context->saved_data["axis"] = reinterpret_cast<int64_t>(axis);
     context->saved_data["shape"] = x.sizes();
     return StartReduceScatter(x.flatten(0, -2), *axis).Wait();

@@ -5,15 +5,14 @@
 //   f  identity        all-reduce      into a column-parallel layer
 //   g  all-reduce      identity        out of a row-parallel layer or embedding
 //
-// and where the tokens are split, too (Korthikanti et al. 2022, "Reducing
+// and if the tokens are split, too (Korthikanti et al. 2022, "Reducing
 // Activation Recomputation in Large Transformer Models", section 4.2.2):
 //
 //   f' all-gather      reduce-scatter
 //   g' reduce-scatter  all-gather
 //
-// f and f' are part of ColumnParallelLinear, in whose backward pass the sum
-// travels while the weight's gradient is computed (sharded_linear.cc); g and g'
-// are here.
+// f and f' are part of ColumnParallelLinear, whose backward pass overlaps the
+// sum with the weight's gradient (sharded_linear.cc); g and g' are here.
 //
 // Shapes: N tokens, C width, P ranks of the axis.
 #ifndef LEXTRA_PARALLEL_TENSOR_PARALLEL_CONJUGATE_COLLECTIVES_H_
@@ -28,7 +27,7 @@
 namespace lextra {
 
 // What a rank of the axis holds between the sharded layers: all N tokens, or
-// those of its part, tokens [rank N/P, (rank + 1) N/P) as [N/P, C]. Tokens are
+// only its part, tokens [rank N/P, (rank + 1) N/P) as [N/P, C]. Tokens are
 // counted through a batch: any leading dimensions, flattened.
 enum class ActivationLayout { kReplicated, kSplit };
 
@@ -38,7 +37,7 @@ at::Tensor ReduceFromAxis(
     const at::Tensor& x, Communicator& axis,
     ActivationLayout layout = ActivationLayout::kReplicated);
 
-// A tensor that is there after Wait(), which must be called.
+// A tensor that is available after Wait(), which must be called.
 class PendingTensor {
  public:
   PendingTensor() = default;

@@ -9,8 +9,8 @@
 namespace lextra {
 
 // Which of the ids are rows [first, first + count), and their place there. An
-// id outside has some place too: spread over the rows, so that zeros added at
-// these places do not all meet in one.
+// id outside has a place too: spread over the rows, so that zeros added there
+// do not all hit the same row.
 struct LocalIds {
   LocalIds(const at::Tensor& ids, int64_t first, int64_t count);
 
@@ -18,9 +18,9 @@ struct LocalIds {
   at::Tensor outside;  // bool
 };
 
-// Ids are int64 and, which is seen on a CPU only, below `limit`: on a GPU the
-// check would wait for the device; the data set checks its ids when they are
-// read.
+// Checks that ids are int64 and, on a CPU only, below `limit`: on a GPU the
+// check would wait for the device, and the data set checks its ids when they
+// are read.
 void CheckIds(const at::Tensor& ids, int64_t limit, const char* what);
 
 }  // namespace lextra

@@ -1,10 +1,10 @@
-// The layers that know the tensor axis. Every rank of the axis calls them with
-// the same arguments; "replicated" tensors are equal on all ranks of the axis,
-// "sharded" ones are this rank's part. All are exact: they equal the dense
-// layer up to the order of additions.
+// The tensor-parallel layers. Every rank of the axis calls them with the same
+// arguments; "replicated" tensors are equal on all ranks of the axis, "sharded"
+// ones are this rank's part. All are exact: they equal the dense layer up to
+// the order of additions.
 //
-// With ActivationLayout::kSplit, what is said to be replicated is split by
-// tokens between the layers: this rank has [N/P, ..] of it
+// With ActivationLayout::kSplit, activations described as replicated are split
+// by tokens between the layers: this rank has [N/P, ..] of them
 // (conjugate_collectives.h). A replicated parameter's gradient is then that of
 // this rank's tokens, to be summed over the axis
 // (AllReduceSequenceParallelGradients in gradient_reducer.h).
@@ -27,11 +27,11 @@
 
 namespace lextra {
 
-// y = x W^T + b, with the rows of W (the outputs) split over the ranks.
-// x [.., in] replicated -> y [.., sum of out / P] sharded. Several outputs (q,
-// k, v; gate and up) share one local matrix, so one GEMM makes them; each is
-// split by itself, so a rank's columns are [its part of the first | of the
-// second ..].
+// y = x W^T + b, with the rows of W (the outputs) split over the ranks. x [..,
+// in] replicated -> y [.., sum of out / P] sharded. Several outputs (q, k, v;
+// gate and up) share one local matrix, so one GEMM makes them; each is split
+// separately, so a rank's columns are [its part of the first | of the second
+// ..].
 class ColumnParallelLinear {
  public:
   struct Output {
@@ -83,7 +83,7 @@ class RowParallelLinear {
 };
 
 // A [V, C] matrix with its rows, the vocabulary, split over the ranks: the
-// token embedding, and the output projection where it is not tied to it.
+// token embedding, and the output projection if it is not tied to it.
 class VocabParallelEmbedding {
  public:
   VocabParallelEmbedding(Communicator& tensor_axis, const std::string& name,
@@ -106,9 +106,9 @@ class VocabParallelEmbedding {
 
 // -log softmax(x E^T)[target] over the first `vocab_size` rows of E, in chunks
 // of tokens: the logits of all tokens never exist at once. One small all-gather
-// a chunk: each rank's maximum, sum of exponentials and target's logit.
-// Logits, statistics, losses and the gradient of E are fp32 for bf16 x and E;
-// everything else has the dtype of x. Padded ids are left out by selection.
+// per chunk: each rank's maximum, sum of exponentials and target logit. Logits,
+// statistics, losses and the gradient of E are fp32 for bf16 x and E;
+// everything else has the dtype of x. Padded ids are excluded by selection.
 class VocabParallelCrossEntropy {
  public:
   // `output`: the rows of E; outlives this.
@@ -117,17 +117,17 @@ class VocabParallelCrossEntropy {
                             int64_t tokens_per_chunk = 1024);
 
   // x [N, C] replicated, targets int64 [N] (all of them on every rank) -> scale
-  // * sum of the N losses, a scalar that autograd knows. The gradients are made
-  // in the same pass as the loss (no logits are kept or made again), in
+  // * sum of the N losses, a scalar with autograd. The gradients are computed
+  // in the same pass as the loss (no logits are kept or recomputed), in
   // proportion to `scale`.
   at::Tensor Loss(const at::Tensor& x, const at::Tensor& targets_N,
                   double scale,
                   ActivationLayout layout = ActivationLayout::kReplicated);
 
-  // The N losses in nats, without gradient.
+  // The N losses in nats, no gradient.
   at::Tensor Nll(const at::Tensor& x_NC, const at::Tensor& targets_N);
 
-  // The logits [N, vocab_size] on every rank, without gradient.
+  // The logits [N, vocab_size] on every rank, no gradient.
   at::Tensor Logits(const at::Tensor& x_NC);
 
  private:

@@ -16,7 +16,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// The sum of the ranks' dx [N, C], under way, or of this rank's tokens of it.
+// The pending sum of the ranks' dx [N, C], or of this rank's tokens of it.
 PendingTensor StartSum(const at::Tensor& dx, Communicator* axis,
                        ActivationLayout layout) {
   if (axis == nullptr) return PendingTensor(dx);
@@ -24,11 +24,11 @@ PendingTensor StartSum(const at::Tensor& dx, Communicator* axis,
   return PendingTensor(dx, axis->AllReduceAsync(dx, ReduceOp::kSum));
 }
 
-// y = x W^T + b on this rank alone, or its GELU. The weight's and bias's
-// gradients go straight into GradientOf(leaf). The input's is summed over the
-// ranks of `axis`, if there is one, while the weight's is computed. Of split
-// tokens each rank of the axis gives and keeps its part: the whole x is
-// gathered, and again for the weight's gradient while the input's is computed.
+// y = x W^T + b on this rank alone, or its GELU. The gradients of weight and
+// bias go straight into GradientOf(leaf). The input's is summed over the ranks
+// of `axis`, if there is one, while the weight's is computed. With split tokens
+// each rank of the axis holds its part: the whole x is gathered, and gathered
+// again for the weight's gradient while the input's is computed.
 class Linear : public torch::autograd::Function<Linear> {
  public:
   struct Options {
@@ -39,7 +39,7 @@ class Linear : public torch::autograd::Function<Linear> {
 
   static at::Tensor Apply(const at::Tensor& x, const Parameter& weight,
                           const Parameter& bias, const Options& options) {
-    // Autograd takes no undefined tensor as an argument, and is always off
+    // Autograd accepts no undefined tensor as an argument, and is always off
     // inside forward.
     return apply(x, weight.leaf,
                  bias.leaf.defined() ? std::optional(bias.leaf) : std::nullopt,
@@ -64,7 +64,7 @@ class Linear : public torch::autograd::Function<Linear> {
       Matmul(product.y, x_NC, weight.t(), bias);
     }
     context->save_for_backward({kept, weight, bias, product.saved});
-    // Autograd's notebook takes numbers.
+    // saved_data holds only numbers.
     context->saved_data["axis"] = reinterpret_cast<int64_t>(axis);
     context->saved_data["is_split"] = is_split;
     context->saved_data["shape"] = x.sizes();
@@ -132,7 +132,7 @@ class AddBias : public torch::autograd::Function<AddBias> {
   }
 };
 
-// This rank's part of `total`, which must divide.
+// This rank's part of `total`, which must divide evenly.
 int64_t PartOf(int64_t total, const Communicator& axis,
                const std::string& what) {
   TORCH_CHECK(total % axis.size() == 0, what, ": ", total,

@@ -18,7 +18,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// This rank's rows of the embedding; zeros for tokens whose rows others hold.
+// This rank's rows of the embedding; zeros for tokens whose rows other ranks
+// hold.
 class Embedding : public torch::autograd::Function<Embedding> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& tokens,
@@ -51,8 +52,8 @@ class Embedding : public torch::autograd::Function<Embedding> {
   }
 };
 
-// Hands the gradients that were made with the loss to autograd: dx [N, C], and
-// dE [v, C] of the first v rows of E.
+// Passes the gradients computed with the loss to autograd: dx [N, C], and dE
+// [v, C] of the first v rows of E.
 class PrecomputedLoss : public torch::autograd::Function<PrecomputedLoss> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& /*x*/,

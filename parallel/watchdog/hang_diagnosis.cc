@@ -48,7 +48,7 @@ std::string PhaseText(const ActivitySnapshot& activity) {
   return absl::StrCat(phase, ", step ", activity.step);
 }
 
-// The ranks without which the call that `rank` is in can't end.
+// The ranks without which the call that `rank` is in can't complete.
 std::vector<int> MissingFor(const std::vector<RankState>& ranks, int rank) {
   std::vector<int> missing;
   const ActivitySnapshot& mine = ranks[rank].activity;
@@ -92,9 +92,9 @@ class HangDiagnosis {
  private:
   // Ranks that wait for `rank`.
   std::vector<int> WaitingFor(int rank) const;
-  // Those in the same call of the same group as `rank`, itself too.
+  // Those in the same call of the same group as `rank`, including itself.
   std::vector<int> Arrived(int rank) const;
-  // Everyone that `rank` waits for, directly or not, is stuck.
+  // Every rank that `rank` waits for, directly or not, is stuck.
   bool OnlyStuckBehind(int rank) const;
 
   std::optional<Diagnosis> Silent() const;

@@ -1,4 +1,4 @@
-// Who holds up the job? A pure function of what the ranks have said.
+// Which rank blocks the job: a pure function of the ranks' last heartbeats.
 #ifndef LEXTRA_PARALLEL_WATCHDOG_HANG_DIAGNOSIS_H_
 #define LEXTRA_PARALLEL_WATCHDOG_HANG_DIAGNOSIS_H_
 
@@ -10,48 +10,49 @@
 
 namespace lextra {
 
-// One rank, as known where the diagnosis is made.
+// One rank, as known to the diagnosing rank.
 struct RankState {
-  ActivitySnapshot activity;  // of its last beat
+  ActivitySnapshot activity;  // of its last heartbeat
   std::string host;
-  double silent_seconds = 0;  // since its last beat
-  // Since its progress last grew, it entered or left a call, or a rank that it
-  // waited for came.
+  double silent_seconds = 0;  // since its last heartbeat
+  // Since it last made progress, entered or left a call, or a rank that it
+  // waited for arrived.
   double idle_seconds = 0;
-  bool finished = false;  // has said goodbye: no more beats are due
+  bool finished = false;  // has signed off: no more heartbeats are due
 };
 
 struct WatchLimits {
   double silence_seconds = 0;
-  // Of ranks that train steadily, unless their own steps allow more.
+  // For ranks in steady training, unless their own steps allow more.
   double idle_seconds = 0;
-  // Of all others, unless idle_seconds is more: the first kernel on a GPU, or a
-  // single call of a slow disk, may take that long.
+  // For all others, unless idle_seconds is more: the first kernel on a GPU, or
+  // a single call to a slow disk, may take that long.
   double patience_seconds = 300;
 };
 
 struct Diagnosis {
-  std::vector<int> culprits;  // ranks; all of a group where none is missing
+  std::vector<int> culprits;  // ranks; the whole group if none is missing
   std::string report;         // one line
 };
 
-// How long a rank may go without progress. Steady training: the larger of
-// `limits` and what its steps so far allow (Activity). Anything else, and the
-// first steps: at least the patience.
+// How long a rank may go without progress. In steady training: the larger of
+// `limits` and what its steps so far allow (Activity). Otherwise, and in the
+// first steps: at least patience_seconds.
 double IdleLimitSeconds(const ActivitySnapshot& activity,
                         const WatchLimits& limits);
 
-// For each rank those that it waits for, where it is in a call and has been
-// idle for half of its limit; nothing for the others. When this changes, its
-// wait is another one: that of the last to come does not begin with that of the
-// first.
+// For each rank that is in a call and has been idle for half of its limit: the
+// ranks that it waits for; nullopt for the others. When this changes, a new
+// wait begins: the wait for the last rank to arrive does not begin with the
+// wait for the first.
 std::vector<std::optional<std::vector<int>>> LongWaits(
     const std::vector<RankState>& ranks, const WatchLimits& limits);
 
-// Nothing while no rank is beyond its limits, or while those that are wait for
-// ranks that get on. Otherwise, in this order: silent ranks; ranks that hang
-// outside all calls, or left, while others wait for them; a call that does not
-// end although all its ranks are in it; ranks that wait for each other.
+// nullopt while no rank is beyond its limits, or while those that are wait for
+// ranks that make progress. Otherwise, in this order: ranks without heartbeat;
+// ranks that hang outside all calls, or have left, while others wait for them;
+// a call that does not complete although all its ranks entered it; ranks that
+// wait for each other.
 std::optional<Diagnosis> Diagnose(const std::vector<RankState>& ranks,
                                   const WatchLimits& limits);
 

@@ -37,14 +37,14 @@ double SecondsBetween(Clock::time_point then, Clock::time_point now) {
   return Seconds(now - then).count();
 }
 
-// Since when a rank does not move: its host, or its GPU, which its host may run
-// ahead of.
+// Since when a rank has made no progress: its host, or its GPU, which its host
+// may run ahead of.
 class Movement {
  public:
   void See(const ActivitySnapshot& before, const ActivitySnapshot& after,
            Clock::time_point now) {
-    // A host that waits for its GPU moves with it. One that has just left a
-    // call may say so before it says that it has moved.
+    // A host that waits for its GPU progresses with it. One that has just left
+    // a call may report that before it reports progress.
     const bool works = after.device_work != before.device_work;
     if (works || after.progress != before.progress ||
         after.in_call != before.in_call) {
@@ -57,7 +57,7 @@ class Movement {
     host_ = now;
     device_ = std::max(device_, now);
   }
-  // What it waits for, where that is known.
+  // The ranks that it waits for, if known.
   void SeeWait(std::optional<std::vector<int>> missing, Clock::time_point now) {
     if (missing && missing_ && *missing != *missing_) Reset(now);
     missing_ = std::move(missing);
@@ -72,12 +72,12 @@ class Movement {
   std::optional<std::vector<int>> missing_;
 };
 
-// Another rank: the messages from and to it, and what it said last.
+// Another rank: the messages from and to it, and its last heartbeat.
 class Peer {
  public:
   Peer(MPI_Comm comm, int rank) : comm_(comm), rank_(rank) { Listen(); }
 
-  // Takes the beats that have come.
+  // Takes the heartbeats that have arrived.
   void Receive(Clock::time_point now) {
     while (receive_ != MPI_REQUEST_NULL) {
       int came = 0;
@@ -90,13 +90,13 @@ class Peer {
     }
   }
 
-  // Sends `beat` unless the last one is still under way, or was the final one.
+  // Sends `beat` unless the last one is still in flight or was the final one.
   void Send(const Beat& beat) {
     if (said_finished_ || !SendIsDone()) return;
     outgoing_ = beat;
     said_finished_ = beat.finished;
-    // Synchronous: complete only when the peer has taken it, so that messages
-    // to a stopped peer don't pile up.
+    // Synchronous: completes only when the peer has received it, so messages to
+    // a stopped peer don't pile up.
     LEXTRA_CHECK_MPI(MPI_Issend(&outgoing_, sizeof(Beat), MPI_BYTE, rank_, 0,
                                 comm_, &send_));
   }
@@ -185,7 +185,7 @@ class Watchdog::Thread {
     thread_.join();
   }
 
-  // Sleeps until the next beat is due, or until there is a wish.
+  // Sleeps until the next heartbeat is due, or until there is a wish.
   Wish Sleep() {
     std::unique_lock<std::mutex> lock(mutex_);
     if (wish_ == Wish::kStop) {
@@ -211,7 +211,7 @@ class Watchdog::Thread {
   int rank_ = 0;
   Clock::duration period_;
   WatchLimits limits_;
-  std::vector<std::unique_ptr<Peer>> peers_;  // of rank 0 all, else rank 0
+  std::vector<std::unique_ptr<Peer>> peers_;  // on rank 0 all, else rank 0
   Clock::time_point due_;
 
   // This rank itself.
@@ -238,8 +238,8 @@ void Watchdog::Thread::Watch() {
     }
     SendBeats(wish == Wish::kStop);
     if (wish == Wish::kStop && AllFinished()) return;
-    // This process, and perhaps its host, was stopped: nothing was heard
-    // because nobody listened.
+    // This process, and perhaps its host, was stopped: it missed heartbeats
+    // because it was not listening.
     if (SecondsBetween(due_, now) > late_seconds) ResetClocks(now);
     if (const auto diagnosis =
             Diagnose(States(now, wish == Wish::kStop), limits_)) {
@@ -260,7 +260,7 @@ ActivitySnapshot Watchdog::Thread::Snapshot() {
   const auto oldest = activity_->in_flight_calls().OldestCall();
   if (!oldest) return activity;
   activity.device_call = oldest->number;
-  // A call that the host itself waits in says more.
+  // A call that the host itself waits in is more specific.
   if (!activity.in_call) {
     activity.in_call = true;
     activity.call = oldest->call;
@@ -275,7 +275,7 @@ void Watchdog::Thread::SendBeats(bool stopping) {
   const ActivitySnapshot activity = Snapshot();
   own_movement_.See(own_.activity, activity, Clock::now());
   own_.activity = activity;
-  // Rank 0 lets the others go when all have come.
+  // Rank 0 releases the others when all have arrived.
   own_.finished =
       stopping && (rank_ != 0 || std::all_of(peers_.begin(), peers_.end(),
                                              [](const auto& peer) {
@@ -293,7 +293,7 @@ bool Watchdog::Thread::AllFinished() {
 std::vector<RankState> Watchdog::Thread::States(Clock::time_point now,
                                                 bool stopping) {
   if (rank_ != 0) {
-    // Of rank 0 only whether it lives.
+    // Of rank 0 only whether it is alive.
     RankState leader = peers_[0]->State(now);
     leader.idle_seconds = 0;
     return {leader};
@@ -333,7 +333,7 @@ Watchdog::Watchdog(std::shared_ptr<Activity> activity, const std::string& host,
 Watchdog::~Watchdog() {
   if (thread_ == nullptr) return;
   thread_->Leave();
-  // MPI may still write to the messages under way until it is aborted.
+  // MPI may write to messages in flight until it is aborted.
   static_cast<void>(thread_.release());
 }
 

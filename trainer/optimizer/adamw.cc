@@ -53,8 +53,8 @@ void AdamW::Update(bool weight_decay, double learning_rate,
     exp_avg_sq.push_back(exp_avg_sq_.narrow(0, piece.place, piece.size));
   }
   if (values.empty()) return;
-  // The operator divides the gradients by grad_scale, in place, but takes it in
-  // fp32 alone.
+  // The operator divides the gradients by grad_scale, in place, but takes it
+  // only in fp32.
   std::optional<at::Tensor> grad_scale = divisor;
   if (divisor.scalar_type() == at::kDouble) {
     for (const at::Tensor& gradient : gradients) gradient.div_(divisor);

@@ -68,7 +68,7 @@ at::Tensor GlobalGradientNorm(const FlatParameters& parameters,
                               Communicator& data_axis,
                               Communicator& tensor_axis) {
   RECORD_USER_SCOPE("optimizer: gradient norm");
-  // Of parameters that the tensor axis shards, and of the others.
+  // Of parameters sharded over the tensor axis, and of the others.
   const at::Tensor sums =
       at::zeros({2}, parameters.gradients().options().dtype(at::kDouble));
   for (const FlatParameters::Run& run : parameters.OwnRuns()) {

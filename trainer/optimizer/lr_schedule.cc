@@ -13,7 +13,7 @@ double LearningRate(const ScheduleConfig& schedule, int64_t step) {
   }
   const auto span =
       static_cast<double>(schedule.num_steps() - 1 - schedule.warmup_steps());
-  // Where the last step is the only one after the warm-up, it is the minimum's.
+  // If the last step is the only one after warmup, it has the minimum.
   const double progress =
       span > 0
           ? std::min(1.0,

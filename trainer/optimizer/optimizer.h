@@ -1,5 +1,5 @@
-// How a rank updates the parameters that it owns. What keeps, compares, plans
-// for and loads an optimizer's state knows this interface alone.
+// How a rank updates the parameters that it owns. Code that saves, loads,
+// compares or plans for optimizer state uses only this interface.
 #ifndef LEXTRA_TRAINER_OPTIMIZER_OPTIMIZER_H_
 #define LEXTRA_TRAINER_OPTIMIZER_OPTIMIZER_H_
 
@@ -16,8 +16,8 @@ namespace lextra {
 
 class Optimizer {
  public:
-  // One number for each owned parameter, [num_owned] in the gradients' dtype:
-  // where the pieces of FlatParameters say. A checkpoint names it
+  // One number per owned parameter element, [num_owned] in the gradients'
+  // dtype, laid out as the pieces of FlatParameters. A checkpoint names it
   // "optimizer.NAME." and the parameter's name.
   struct State {
     const char* name;
@@ -27,17 +27,17 @@ class Optimizer {
   virtual ~Optimizer() = default;
 
   // One update with gradients divided by `divisor` (the clip; [1], of the
-  // gradients' dtype), or none at all where `skip` (fp32 [1]) is 1. Both are on
-  // the parameters' device, so that no host waits for the decision.
+  // gradients' dtype), or none if `skip` (fp32 [1]) is 1. Both are on the
+  // parameters' device, so the host does not wait for the decision.
   virtual void Step(double learning_rate, const at::Tensor& divisor,
                     const at::Tensor& skip) = 0;
 
-  // Updates made so far. Set when a run resumes. Reading it waits for the
-  // device.
+  // Updates made so far. Set when a run resumes. Reading it synchronizes with
+  // the device.
   virtual int64_t num_updates() const = 0;
   virtual void set_num_updates(int64_t updates) = 0;
 
-  // Always the same tensors, which loading fills.
+  // Always the same tensors; loading fills them.
   virtual std::vector<State> state() const = 0;
 };
 

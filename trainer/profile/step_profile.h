@@ -1,7 +1,7 @@
-// Where the time of training steps goes. Scopes nest; each counts with its self
-// time (its own less that of the scopes inside) for one phase, and what no
-// scope claims is the phase `other`, so the phases add up to the steps' wall
-// time. Free of LibTorch: step_recorder.h feeds it.
+// Where the time of training steps goes. Scopes nest; each adds its self time
+// (excluding nested scopes) to one phase, and what no scope claims is the phase
+// `other`, so the phases add up to the steps' wall time. Free of LibTorch:
+// step_recorder.h feeds it.
 #ifndef LEXTRA_TRAINER_PROFILE_STEP_PROFILE_H_
 #define LEXTRA_TRAINER_PROFILE_STEP_PROFILE_H_
 
@@ -15,22 +15,22 @@
 
 namespace lextra {
 
-// What a scope works at, by its name. Our own say it, as "phase: name"; of
-// LibTorch's operators products are `gemm`, the making of tensors `allocator`,
-// activations `activation`, views and autograd's nodes `other`, the rest
+// The phase of a scope, by its name. Our own are named "phase: name".
+// LibTorch's matrix products are `gemm`, tensor creation `allocator`,
+// activations `activation`, views and autograd nodes `other`, the rest
 // `elementwise`.
 struct ScopePhase {
   std::string_view phase;  // part of `name` or of static storage
-  // True: only where no scope around it is of another phase than `other`.
+  // True: only if every enclosing scope has the phase `other`.
   bool inherits = false;
 };
 ScopePhase PhaseOf(std::string_view name);
 
 class StepProfile {
  public:
-  // Left out of the averages of a run that has more steps.
+  // Excluded from the averages of runs that have more steps.
   static constexpr int64_t kWarmUpSteps = 2;
-  // What a trace holds: the last steps, and this many scopes of each.
+  // A trace holds the last steps, with this many scopes of each.
   static constexpr size_t kTracedSteps = 3;
   static constexpr size_t kTracedScopes = 200'000;
 
@@ -42,27 +42,27 @@ class StepProfile {
   StepProfile& operator=(const StepProfile&) = delete;
 
   // Between the two, scopes are entered and left like brackets, by one thread
-  // at a time. One that was entered before the step is not the step's.
+  // at a time. A scope entered before the step is not counted.
   void BeginStep(uint64_t thread = 0);
   void Enter(std::string_view name, uint64_t thread = 0);
   void Leave();
-  void EndStep();  // leaves what is still open
+  void EndStep();  // closes scopes that are still open
 
-  // A tensor's memory: bytes taken, or given back where negative.
+  // A tensor's memory: bytes allocated, or freed if negative.
   void Allocate(int64_t bytes);
 
-  // Milliseconds of this step in which the GPU stood still for communication.
+  // Exposed communication of this step, in milliseconds.
   void AddGpuWaits(double milliseconds);
 
-  // Means of the steps measured; 0 without any.
+  // Means over the measured steps; 0 if there are none.
   int64_t num_steps() const { return totals_.steps; }
   double StepMilliseconds() const;
   double Milliseconds(std::string_view phase) const;
   double Calls(std::string_view phase) const;  // entered from another phase
-  // Most that tensors made in a step took at once.
+  // Peak bytes of tensors allocated in a step.
   int64_t peak_bytes() const { return totals_.peak_bytes; }
 
-  // Phases by their share, then what allocations and the kernel did.
+  // Phases by share, then allocations and page faults.
   std::vector<std::string> Table() const;
 
   // The last steps in the Trace Event Format (JSON), as chrome://tracing and
@@ -114,7 +114,7 @@ class StepProfile {
 
   Clock clock_;
   std::vector<Phase> phases_;  // `other` first
-  std::deque<Name> names_;     // stay where they are, for the map
+  std::deque<Name> names_;     // at stable addresses, for the map
   std::unordered_map<std::string_view, size_t> name_numbers_;
   std::vector<Scope> open_;                    // the step, and what is in it
   std::deque<std::vector<Scope>> last_steps_;  // closed scopes

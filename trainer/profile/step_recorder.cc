@@ -14,7 +14,7 @@
 namespace lextra {
 
 // LibTorch's callbacks are plain functions: they find the recorder as the
-// thread's profiler, which backward passes hand on to their threads.
+// thread's profiler, which backward passes propagate to their threads.
 class StepRecorder::Recorder : public c10::MemoryReportingInfoBase {
  public:
   explicit Recorder(StepProfile& profile) : profile_(profile) {}

@@ -1,5 +1,5 @@
-// Feeds a StepProfile with what LibTorch and our own scopes (RECORD_USER_SCOPE)
-// tell of this thread, and of the threads that run a backward pass for it.
+// Feeds a StepProfile with the LibTorch scopes and our own (RECORD_USER_SCOPE)
+// of this thread and of the threads that run a backward pass for it.
 #ifndef LEXTRA_TRAINER_PROFILE_STEP_RECORDER_H_
 #define LEXTRA_TRAINER_PROFILE_STEP_RECORDER_H_
 
@@ -14,8 +14,8 @@
 
 namespace lextra {
 
-// One step of the profile, as long as it lives. Made and ended by one thread;
-// nothing is recorded outside of it.
+// One step of the profile, for its lifetime. Created and destroyed by one
+// thread; nothing is recorded outside of it.
 class StepRecorder {
  public:
   explicit StepRecorder(StepProfile& profile);
@@ -31,9 +31,9 @@ class StepRecorder {
   uint64_t callbacks_;
 };
 
-// Logs rank 0's table and the ranks that worked longest and shortest, and
-// writes every rank's trace, profile-rank<R>.json, into the run folder; a
-// warning where that is not possible. Collective.
+// Logs rank 0's table and the slowest and fastest rank, and writes every rank's
+// trace, profile-rank<R>.json, into the run folder; failure to write is a
+// warning. Collective.
 void ReportProfile(const StepProfile& profile, const std::string& run_folder,
                    Communicator& world);
 
