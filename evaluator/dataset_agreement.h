@@ -1,5 +1,5 @@
-// That all ranks read the same data. Hosts may see other files under the same
-// path: training and scoring would go on over the mixture.
+// Checks that all ranks read the same data. Hosts may see different files under
+// the same path; training or scoring would silently mix them.
 #ifndef LEXTRA_EVALUATOR_DATASET_AGREEMENT_H_
 #define LEXTRA_EVALUATOR_DATASET_AGREEMENT_H_
 
@@ -12,9 +12,9 @@
 namespace lextra {
 
 // The digest of the data set that `field` ("data.train") names, which every
-// rank has opened. InputError, on all ranks, where theirs differ. A digest that
-// must be made first is made once for each host that sees files of its own. The
-// log says what it is. Collective over the world.
+// rank has opened. InputError on all ranks if theirs differ. A digest that does
+// not exist yet is computed once per host with its own files. Logs the digest.
+// Collective over the world.
 absl::StatusOr<DatasetDigest> AgreeOnDataset(Communicator& world,
                                              const std::string& field,
                                              const TokenDataset& dataset);

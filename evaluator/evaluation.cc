@@ -31,7 +31,7 @@ int64_t LongestPiece(const std::vector<PlannedRow>& rows) {
   return longest;
 }
 
-// Places of whatever is scored, other measurements included.
+// Places of the longest scored piece, including other measurements.
 int64_t LongestOfAll(const std::vector<PlannedRow>& rows,
                      const EvaluationConfig& config) {
   int64_t longest = LongestPiece(rows);
@@ -46,7 +46,7 @@ int64_t LongestOfAll(const std::vector<PlannedRow>& rows,
   return longest;
 }
 
-// A learned table ends where training did.
+// A learned table ends at the training length.
 absl::Status CheckPlaces(const ModelConfig& model,
                          const EvaluationConfig& config,
                          const std::vector<PlannedRow>& rows) {
@@ -55,8 +55,8 @@ absl::Status CheckPlaces(const ModelConfig& model,
                         "another model.position_encoding");
 }
 
-// RoPE scaling alone may leave no row: it changes only masks that show more
-// positions than the training length.
+// Without NONE, RoPE scaling may leave no row: it changes only masks that show
+// more positions than the training length.
 absl::Status CheckHasRows(const ModelConfig& model,
                           const EvaluationConfig& config,
                           const std::vector<PlannedRow>& rows) {
@@ -74,7 +74,7 @@ absl::Status CheckHasRows(const ModelConfig& model,
       model.training_length()));
 }
 
-// Of the rank that has used most.
+// Of the rank that has used the most.
 int64_t PeakMemoryBytes(Communicator& world) {
   rusage usage;
   getrusage(RUSAGE_SELF, &usage);
@@ -105,7 +105,7 @@ ResultRow Heading(const PlannedRow& row, const EvaluatedMask& mask,
   return heading;
 }
 
-// A NaN is no result.
+// A NaN is not a result.
 absl::Status CheckFinite(const ScoredRow& scores, const std::string& row) {
   const std::optional<NonFiniteTarget>& target = scores.non_finite;
   if (!target) return absl::OkStatus();
@@ -134,7 +134,7 @@ ResultRow Filled(ResultRow result, const PlannedRow& row,
     result.tokens_per_second = scores.targets_scored / scores.seconds;
   }
   result.peak_memory_bytes = PeakMemoryBytes(mesh.world());
-  // Places of windows are not places of a document.
+  // Places in windows are not places in a document.
   if (!result.stride) result.by_place = scores.sums.ByPlace();
   return result;
 }

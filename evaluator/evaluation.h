@@ -1,7 +1,7 @@
-// The rows of an evaluation: every mask x RoPE scaling x protocol x length of
-// a configuration. Scaling changes the angles of a rotary model where a mask
-// shows queries more positions than the training length; elsewhere it would be
-// the same row again, and there is none.
+// The rows of an evaluation: every mask x RoPE scaling x protocol x length of a
+// configuration. Scaling changes the angles of a rotary model if a mask shows
+// queries more positions than the training length; otherwise the row would be a
+// duplicate and is skipped.
 #ifndef LEXTRA_EVALUATOR_EVALUATION_H_
 #define LEXTRA_EVALUATOR_EVALUATION_H_
 
@@ -18,29 +18,28 @@
 
 namespace lextra {
 
-// What may watch an evaluation.
+// Observers of an evaluation.
 struct EvaluationHooks {
-  DocumentJournal* journal = nullptr;  // takes what is scored, gives what was
+  DocumentJournal* journal = nullptr;  // stores and supplies scored documents
   DocumentNllSink nll_sink = {};
-  bool logs_rows = true;  // a line for each
-  // Bytes of a tokenizer that is not known here are an average, for which all
-  // documents are read; without it they are NaN.
+  bool logs_rows = true;  // one line per row
+  // For an unknown tokenizer, bytes are an average for which all documents are
+  // read; without this they are NaN.
   bool averages_bytes = false;
 };
 
-// Whatever documents and configurations alone tell against an evaluation: no
-// document is long enough, a method has no such places, no mask that
-// the RoPE scaling changes. Reads sizes, no tokens. `config` is resolved.
+// Checks what follows from documents and configuration alone: that a document
+// is long enough, that the method has positions for the lengths, and that RoPE
+// scaling changes some mask. Reads sizes, no tokens. `config` is resolved.
 absl::Status CheckEvaluation(const Documents& documents,
                              const ModelConfig& model,
                              const EvaluationConfig& config);
 
 // Collective over the mesh; rows and status are the same on all ranks. A row
-// with an NLL that is not finite is a NumericError that names the first target
-// of that kind; the journal has the other documents. Whatever can be refused
-// is, before the first token is scored: every token is read and checked, and so
-// are the memory that a rank needs and the places that a method has. `config`
-// is resolved.
+// with a non-finite NLL is a NumericError that names the first such target; the
+// journal has the other documents. All checks run before the first token is
+// scored: of every token, of the memory that a rank needs, and of the method's
+// positions. `config` is resolved.
 absl::StatusOr<std::vector<ResultRow>> Evaluate(
     Transformer& model, DeviceMesh& mesh, const Documents& documents,
     const EvaluationConfig& config, const EvaluationHooks& hooks = {});

@@ -16,7 +16,7 @@
 namespace lextra {
 namespace {
 
-// Ranks that run where this one does, itself included.
+// Ranks on this host, including this one.
 int64_t RanksOnThisHost(Communicator& world) {
   const std::string host = HostName();
   const std::vector<std::string> hosts = GatherTexts(world, host);
@@ -31,7 +31,7 @@ int64_t ScoringBytes(const ModelConfig& model, int num_tensor_ranks,
   const int64_t kv_heads = model.num_kv_heads() / num_tensor_ranks;
   const int64_t inner = model.ffn_hidden_size() / num_tensor_ranks;
   // The residual stream, its branch, norms; packed queries, keys and values;
-  // rotated queries and outputs; keys and values that travel, twice; the feed
+  // rotated queries and outputs; keys and values in transit, twice; the feed
   // forward before and after its activation, and SwiGLU's gate.
   const int64_t numbers =
       4 * int64_t{model.hidden_size()} +

@@ -1,5 +1,5 @@
-// Whether plain causal attention, which needs all of a piece at once, fits into
-// the memory that there is.
+// Whether plain causal attention, which holds a whole piece at once, fits into
+// the available memory.
 #ifndef LEXTRA_EVALUATOR_MEMORY_NEED_H_
 #define LEXTRA_EVALUATOR_MEMORY_NEED_H_
 
@@ -11,16 +11,16 @@
 
 namespace lextra {
 
-// Bytes of tensors that scoring `num_places` places at once takes on a rank:
-// what the attention and the feed forward of a layer make, from which malloc
-// returns nothing in between. Measured on a CPU (4 layers, width 128): 10.4 kB
-// a place from 16,384 to 65,536, where this says 10.8.
+// Bytes of tensors on a rank for scoring `num_places` places at once: the
+// intermediates of a layer's attention and feed forward, none of which malloc
+// returns in between. Measured on a CPU (4 layers, width 128): 10.4 kB per
+// place from 16,384 to 65,536 places; this computes 10.8.
 int64_t ScoringBytes(const ModelConfig& model, int num_tensor_ranks,
                      int64_t num_places);
 
 // UsageError, the same on all ranks, if CAUSAL is among the masks and pieces of
-// `num_places` places take more on some host, in some process or on some GPU
-// than is left there. Collective.
+// `num_places` places need more memory than is available on some host, in some
+// process or on some GPU. Collective.
 absl::Status CheckMemory(const ModelConfig& model,
                          const EvaluationConfig& config, int64_t num_places,
                          DeviceMesh& mesh);

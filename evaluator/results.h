@@ -1,5 +1,5 @@
-// What an evaluation found, as results.json (docs/formats.md) has it; the
-// tables for people are made of that file (evaluator/report/report.h).
+// The results of an evaluation, as in results.json (docs/formats.md); reports
+// are made from that file (evaluator/report/report.h).
 #ifndef LEXTRA_EVALUATOR_RESULTS_H_
 #define LEXTRA_EVALUATOR_RESULTS_H_
 
@@ -21,19 +21,19 @@ struct ResultRow {
   EvaluatedMask mask = {};
   int64_t length = 0;
   std::optional<int64_t> stride = std::nullopt;  // of windows of pieces
-  double nll = 0;                                // nats a token
+  double nll = 0;                                // nats per token
   double perplexity = 0;
   double bits_per_byte = 0;
   int64_t tokens = 0;              // targets
-  double bytes = 0;                // of the targets' text; NaN if not known
+  double bytes = 0;                // of the targets' text; NaN if unknown
   bool bytes_are_average = false;  // not exact (TextMeasure)
   int64_t documents = 0;
   double standard_error = 0;  // of nll, over documents (position_nll.h)
   double keys_per_token = 0;
-  // Scored now, by all ranks together, by the time of the row; none where a
-  // journal had all.
+  // Tokens scored in this run by all ranks, divided by the row's time; none if
+  // the journal had all of them.
   std::optional<double> tokens_per_second = std::nullopt;
-  int64_t peak_memory_bytes = 0;        // of the rank that has used most so far
+  int64_t peak_memory_bytes = 0;  // of the rank with the highest peak so far
   std::vector<PlaceBin> by_place = {};  // not of windows of pieces
 };
 
@@ -48,11 +48,11 @@ struct ResolutionRow {
   std::vector<int64_t> distances = {};
   at::Tensor mean_scores_LN = {};
   // Standard deviation of s beyond the training length, mean over layers and
-  // heads, where a query sees that far.
+  // heads, if a query sees that far.
   std::optional<double> spread = std::nullopt;
 };
 
-// Right answers of a synthetic task (evaluator/synthetic/synthetic_tasks.h).
+// Correct answers of a synthetic task (evaluator/synthetic/synthetic_tasks.h).
 struct SyntheticRow {
   std::string task;
   EvaluatedMask mask = {};
@@ -69,7 +69,7 @@ struct Results {
   std::vector<SyntheticRow> synthetic = {};
 };
 
-// What the numbers are about.
+// The subject and origin of the numbers.
 struct ResultsContext {
   std::string subject = {};  // checkpoint, precision and data, in words
   RunConfig config;          // effective
@@ -88,7 +88,7 @@ struct ResultsContext {
   std::string date;  // UTC, ISO 8601
 };
 
-// All that tells a row from others of the same model and data, in words.
+// Identifies a row among those of the same model and data, in words.
 std::string RowName(const ResultRow& row);
 std::string ResultLine(const ResultRow& row);
 std::string ResultsJson(const Results& results, const ResultsContext& context);

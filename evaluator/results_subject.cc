@@ -22,7 +22,7 @@ absl::Status Refuse(const std::string& path, const std::string& what) {
   return UsageError(absl::StrCat(path, ": ", what, "; ", kAdvice));
 }
 
-// "evaluation.lengths: [32] -> [64]", ..; empty where the results are the same.
+// "evaluation.lengths: [32] -> [64]", ..; empty if the results are the same.
 absl::StatusOr<std::string> Differences(const Json& stored,
                                         const EvaluationConfig& evaluation) {
   LEXTRA_ASSIGN_OR_RETURN(const RunConfig there,

@@ -1,5 +1,5 @@
-// What results are of: which checkpoint and data, at which precision, scored
-// how. Results of one subject never take the place of another's.
+// The subject of results: checkpoint, data, precision and evaluation settings.
+// Results of one subject never replace another's.
 #ifndef LEXTRA_EVALUATOR_RESULTS_SUBJECT_H_
 #define LEXTRA_EVALUATOR_RESULTS_SUBJECT_H_
 
@@ -10,9 +10,9 @@
 
 namespace lextra {
 
-// OK where `folder` has no results.json, or one of the same `subject` (as in
-// ResultsContext) and the same `evaluation`, but for fields that change no
-// result. Otherwise a UsageError that says what it has.
+// OK if `folder` has no results.json, or one of the same `subject` (as in
+// ResultsContext) and the same `evaluation`, except for fields that change no
+// result. Otherwise a UsageError that says what it holds.
 absl::Status CheckSubjectOfResults(const std::string& folder,
                                    const std::string& subject,
                                    const EvaluationConfig& evaluation);

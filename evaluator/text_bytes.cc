@@ -16,7 +16,7 @@ namespace {
 constexpr int64_t kTokensAtOnce = 4096;
 
 // Calls `see` with the tokens [begin, end) of a document, some at a time, and
-// the place of the first of them.
+// the place of the first.
 template <typename See>
 absl::Status ReadTokens(const Documents& documents, int64_t document,
                         int64_t begin, int64_t end, See see) {
@@ -87,7 +87,7 @@ absl::StatusOr<double> BytesOfTargets(const Documents& documents,
                                       RowProgress& progress) {
   double bytes = 0;
   for (const Piece& piece : row.pieces) {
-    // What comes before it is checked too, but is no target.
+    // Earlier tokens are checked too, but are not targets.
     const int64_t first_target = piece.begin + piece.num_context + 1;
     LEXTRA_RETURN_IF_ERROR(ReadTokens(
         documents, piece.document, piece.begin,

@@ -1,4 +1,4 @@
-// The bytes of text that rows score: what bits per byte divide by.
+// The bytes of text that rows score: the denominator of bits per byte.
 #ifndef LEXTRA_EVALUATOR_TEXT_BYTES_H_
 #define LEXTRA_EVALUATOR_TEXT_BYTES_H_
 
@@ -12,13 +12,14 @@
 namespace lextra {
 
 struct TextBytes {
-  std::vector<double> of_row = {};  // targets that count; NaN: not known
+  std::vector<double> of_row = {};  // of targets that count; NaN: unknown
   bool are_average = false;         // not exact: TextMeasure
 };
 
-// Reads, and so checks, every token of the rows. `averages`: where only an
-// average tells bytes, all documents are read for it, dealt to the ranks;
-// otherwise such bytes are NaN. Collective; the same on all ranks, errors too.
+// Reads, and so checks, every token of the rows. `averages`: if bytes are only
+// known as an average, all documents are read for it, distributed over the
+// ranks; otherwise such bytes are NaN. Collective; result and errors are the
+// same on all ranks.
 absl::StatusOr<TextBytes> CountTextBytes(const Documents& documents,
                                          const std::vector<PlannedRow>& rows,
                                          bool averages, Communicator& world);

@@ -52,7 +52,7 @@ code { font: .85em/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
 .marker { stroke: var(--paper); stroke-width: 1; }
 )";
 
-// stroke and fill of the styles of lines.
+// Stroke and fill of the line styles.
 std::string StyleClasses() {
   std::string css;
   for (int style = 0; style < 6; ++style) {

@@ -25,8 +25,8 @@ constexpr double kLegendSample = 40;  // before a name
 
 const char* const kDashes[] = {"none", "7 3", "2 3", "9 3 2 3", "5 2", "1 2"};
 
-// Where there are more lines than colors, a color comes again with other
-// dashes and another marker.
+// If there are more lines than colors, colors repeat with other dashes and
+// markers.
 constexpr int64_t kColors = 6;
 int64_t ColorOf(int64_t style) { return style % kColors; }
 const char* DashesOf(int64_t style) {
@@ -65,7 +65,7 @@ std::string TokensTick(double x) {
   return absl::StrCat(tokens);
 }
 
-// One chart while it is drawn.
+// A chart being drawn.
 class Drawing {
  public:
   explicit Drawing(const Chart& chart) : chart_(chart) {
@@ -139,8 +139,7 @@ class Drawing {
       }
       return ticks;
     }
-    // Fewer digits where there are many decades, all where there is less than
-    // one.
+    // Fewer digits for many decades, all for less than one.
     const double decades = y_max_ - y_min_;
     if (decades < 0.6) {
       const double step =
@@ -205,7 +204,7 @@ class Drawing {
     if (mark <= 0 || std::log2(mark) < x_min_ || std::log2(mark) > x_max_) {
       return;
     }
-    // The label stands where there is room for it.
+    // The label goes where there is room for it.
     const bool is_left = X(mark) < kWidth - kRight - 70;
     absl::StrAppendFormat(
         &svg_,
@@ -286,7 +285,7 @@ class Drawing {
     }
   }
 
-  // As many columns as the longest name leaves room for.
+  // As many columns as fit the longest name.
   int64_t LegendColumns() const {
     size_t longest = 0;
     for (const ChartSeries& series : chart_.series) {
@@ -297,7 +296,7 @@ class Drawing {
     return std::max<int64_t>(1, static_cast<int64_t>(PlotWidth() / column));
   }
 
-  // A name that is longer than the plot is broken at its commas.
+  // Names longer than the plot are broken at commas.
   static std::vector<std::string> LegendLines(const std::string& name) {
     const auto most =
         static_cast<size_t>((PlotWidth() - kLegendSample) / kLegendGlyph);
@@ -313,7 +312,7 @@ class Drawing {
     return lines;
   }
 
-  // Lines of text that a row of the legend takes, of all names in it.
+  // Lines of text of a legend row, the maximum over its names.
   int64_t LegendHeight(int64_t row, int64_t columns) const {
     size_t most = 1;
     const int64_t end =

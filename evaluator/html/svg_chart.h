@@ -1,7 +1,6 @@
-// A line chart as inline SVG: no script, no font, nothing from outside. Colors
-// come from the page's style sheet (classes c0, c1, ..; axis, grid, mark), so
-// that it reads in light, dark and print; lines also differ in dashes and
-// markers.
+// A line chart as inline SVG: no script, no font, nothing external. Colors come
+// from the page's style sheet (classes c0, c1, ..; axis, grid, mark), for
+// light, dark and print; lines also differ in dashes and markers.
 #ifndef LEXTRA_EVALUATOR_HTML_SVG_CHART_H_
 #define LEXTRA_EVALUATOR_HTML_SVG_CHART_H_
 
@@ -15,12 +14,12 @@ struct ChartPoint {
   double x = 0;
   double y = 0;
   double error = 0;  // half of the band; NaN for none
-  std::string note;  // shown when pointed at
+  std::string note;  // tooltip
 };
 
 struct ChartSeries {
   std::string name;
-  int64_t style = 0;  // the same style for the same thing on all charts
+  int64_t style = 0;  // the same for the same thing on all charts
   std::vector<ChartPoint> points = {};
 };
 
@@ -32,24 +31,24 @@ struct Chart {
   double marked_x = 0;  // a dashed line there; 0: none
   std::string mark_label = "";
   std::vector<ChartSeries> series = {};
-  // All charts of a figure share these; where max <= min, this one's own.
+  // Shared by all charts of a figure; if max <= min, this chart's own.
   double y_min = 0;
   double y_max = 0;
 };
 
-// The least and the largest y of finite points. (Bands beyond are cut off.)
+// The smallest and largest y of finite points. (Bands beyond are clipped.)
 struct Extent {
   double min = 0;
   double max = 0;
 };
 Extent ExtentOfY(const std::vector<ChartSeries>& series);
 
-// Points that are not finite are gaps, and so are those with x <= 0 or, on a
-// logarithmic axis, y <= 0.
+// Non-finite points are gaps, and so are those with x <= 0 or, on a logarithmic
+// axis, y <= 0.
 std::string ChartSvg(const Chart& chart);
 
 // & < > " for text and attributes of a page; control characters, which XML does
-// not allow, are blanks.
+// not allow, become blanks.
 std::string EscapeHtml(const std::string& text);
 
 }  // namespace lextra

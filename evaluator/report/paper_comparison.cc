@@ -15,7 +15,7 @@
 namespace lextra {
 namespace {
 
-// How much worse a perplexity is that has "exploded": twice as large.
+// Increase in NLL of a perplexity that has "exploded": twice as large.
 const double kExploded = std::log(2.0);
 
 bool IsOfLine(const ReportRow& row, const ReportRow& line) {
@@ -42,7 +42,7 @@ Difference MeanOf(const std::vector<double>& differences) {
   return result;
 }
 
-// What holds for a difference that is `holds` beyond its error.
+// Whether a margin holds, given its error.
 using Rule = bool (*)(double margin, double error);
 bool IsFlatOrFalls(double margin, double error) { return margin <= 2 * error; }
 bool Rises(double margin, double error) { return margin > 2 * error; }
@@ -54,14 +54,15 @@ class Comparison {
  public:
   explicit Comparison(const ReportData& data) : data_(data) {}
 
-  // NLL of (method, mask) at some multiple of the training length less that at
-  // it.
+  // NLL of (method, mask) at a multiple of the training length minus that at
+  // the training length.
   void Growth(const std::string& statement, const std::string& method,
               const std::string& mask, double multiple, Rule rule) {
     Add(statement, {{method, mask, multiple, 1}, {method, mask, 1, -1}}, rule);
   }
 
-  // The sum of signed NLLs of one method, or of two that are alike otherwise.
+  // The sum of signed NLLs of one method, or of two with otherwise equal
+  // settings.
 
   struct Term {
     std::string method;
@@ -80,14 +81,14 @@ class Comparison {
                terms, rule);
         continue;
       }
-      for (const ReportRow* beside : LinesOf(data_, other)) {
-        if (line->targets != beside->targets ||
+      for (const ReportRow* rival : LinesOf(data_, other)) {
+        if (line->targets != rival->targets ||
             !AgreeWhereBothApply(data_.series[line->series].settings,
-                                 data_.series[beside->series].settings)) {
+                                 data_.series[rival->series].settings)) {
           continue;
         }
-        AddFor(absl::StrCat(statement, Differences({line, beside})),
-               {{one, line}, {other, beside}}, terms, rule);
+        AddFor(absl::StrCat(statement, Differences({line, rival})),
+               {{one, line}, {other, rival}}, terms, rule);
       }
     }
   }
@@ -95,7 +96,7 @@ class Comparison {
   std::vector<ComparedOrder> Take() { return std::move(orders_); }
 
  private:
-  // " (xPos, hidden_size 64)" where a method alone does not name the lines.
+  // " (xPos, hidden_size 64)" if the method alone does not identify the lines.
   static std::string Differences(const std::vector<const ReportRow*>& lines) {
     bool is_method = true;
     std::vector<std::string> labels;
@@ -107,7 +108,7 @@ class Comparison {
                      : absl::StrCat(" (", absl::StrJoin(labels, "; "), ")");
   }
 
-  // Of each run that has all of the terms.
+  // One difference per run that has all terms.
   void AddFor(const std::string& statement,
               const std::map<std::string, const ReportRow*>& line_of_method,
               const std::vector<Term>& terms, Rule rule) {
@@ -159,7 +160,8 @@ std::vector<ComparedOrder> CompareOrders(const ReportData& data) {
   comparison.Growth("xPos causal rises from l to 4l", "xPos", "causal", 4,
                     Rises);
   for (const char* method : {"RoPE", "sinusoidal"}) {
-    // Small models take longer to break: the second is further than the paper.
+    // Small models take longer to break: the second multiple is beyond the
+    // paper.
     for (const int multiple : {4, 16}) {
       comparison.Growth(
           absl::StrCat(method, " causal explodes from l to ", multiple,
@@ -245,7 +247,7 @@ namespace {
 
 using Cells = std::vector<std::string>;
 
-// Lengths in training lengths.
+// Lengths in multiples of the training length.
 constexpr double kMultiples[] = {.25, .5, 1., 2., 4.};
 
 Cells PaperCells(const PaperRow& paper) {
@@ -295,7 +297,7 @@ void AppendPaperTables(const ReportData& data, HtmlPage* page) {
   page->Paragraph(
       "Perplexities of \"A Length-Extrapolatable Transformer\" (Sun et al. "
       "2022, arXiv 2212.10554; 24 layers, l = 1024, arXiv articles) and those "
-      "here, non_overlapping. Orders can be compared, values cannot: "
+      "here, non_overlapping. Orderings can be compared, values cannot: "
       "tokenizer, corpus and model differ.");
   page->Table(lines, /*num_texts=*/4);
 }

@@ -1,5 +1,5 @@
 // The tables of "A Length-Extrapolatable Transformer" (Sun et al. 2022, arXiv
-// 2212.10554, tables 2 and 3) beside ours, and the orders that they show.
+// 2212.10554, tables 2 and 3) next to ours, and the orderings that they show.
 #ifndef LEXTRA_EVALUATOR_REPORT_PAPER_COMPARISON_H_
 #define LEXTRA_EVALUATOR_REPORT_PAPER_COMPARISON_H_
 
@@ -11,12 +11,12 @@
 
 namespace lextra {
 
-// A statement of the paper about perplexities at lengths relative to
-// training's, held against ours (non_overlapping). The margin is a difference
-// of NLL, mean over runs; its error is that between runs with different seeds
-// (documents are the same for all), NaN for one run. Two methods are compared
-// where they agree in all settings and targets; several lines of a method make
-// several statements, which name them.
+// A statement of the paper about perplexities at multiples of the training
+// length, checked against ours (non_overlapping). The margin is a difference of
+// NLL, mean over runs; its error is the standard error over runs with different
+// seeds (documents are the same for all), NaN for one run. Two methods are
+// compared if they agree in all settings and targets; several lines of a method
+// give several statements, which name them.
 struct ComparedOrder {
   std::string statement;
   double margin = 0;
@@ -26,11 +26,11 @@ struct ComparedOrder {
 };
 // "confirmed", "holds, one seed" or "not found".
 std::string VerdictOf(const ComparedOrder& order);
-// Those that the report has rows for.
+// The statements that the report has rows for.
 std::vector<ComparedOrder> CompareOrders(const ReportData& data);
 
-// Perplexities at multiples of the training length; empty where a table of ours
-// has no such row.
+// Perplexities at multiples of the training length; empty if our table has no
+// such row.
 struct PaperRow {
   std::string method;
   std::string mask;  // up to the training length, and beyond
@@ -44,13 +44,13 @@ const std::vector<PaperRow>& PaperRows();
 // of targets.
 std::vector<const ReportRow*> LinesOf(const ReportData& data,
                                       const std::string& method);
-// The row of `line` with that mask, at a multiple of the training length; or
+// The row of `line` with that mask at a multiple of the training length, or
 // null.
 const ReportRow* FindRow(const ReportData& data, const ReportRow& line,
                          const std::string& mask, double multiple);
 
 // Perplexities of the paper and of rows of the same method, mask and multiple
-// of the training length; nothing where there is no such row.
+// of the training length; nothing if there is no such row.
 void AppendPaperTables(const ReportData& data, HtmlPage* page);
 
 }  // namespace lextra

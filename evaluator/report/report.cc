@@ -55,7 +55,7 @@ std::string CsvCell(const std::string& text) {
   return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
 }
 
-// What a label says beside the method.
+// What a label says in addition to the method.
 std::string DifferencesOf(const ReportRow& row) {
   return row.label == row.method ? "" : row.label.substr(row.method.size() + 2);
 }

@@ -13,30 +13,30 @@ namespace lextra {
 
 // A self-contained XHTML page: style and figures inline, nothing is fetched.
 std::string ReportHtml(const ReportData& data, const std::string& title);
-// All rows and what they mean, attention resolution and synthetic tasks, as
-// aligned Markdown tables: what a terminal shows.
+// All rows with notes, attention resolution and synthetic tasks, as aligned
+// Markdown tables for a terminal.
 std::string ReportTables(const ReportData& data);
-// The same below a heading and the orders of the paper.
+// The same below a heading and the orderings of the paper.
 std::string ReportMarkdown(const ReportData& data, const std::string& title);
 std::string ReportCsv(const ReportData& data);
-// results -> task -> "bits_per_byte,none", ...; one task a row.
+// results -> task -> "bits_per_byte,none", ...; one task per row.
 std::string LmEvalJson(const ReportData& data);
 
-// report.html, report.md and report.csv in `folder`, which is made, each
-// atomically.
+// report.html, report.md and report.csv in `folder`, which is created; each
+// written atomically.
 absl::Status WriteReport(const std::string& folder, const ReportData& data,
                          const std::string& title);
 
-// The seeds of a row: "3", or "2 of 3" where the series has more.
+// The seeds of a row: "3", or "2 of 3" if the series has more.
 std::string SeedsText(const ReportData& data, const ReportRow& row);
-// Bits per byte, with "~" where the bytes are an average, and what that means.
+// Bits per byte, with "~" if the bytes are an average, and the note on it.
 std::string BitsText(const ReportRow& row);
 inline constexpr char kAverageBytesNote[] =
     "~: the tokenizer is unknown here, so every token except the end of text "
     "counts as the data set's average bytes per token.";
 // "same_targets, stride 64".
 std::string ProtocolText(const ReportRow& row);
-// "non_overlapping": what the protocol scores, in a sentence.
+// What the protocol ("non_overlapping") scores, in a sentence.
 std::string ProtocolMeaning(const std::string& protocol);
 
 }  // namespace lextra

@@ -1,7 +1,7 @@
 // What `lextra report` shows: the results of evaluations, read back from their
-// results.json (docs/formats.md) and merged. Runs that differ in their seeds
-// alone are one series (report_series.h); a row is of one series and one set of
-// targets, so that every mean here is one over seeds and nothing else.
+// results.json (docs/formats.md) and merged. Runs that differ only in their
+// seeds are one series (report_series.h); a row is of one series and one set of
+// targets, so every mean here is over seeds only.
 #ifndef LEXTRA_EVALUATOR_REPORT_REPORT_DATA_H_
 #define LEXTRA_EVALUATOR_REPORT_REPORT_DATA_H_
 
@@ -31,13 +31,13 @@ struct ReportRun {
   std::string data;
   int64_t data_documents = 0;
   int64_t data_tokens = 0;
-  std::string data_digest;  // empty where results have none
+  std::string data_digest;  // empty if the results have none
   std::string versions;
   std::string command;
   std::string date;
 };
 
-// Runs that differ in their seeds alone.
+// Runs that differ only in their seeds.
 struct ReportSeries {
   std::string method;
   Settings settings;
@@ -64,24 +64,24 @@ struct ReportRow {
   std::optional<int64_t> stride = std::nullopt;
   // By seeds of the run, so that rows can be compared seed by seed.
   std::map<std::string, double> nll_of_run = {};
-  double nll = 0;             // mean over runs, like what follows
+  double nll = 0;             // mean over runs, as below
   double standard_error = 0;  // over documents
   double bits_per_byte = 0;
   bool bytes_are_average = false;  // results.h
   double keys_per_token = 0;
-  // Over the runs that say it; NaN where none does, or where their ranks were
-  // laid out in different ways.
+  // Over the runs that report it; NaN if none does, or if their ranks were laid
+  // out differently.
   double tokens_per_second = 0;
   int64_t tokens = 0;
   int64_t documents = 0;
   std::vector<ReportPlace> by_place = {};
 
-  // Of nll between runs; NaN for one.
+  // Of nll over runs; NaN for one.
   double SeedDeviation() const;
 };
 
-// The differences of `row` from `base`, another row of the series, of the runs
-// that have both: each run's by its seeds, and their mean (NaN without any).
+// The differences of `row` from `base`, another row of the series, for the runs
+// that have both: per run, and their mean (NaN if there are none).
 ReportRow DifferenceOf(const ReportRow& row, const ReportRow& base);
 
 struct ReportResolution {
@@ -93,7 +93,7 @@ struct ReportResolution {
   int64_t length = 0;
   int64_t documents = 0;
   int64_t runs = 0;
-  double resolution = 0;  // means over runs
+  double resolution = 0;  // mean over runs
   std::optional<double> spread = std::nullopt;
   std::vector<double> by_layer = {};
   std::vector<int64_t> distances = {};
@@ -110,10 +110,10 @@ struct ReportSynthetic {
   int64_t length = 0;
   double depth = 0;  // of a passkey
   int64_t runs = 0;
-  int64_t trials = 0;  // of all runs, like what follows
+  int64_t trials = 0;  // over all runs, as below
   int64_t correct = 0;
 
-  // Of right answers.
+  // Of correct answers.
   double Share() const {
     return static_cast<double>(correct) / static_cast<double>(trials);
   }
@@ -134,11 +134,11 @@ absl::StatusOr<ReportData> ReportDataOf(const std::string& name,
                                         const std::string& json);
 
 // The results in `paths`: a results.json, a folder that holds one, or a run
-// folder, of which eval/step-N of the newest step counts, or eval/ (and so for
-// eval/ itself). InputError names the file and what is wrong with it: also
-// where runs differ in training length or data; and, with the name of the other
-// file, where a row of a run comes twice, two runs have equal settings and
-// seeds, or a row is about other targets than the settings say.
+// folder, of which eval/step-N of the newest step is used, or eval/ (likewise
+// for eval/ itself). InputError names the file and what is wrong with it: also
+// if runs differ in training length or data; and, with the name of the other
+// file, if a run has duplicate rows, two runs have equal settings and seeds, or
+// a row has other targets than the settings imply.
 absl::StatusOr<ReportData> ReadReportData(
     const std::vector<std::string>& paths);
 

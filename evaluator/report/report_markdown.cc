@@ -11,13 +11,13 @@
 namespace lextra {
 namespace {
 
-// Aligned for the eye too: texts to the left, numbers to the right.
+// Also aligned as plain text: text to the left, numbers to the right.
 std::string Markdown(const TextTable& table) {
   std::vector<std::vector<std::string>> lines = table.lines;
   std::vector<size_t> widths(lines[0].size());
   for (std::vector<std::string>& cells : lines) {
     for (size_t i = 0; i < cells.size(); ++i) {
-      // Values of settings, paths among them, may be any text.
+      // Values of settings, such as paths, may be any text.
       cells[i] = absl::StrReplaceAll(cells[i], {{"|", "\\|"}, {"\n", " "}});
       widths[i] = std::max(widths[i], cells[i].size());
     }
@@ -92,7 +92,7 @@ std::string ReportTables(const ReportData& data) {
 }
 
 std::string ReportMarkdown(const ReportData& data, const std::string& title) {
-  // A title may have paths in it, and a heading is one line.
+  // A title may contain paths, and a heading is one line.
   std::string heading = title;
   std::ranges::replace_if(heading, absl::ascii_iscntrl, ' ');
   return absl::StrCat(

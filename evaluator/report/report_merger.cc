@@ -32,7 +32,7 @@ RunConfig ConfigOf(const Json& json) {
   return *config;
 }
 
-// A mean that grows by one value after another; `count` of them with this one.
+// Running mean; `count` values including this one.
 void AddToMean(double* mean, double value, int64_t count) {
   if (std::isfinite(*mean) && std::isfinite(value)) {
     *mean += (value - *mean) / static_cast<double>(count);
@@ -41,7 +41,7 @@ void AddToMean(double* mean, double value, int64_t count) {
   }
 }
 
-// A number that all runs of a row share, as the settings are equal.
+// A number that all runs of a row must share because their settings are equal.
 void CheckShared(const char* what, int64_t first, int64_t here,
                  const std::string& row, const std::string& first_file) {
   if (first == here) return;
@@ -90,7 +90,7 @@ void ReportMerger::Add(const std::string& path, const Json& json) {
   runs_.push_back(std::move(run));
 }
 
-// Rows are merged by what they are, so all runs must be about the same.
+// Rows are merged by their keys, so all runs must be of the same data.
 void ReportMerger::CheckLikeTheFirst(const ReportRun& run) const {
   if (runs_.empty()) return;
   const ReportRun& first = runs_[0];
@@ -126,8 +126,8 @@ size_t ReportMerger::SeriesOf(const ReportRun& run, const RunConfig& config) {
   return series_.size() - 1;
 }
 
-// Parts of one evaluation may come in several files; two trainings with the
-// same seeds are no two draws.
+// Parts of one evaluation may be in several files; two trainings with the same
+// seeds are not two draws.
 void ReportMerger::CheckSeeds(const Source& source,
                               const std::string& checkpoint_id) {
   const ReportRun& run = source.run;
@@ -142,7 +142,7 @@ void ReportMerger::CheckSeeds(const Source& source,
       "other seeds"));
 }
 
-// One result of a run for each row.
+// At most one result per run and row.
 template <typename Row>
 void ReportMerger::Claim(const Source& source, const std::string& name,
                          Growing<Row>* growing) const {
@@ -202,8 +202,8 @@ void ReportMerger::AddRow(const Source& source, const Json& json) {
   if (json.contains("by_place")) AddPlaces(json["by_place"], &row);
 }
 
-// A speed is there where the run has scored something, and a mean where all of
-// these had the same ranks.
+// A run has a speed if it has scored something; the mean exists if all of these
+// had the same layout.
 void ReportMerger::AddSpeed(const Json& json, const std::string& layout,
                             Growing<ReportRow>* growing) const {
   if (!json.contains("tokens_per_second")) return;
@@ -218,7 +218,7 @@ void ReportMerger::AddSpeed(const Json& json, const std::string& layout,
       growing->timed_runs);
 }
 
-// Not every run need have every bin: each has a mean of its own.
+// Not every run has every bin: each bin has its own mean.
 void ReportMerger::AddPlaces(const Json& bins, ReportRow* row) const {
   std::vector<ReportPlace>& places = row->by_place;
   for (const Json& bin : bins) {
@@ -316,8 +316,8 @@ void ReportMerger::SetDifferences() {
   }
 }
 
-// Rows of one kind (a protocol, a task) are told apart by their series and,
-// where these leave it open, by what they scored.
+// Rows of one kind (a protocol, a task) are distinguished by series and, if
+// that is ambiguous, by their targets.
 template <typename Row, typename KindOf>
 void ReportMerger::SetLabels(std::vector<Row>* rows, KindOf kind_of) const {
   std::map<std::string, std::set<MethodSettings>> lines_of_kind;

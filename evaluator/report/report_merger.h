@@ -16,27 +16,26 @@
 
 namespace lextra {
 
-// Results that are JSON, but not such as can be merged.
+// Valid JSON that can't be merged.
 class BadResults : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
 class ReportMerger {
  public:
-  // Takes a results.json. Throws BadResults or nlohmann's exceptions, and is of
-  // no use after that.
+  // Takes a results.json. Throws BadResults or nlohmann's exceptions, and is
+  // unusable after that.
   void Add(const std::string& path, const nlohmann::json& json);
   ReportData Take();
 
  private:
-  // A row while it grows.
+  // A row being accumulated.
   template <typename Row>
   struct Growing {
     Row row;
     std::map<std::string, std::string> file_of_run = {};  // by seeds
     std::string first_file = "";
-    // Of those that say how fast they were, and how the ranks of the first of
-    // these were laid out.
+    // Runs that report a speed, and the rank layout of the first of these.
     int64_t timed_runs = 0;
     std::string layout = "";
   };

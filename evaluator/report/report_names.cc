@@ -8,7 +8,7 @@
 namespace lextra {
 namespace {
 
-// "interpolation" is what results of before call linear scaling.
+// "interpolation" is the name of linear scaling in older results.
 constexpr std::pair<const char*, const char*> kRopeScalings[] = {
     {"interpolation", "linear"}, {"ntk", "NTK"}, {"yarn", "YaRN"}};
 

@@ -1,4 +1,4 @@
-// What a report calls methods and masks, and the order that it shows them in.
+// Names of methods and masks in a report, and their order.
 #ifndef LEXTRA_EVALUATOR_REPORT_REPORT_NAMES_H_
 #define LEXTRA_EVALUATOR_REPORT_REPORT_NAMES_H_
 
@@ -16,7 +16,7 @@ std::string MethodName(PositionMethod method);
 int64_t PlaceOfMethod(const std::string& name);
 
 // "causal", "BCA", "window 96", "causal + YaRN": of a row of results.json.
-// Blocks of BCA are named where they are not half the training length.
+// Block sizes of BCA are named if they are not half the training length.
 std::string MaskNameOf(const nlohmann::json& row, int64_t training_length);
 // The mask alone: "causal" of "causal + YaRN".
 std::string UnscaledMask(const std::string& name);

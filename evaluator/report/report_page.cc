@@ -282,9 +282,9 @@ class Page {
                         " documents per row; ", range(seeds), " seed(s).");
   }
 
-  // A panel for each mask; a line for each label. Masks that bound what is seen
-  // have one y axis. Masks with RoPE scaling share a panel, where labels
-  // and scalings are lines.
+  // One panel per mask, one line per label. Masks with bounded context share a
+  // y axis. Masks with RoPE scaling share a panel, in which labels and scalings
+  // are lines.
   template <typename PointsOf>
   void Figure(const Rows& rows, const std::string& x_label,
               const std::string& y_label, bool log_y, PointsOf points_of,
@@ -313,7 +313,7 @@ class Page {
         line->second.points.push_back(point);
       }
     }
-    // Plain attention may go far beyond the rest: it has an axis of its own.
+    // Plain attention may go far beyond the rest: it has its own axis.
     std::vector<ChartSeries> all;
     for (const auto& [panel, lines] : panels) {
       if (HasOwnAxis(panel)) continue;
@@ -346,7 +346,7 @@ class Page {
     chart->mark_label = absl::StrCat("l = ", data_.training_length);
   }
 
-  // Labels get styles in their order.
+  // Labels get styles in order.
   int64_t StyleOf(const std::string& label) {
     return styles_.emplace(label, std::ssize(styles_)).first->second;
   }

@@ -36,8 +36,8 @@ bool Applies(const std::string& name, PositionMethod method) {
   return true;
 }
 
-// A size that follows from another one, as where it is not given
-// (config/resolve.h), is no difference of its own.
+// A size derived from another one, as if it were not given (config/resolve.h),
+// is not a separate difference.
 std::string SettingText(const RunConfig& config, const ConfigField& field) {
   const ModelConfig& model = config.model();
   const std::string name = field.name();
@@ -65,7 +65,7 @@ Settings RunSettings(const RunConfig& config, int64_t step,
   for (const ConfigField& field : ConfigFields()) {
     const std::string name = field.name();
     if (!IsSetting(name)) continue;
-    // "train" alone would not say that it is a data set.
+    // "train" alone would not show that it is a data set.
     settings.emplace_back(name == "data.train" ? name : field.field->name(),
                           SettingText(config, field));
   }

@@ -11,16 +11,16 @@
 namespace lextra {
 
 struct TextTable {
-  // The first is the head.
+  // The first is the header.
   std::vector<std::vector<std::string>> lines;
   size_t num_texts = 0;  // columns of text; those after them are numbers
 
   bool empty() const { return lines.size() < 2; }
 };
 
-// Orders of the paper (paper_comparison.h) and what was found here.
+// Orderings in the paper (paper_comparison.h) and here.
 TextTable OrdersTable(const ReportData& data);
-// Every row; columns on seeds only where a series has several.
+// Every row; columns for seeds only if a series has several.
 TextTable RowsTable(const ReportData& data);
 TextTable ResolutionTable(const ReportData& data);
 // Keys found and bytes copied.

@@ -17,7 +17,7 @@ namespace {
 
 constexpr double kPointsPerOctave = 8;
 
-// The first documents that have that many places and a target at the last.
+// The first documents that have that many places and a target for the last.
 absl::StatusOr<std::vector<int64_t>> LongDocuments(const Documents& documents,
                                                    int64_t length,
                                                    int64_t most) {
@@ -29,7 +29,7 @@ absl::StatusOr<std::vector<int64_t>> LongDocuments(const Documents& documents,
                       length));
 }
 
-// 0, 1, 2, .. and then so many an octave, below `end`.
+// 0, 1, 2, .. and then kPointsPerOctave per octave, below `end`.
 std::vector<int64_t> LogSpaced(int64_t end) {
   std::vector<int64_t> places;
   const double factor = std::exp2(1 / kPointsPerOctave);
@@ -53,7 +53,7 @@ std::optional<double> SpreadBeyond(const at::Tensor& s_LHN, int64_t length) {
 
 ResolutionRow RowOf(const EvaluatedMask& mask, int64_t num_documents,
                     at::Tensor s_LHN, int64_t training_length) {
-  // Distances that no query sees are all beyond those that some see.
+  // Distances that no query sees are beyond all that some query sees.
   const int64_t visible = s_LHN[0][0].isfinite().sum().item<int64_t>();
   ResolutionRow row = {.mask = mask,
                        .length = s_LHN.size(2),
@@ -91,8 +91,8 @@ at::Tensor MeanScoresOf(const Documents& documents,
   return collector.Means();
 }
 
-// -inf is the score at a distance that no query sees; nothing else may be
-// anything but finite.
+// -inf is the score at a distance that no query sees; all others must be
+// finite.
 absl::Status CheckScores(const at::Tensor& s_LHN, const EvaluatedMask& mask) {
   const at::Tensor bad = (s_LHN.isnan() | s_LHN.isposinf()).nonzero();
   if (bad.size(0) == 0) return absl::OkStatus();

@@ -22,7 +22,7 @@ ModelConfig InDouble(ModelConfig model) {
 
 }  // namespace
 
-// Queries and keys of rising places, those beyond the document left out.
+// Queries and keys in order of places, without those beyond the document.
 struct AttentionScoreCollector::Ordered {
   at::Tensor q_THD;  // undefined for keys of other ranks
   at::Tensor k_TKD;
@@ -102,8 +102,8 @@ AttentionScoreCollector::Ordered AttentionScoreCollector::InOrder(
   return {rows(kept.q_THD), rows(kept.k_TKD), places.index_select(0, valid)};
 }
 
-// All ranks' keys. Ranks may hold different numbers of places: all send as many
-// as the one that holds most, padding beyond the document.
+// All ranks' keys. Ranks may hold different numbers of places: all send the
+// maximum, padded beyond the document.
 AttentionScoreCollector::Ordered AttentionScoreCollector::GatherKeys(
     const Ordered& mine) {
   Communicator& axis = mesh_.context();
@@ -123,7 +123,7 @@ AttentionScoreCollector::Ordered AttentionScoreCollector::GatherKeys(
   };
   Kept all;
   all.k_TKD = {gather(mine.k_TKD, 0)};
-  all.q_THD = all.k_TKD;  // not needed: of keys alone
+  all.q_THD = all.k_TKD;  // not needed: only keys are
   all.places_T = {gather(mine.places_T, static_cast<double>(num_places_))};
   Ordered ordered = InOrder(all);
   TORCH_CHECK(ordered.places_T.size(0) == num_places_, "of ", num_places_,
@@ -156,8 +156,8 @@ void AttentionScoreCollector::AddScores(const at::Tensor& q_THD,
              options_.mask.MaxDistance());
 }
 
-// Queries of one tile see keys from the same place on, and none of them stands
-// before the start of the last piece of keys.
+// Queries of one tile see keys from the same place on, and none is before the
+// start of the last piece of keys.
 int64_t AttentionScoreCollector::TileEnd(int64_t query) const {
   const int64_t span = positions_->key_span();
   return std::min({query + kTileQueries, query - query % span + span,
@@ -175,14 +175,14 @@ at::Tensor AttentionScoreCollector::Means() {
         .narrow(0, mesh_.tensor().rank() * heads, heads)
         .copy_(means_[layer].sums());
   }
-  // Each head is on one rank of the tensor axis, all of them counted the pairs.
+  // Each head is on one rank of the tensor axis; every rank counted the pairs.
   AllReduceOnHost(sums_LHN, ReduceOp::kSum, mesh_.tensor());
   for (Communicator* axis : {&mesh_.context(), &mesh_.data()}) {
     AllReduceOnHost(sums_LHN, ReduceOp::kSum, *axis);
     AllReduceOnHost(counts_N, ReduceOp::kSum, *axis);
   }
   const at::Tensor s_LHN = MeanScores(sums_LHN, counts_N);
-  // A bias of distances is the same for all pairs of a distance.
+  // A distance bias is the same for all pairs of one distance.
   const DistanceBias bias = positions_->ScoreBias({}, {});
   if (!bias.slopes_H.defined()) return s_LHN;
   return s_LHN - bias.slopes_H.to(at::kCPU).unsqueeze(1) *

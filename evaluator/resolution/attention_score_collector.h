@@ -1,5 +1,5 @@
 // The mean attention score at each distance, for every layer and head, of
-// documents that are spread over ranks as the scorer spreads them.
+// documents distributed over ranks as the scorer does.
 //
 // Legend: L layers, H heads of the whole model, N places of a document, E heads
 // of the packed tensor (model/attention/packed_heads.h), D head size.
@@ -22,19 +22,19 @@ namespace lextra {
 
 class AttentionScoreCollector {
  public:
-  // `num_places`: of each document. The mask and the scaled angles are those of
-  // `options`. `mesh` outlives this.
+  // `num_places`: places per document. The mask and the scaled angles are those
+  // of `options`. `mesh` outlives this.
   AttentionScoreCollector(const ModelConfig& model, DeviceMesh& mesh,
                           const LongDocumentScorer::Options& options,
                           int64_t num_places);
 
   // Keeps raw queries and keys of some places of the document
-  // (LongDocumentScorer::Observe); positions int64 [B, T], those of padding are
+  // (LongDocumentScorer::Observe); positions int64 [B, T]; those of padding are
   // beyond the document.
   void Keep(int64_t layer, const at::Tensor& qkv_BTED,
             const at::Tensor& positions_BT);
-  // The document is complete: adds its scores. Collective over the sequence
-  // axis.
+  // Call when the document is complete: adds its scores. Collective over the
+  // context axis.
   void FinishDocument();
 
   // s fp64 [L, H, N] over all documents of all ranks; -inf at distances without

@@ -10,7 +10,7 @@ namespace {
 
 // Sums over the diagonals of scores [H, T, S]: [H, S], the one that ends at the
 // last query and the last key first, then those 1, 2, .. keys before it. Row t
-// of the flipped matrix is moved t columns to the right; then diagonals are
+// of the flipped matrix is shifted t columns to the right, so diagonals become
 // columns.
 at::Tensor DiagonalSums(const at::Tensor& scores_HTS) {
   const int64_t heads = scores_HTS.size(0);

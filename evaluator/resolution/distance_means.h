@@ -17,8 +17,8 @@ class DistanceMeans {
   DistanceMeans(int64_t num_heads, int64_t num_distances);
 
   // Scores fp64 [H, T, S] of queries at first_query, .. and keys at first_key,
-  // .. up to the last query's place. Keys after a query are left out, and so
-  // are those max_distance or more before it.
+  // .. up to the last query's place. Keys after a query are ignored, and so are
+  // those max_distance or more before it.
   void Add(const at::Tensor& scores_HTS, int64_t first_query, int64_t first_key,
            int64_t max_distance);
 

@@ -26,7 +26,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr char kWhole[] = "documents.jsonl";
 
-// Tells subjects apart in a few characters.
+// Identifies a subject in a few characters.
 std::string SubjectId(const std::string& subject) {
   return Sha256(subject).substr(0, 16);
 }
@@ -48,7 +48,7 @@ std::string LineOf(const JournalEntry& entry, const std::string& id) {
                      {"sums", sums}});
 }
 
-// What a line holds; null for one that a crash cut off.
+// The content of a line; nullopt for a torn one.
 std::optional<Json> ParseLine(absl::string_view line) {
   CountWork();
   Json json = Json::parse(line.begin(), line.end(), nullptr,
@@ -57,7 +57,7 @@ std::optional<Json> ParseLine(absl::string_view line) {
   return json;
 }
 
-// Null for what is no entry.
+// nullopt if it is not an entry.
 std::optional<JournalEntry> EntryOf(const Json& json) {
   try {
     JournalEntry entry = {.row = json.at("row").get<std::string>(),
@@ -98,8 +98,8 @@ std::optional<int64_t> CoordinateOf(absl::string_view name) {
   return coordinate;
 }
 
-// Whether a journal begins so. The first line alone tells, and a crash may have
-// cut it off.
+// Whether a journal begins like this. Only the first line tells, and a crash
+// may have cut it off.
 bool IsOurs(absl::string_view text) {
   constexpr absl::string_view kBegin = "{\"subject\":\"";
   if (!absl::StartsWith(text, kBegin)) return false;
@@ -119,7 +119,7 @@ class UnitedLines {
     }
   }
 
-  // Headers first, so that a reader knows the subjects.
+  // Headers first, so that readers know the subjects.
   std::string All() const { return absl::StrCat(headers_, entries_); }
   // Entries of the subject `id`.
   const std::string& Mine() const { return mine_; }
@@ -172,7 +172,7 @@ absl::StatusOr<std::string> DocumentJournal::Unite() const {
     LEXTRA_RETURN_IF_ERROR(file.status());
     const absl::string_view text(
         reinterpret_cast<const char*>(file->bytes().data()), file->size());
-    // The second: one that a kill left before its first line.
+    // The second: left by a kill before its first line.
     const bool is_ours = IsOurs(text) || (is_written && text.empty());
     if (!is_ours && is_written) {
       return UsageError(absl::StrCat(

@@ -1,14 +1,14 @@
-// What has been scored, a line a document: documents.jsonl in the results
-// folder. An evaluation that is started again takes from it what is there, so
-// that one that was killed resumes, and every document counts once.
+// What has been scored, one line per document: documents.jsonl in the results
+// folder. A rerun evaluation takes scored documents from it, so a killed one
+// resumes and every document counts once.
 //
-// While it runs, each data coordinate appends to a file of its own,
-// documents-<coordinate>.jsonl, by one write for each group of documents; when
-// the evaluation opens or finishes the journal, rank 0 puts all of them into
-// one. Every line names the subject that its numbers are about: an evaluation
-// takes those of its own and leaves the others' where they are. Files of these
-// names that do not begin as a journal does are not ours: they are neither read
-// nor removed. docs/formats.md has the lines.
+// While it runs, each data coordinate appends to its own file,
+// documents-<coordinate>.jsonl, with one write per group of documents; when the
+// evaluation opens or finishes the journal, rank 0 merges all files into one.
+// Every line names its subject: an evaluation uses the lines of its own subject
+// and keeps the others. Files of these names that do not begin like a journal
+// are not ours: they are neither read nor removed. docs/formats.md describes
+// the lines.
 #ifndef LEXTRA_EVALUATOR_SCORING_DOCUMENT_JOURNAL_H_
 #define LEXTRA_EVALUATOR_SCORING_DOCUMENT_JOURNAL_H_
 
@@ -39,9 +39,9 @@ struct JournalEntry {
 
 class DocumentJournal {
  public:
-  // Collective over the mesh's world, like Finish. `folder` exists and is held
-  // by this job. `subject`: checkpoint, precision and data, in words.
-  // UsageError where a file that is not ours has the name of one to be written.
+  // Collective over the mesh's world, like Finish. `folder` exists and is
+  // locked by this job. `subject`: checkpoint, precision and data, in words.
+  // UsageError if a file that is not ours has the name of one to be written.
   static absl::StatusOr<DocumentJournal> Open(const std::string& folder,
                                               const std::string& subject,
                                               DeviceMesh& mesh);
@@ -51,8 +51,8 @@ class DocumentJournal {
   const JournalEntry* Find(const std::string& row, int64_t document,
                            uint32_t pieces) const;
 
-  // Called by all ranks alike; one of each data coordinate writes. What can't
-  // be written is lost to a restart: a warning, no error.
+  // Called by all ranks alike; one rank per data coordinate writes. A failed
+  // write is a warning: a rerun scores these documents again.
   void Append(const std::vector<JournalEntry>& entries);
 
   absl::Status Finish();
@@ -61,12 +61,12 @@ class DocumentJournal {
   DocumentJournal(std::string folder, const std::string& subject,
                   DeviceMesh& mesh);
 
-  // Rank 0: makes one file of all and returns the lines of this subject.
+  // Rank 0: merges all files into one and returns the lines of this subject.
   absl::StatusOr<std::string> Unite() const;
 
   std::string folder_;
   std::string header_;  // the subject's line
-  std::string id_;      // of the subject, in every line about it
+  std::string id_;      // of the subject, in each of its lines
   DeviceMesh* mesh_;
   std::map<std::pair<std::string, int64_t>, JournalEntry> entries_;
 };

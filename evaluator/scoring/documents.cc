@@ -30,7 +30,7 @@ TextMeasure TextMeasure::Of(const Tokenizer& tokenizer, int64_t eos_id) {
 
 namespace {
 
-// Documents need not end with eos, nor eos stand at their ends alone.
+// Documents need not end with eos, and eos may be elsewhere, too.
 TextMeasure MeasureOf(const DatasetMeta& meta) {
   if (const auto known = FindTokenizer(meta.tokenizer, meta.tokenizer_sha256)) {
     return TextMeasure::Of(*known, meta.eos_id);

@@ -1,4 +1,4 @@
-// What is scored: documents that can be read at any place, a range at a time.
+// The scored documents, readable at any place, one range at a time.
 #ifndef LEXTRA_EVALUATOR_SCORING_DOCUMENTS_H_
 #define LEXTRA_EVALUATOR_SCORING_DOCUMENTS_H_
 
@@ -19,11 +19,11 @@ namespace lextra {
 
 // How tokens relate to bytes of text.
 struct TextMeasure {
-  // Of a tokenizer that is known here: the bytes that each id stands for, 0 for
-  // ids that are no text, as for all beyond.
+  // For a known tokenizer: the bytes that each id stands for; 0 for ids that
+  // are not text, and for all ids beyond.
   std::vector<int32_t> bytes_of_id = {};
-  // Otherwise the bytes of all documents, if they are known: every token but
-  // eos counts as the average of these.
+  // Otherwise the bytes of all documents, if known: every token except eos
+  // counts as the average of these.
   std::optional<int64_t> bytes_of_all = std::nullopt;
   std::optional<int64_t> eos_id = std::nullopt;
 
@@ -36,10 +36,10 @@ class Documents {
   virtual ~Documents() = default;
 
   virtual int64_t num_documents() const = 0;
-  // In tokens, a closing eos included.
+  // In tokens, including a closing eos.
   virtual int64_t size(int64_t document) const = 0;
-  // Copies tokens [begin, begin + out.size()) of one document. InputError where
-  // an id can't be one of the model's.
+  // Copies tokens [begin, begin + out.size()) of one document. InputError if an
+  // id is not one of the model's.
   virtual absl::Status Read(int64_t document, int64_t begin,
                             std::span<int64_t> out) const = 0;
 

@@ -1,4 +1,4 @@
-// What queries of a row of the results see: a mask, and the scaling of a rotary
+// What the queries of a result row see: a mask, and the scaling of a rotary
 // model's angles under it.
 #ifndef LEXTRA_EVALUATOR_SCORING_EVALUATED_MASK_H_
 #define LEXTRA_EVALUATOR_SCORING_EVALUATED_MASK_H_
@@ -16,13 +16,13 @@ namespace lextra {
 struct EvaluatedMask {
   DocumentMask mask = {};
   RopeScaling::Type rope_scaling = RopeScaling::NONE;
-  // Positions that a query can see, by the training length.
+  // Positions that a query can see, divided by the training length.
   double scaling_factor = 1;
   bool scales_exponent = false;  // of xPos
 
   // The same for pieces of up to `num_places` places.
   EvaluatedMask ForPlaces(int64_t num_places, const ModelConfig& model) const;
-  // False where the scaling changes nothing: without it, the same again.
+  // False if the scaling changes nothing: the row would be a duplicate.
   bool is_distinct() const {
     return rope_scaling == RopeScaling::NONE || scaling_factor > 1;
   }

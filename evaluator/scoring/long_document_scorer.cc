@@ -15,13 +15,13 @@
 namespace lextra {
 namespace {
 
-// Logits of so many tokens exist at once.
+// Logits of this many tokens exist at once.
 constexpr int64_t kLogitRows = 512;
 
 }  // namespace
 
 // Inputs and targets int64 [B, count] of places begin, begin + 1, ..., and
-// these places; id 0 stands where the document has ended.
+// these places; the id is 0 beyond the document's end.
 struct LongDocumentScorer::Places {
   at::Tensor inputs_BT;
   at::Tensor targets_BT;
@@ -30,7 +30,7 @@ struct LongDocumentScorer::Places {
 
 namespace {
 
-// Shows queries and keys to an observer on their way.
+// Passes queries and keys to an observer.
 class ObservedAttention : public Attention {
  public:
   ObservedAttention(Attention& inner,
@@ -241,8 +241,8 @@ at::Tensor LongDocumentScorer::Top1(const at::Tensor& hidden_NC,
   return at::cat(top1);
 }
 
-// As few rounds as segment_tokens allows, and among the ranks of these rounds
-// as equal a share as whole blocks allow: so short documents spread too.
+// As few rounds as segment_tokens allows, with shares as equal as whole blocks
+// allow, so short documents are distributed too.
 int64_t LongDocumentScorer::BlocksPerSegment(int64_t num_documents,
                                              int64_t num_blocks,
                                              int64_t h) const {

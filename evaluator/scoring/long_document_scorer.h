@@ -1,16 +1,16 @@
-// NLL of every token of documents of any length, through the ranks.
+// NLL of every token of documents of any length, distributed over ranks.
 //
 //   nll[t] = -log p(token t + 1 | tokens .. t as the mask lets them be seen)
 //
-// A blockwise mask: a document is cut into segments of whole blocks, which
-// are dealt to the P ranks of the context axis in rounds: rank r scores
+// With a blockwise mask a document is cut into segments of whole blocks,
+// assigned round-robin to the P ranks of the context axis: rank r scores
 // segment s = round * P + r, with the blocks that it looks back at as halo
 // (parallel/context_parallel/halo_exchange.h). A rank holds one segment at a
 // time, so memory does not grow with the document, which may be longer than
 // memory. The last block is padded at its end; causality makes that harmless.
 //
-// Any other, which is the causal mask: a document is cut into 2 P chunks, two a
-// rank, held at once while keys and values go round the ring
+// With any other mask (causal) a document is cut into 2 P chunks, two per rank,
+// held at once while keys and values travel around the ring
 // (model/attention/attention.h).
 //
 // The model's parts are split over the tensor axis. No gradients.
@@ -41,21 +41,21 @@ class LongDocumentScorer {
     int64_t segment_tokens = 0;  // that a rank holds at once, at the least one
                                  // block of each document scored together
     AngleScaling angle_scaling = {};
-    // What is handed out in place of NLL: 1 for a target that no id has a
-    // larger logit than, otherwise 0; NaN where logits are not finite.
+    // Returns, instead of NLL, 1 for a target whose logit no id exceeds and 0
+    // otherwise; NaN if logits are not finite.
     bool top1 = false;
   };
 
   // Fills tokens [B, n] (each row contiguous) with ids begin .. begin + n - 1
-  // of the B documents. A rank asks only for what it scores.
+  // of the B documents. A rank requests only what it scores.
   using ReadTokens =
       std::function<void(int64_t begin, const at::Tensor& tokens_BT)>;
   // Takes nll fp64 [B, n] of targets first + 1 .. first + n: called in order,
-  // and every target comes once.
+  // once for every target.
   using NllSink = std::function<void(int64_t first, const at::Tensor& nll_BT)>;
 
-  // Sees raw queries and keys of a layer, and the places that they stand at,
-  // int64 [B, T]; those beyond the document's end are padding.
+  // Sees raw queries and keys of a layer and their places, int64 [B, T]; those
+  // beyond the document's end are padding.
   using ObserveHeads =
       std::function<void(int64_t layer, const at::Tensor& qkv_BTED,
                          const at::Tensor& positions_BT)>;
@@ -64,16 +64,15 @@ class LongDocumentScorer {
   LongDocumentScorer(Transformer& model, DeviceMesh& mesh, Options options);
 
   // Scores `num_documents` documents of `num_tokens` tokens each, side by side.
-  // All ranks of one data coordinate call this alike, and all take the same
-  // NLL. Fewer than two tokens have no target.
+  // All ranks of one data coordinate call this alike and get the same NLL.
+  // Fewer than two tokens have no target.
   void Score(int64_t num_documents, int64_t num_tokens, const ReadTokens& read,
              const NllSink& sink);
 
-  // The same for tokens int64 [B, T] at hand: nll fp64 [B, max(T - 1, 0)].
+  // The same for given tokens int64 [B, T]: nll fp64 [B, max(T - 1, 0)].
   at::Tensor Score(const at::Tensor& tokens_BT);
 
-  // From now on every layer's heads are shown to `observe`, on the rank that
-  // has them.
+  // From now on `observe` sees every layer's heads, on the rank that has them.
   void Observe(ObserveHeads observe) { observe_ = std::move(observe); }
 
   // How many documents of that size fill a rank's segment_tokens; at least 1.
@@ -83,7 +82,7 @@ class LongDocumentScorer {
 
  private:
   struct Places;
-  // What one Score() call is about.
+  // The arguments of one Score() call.
   struct Job {
     int64_t num_documents;
     int64_t num_tokens;
@@ -100,7 +99,7 @@ class LongDocumentScorer {
   at::Tensor GatherOverContext(const at::Tensor& nll);
   at::Tensor Nll(const Job& job, const Places& places, Attention& attention);
   at::Tensor Top1(const at::Tensor& hidden_NC, const at::Tensor& targets_N);
-  // Blocks of h places that a rank takes at once, and places of a chunk.
+  // Blocks of h places per rank and segment, and places of a chunk.
   int64_t BlocksPerSegment(int64_t num_documents, int64_t num_blocks,
                            int64_t h) const;
   int64_t ChunkPlaces(int64_t num_tokens) const;

@@ -2,14 +2,14 @@
 //
 // With s_d the sum and n_d the number of targets of document d (of D that have
 // any), over all pieces of d:
-//   mean            r = sum s_d / sum n_d                       nats a token
+//   mean            r = sum s_d / sum n_d                       nats per token
 //   standard error  sqrt(D / (D - 1) * sum (s_d - r n_d)^2) / sum n_d
 // the usual linearized error of a ratio: documents, not tokens, are the
 // independent draws (Cochran, Sampling Techniques, section 2.11). NaN for one
 // document.
 //
-// Sums of a document are kept apart until all are there and added in the order
-// of documents: results have the same bits however the work was dealt.
+// Sums are kept per document until all are complete and then added in document
+// order: results are bitwise the same however the work was distributed.
 #ifndef LEXTRA_EVALUATOR_SCORING_POSITION_NLL_H_
 #define LEXTRA_EVALUATOR_SCORING_POSITION_NLL_H_
 
@@ -26,7 +26,7 @@ namespace lextra {
 struct NllStatistics {
   int64_t tokens = 0;
   int64_t documents = 0;  // that have one of the targets
-  double nll = 0;         // mean; NaN without tokens, like what follows
+  double nll = 0;         // mean; NaN without tokens, as below
   double standard_error = 0;
 };
 
@@ -52,7 +52,7 @@ class PositionNll {
     return sums_.select(0, document);
   }
 
-  // Sums over the ranks of the data axis, which scored different documents.
+  // Sums over the data axis, whose ranks scored different documents.
   void AllReduce(Communicator& data_axis);
 
   NllStatistics Whole() const;

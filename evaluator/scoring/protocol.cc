@@ -20,9 +20,9 @@ int64_t LongestOf(const EvaluationConfig& config) {
   return *std::max_element(config.lengths().begin(), config.lengths().end());
 }
 
-// How a protocol deals the documents that all lengths can score: the first turn
-// needs `first_turn` targets, each further one `turn` more, and a turn counts
-// `turn` targets.
+// How a protocol distributes the documents that all lengths can score: the
+// first turn needs `first_turn` targets, each further one `turn` more, and a
+// turn counts `turn` targets.
 struct Deal {
   int64_t first_turn = 0;
   int64_t turn = 0;
@@ -47,8 +47,8 @@ struct DealtDocument {
   int64_t most_turns = 0;
 };
 
-// Turns that are dealt when each document has got at most `level`; never more
-// than `limit` + 1.
+// Turns dealt if each document gets at most `level`; never more than `limit` +
+// 1.
 int64_t TurnsUpTo(int64_t level, int64_t limit,
                   const std::vector<DealtDocument>& dealt) {
   int64_t turns = 0;
@@ -58,9 +58,9 @@ int64_t TurnsUpTo(int64_t level, int64_t limit,
   return turns;
 }
 
-// Deals `turns` more, one a document and round, in their order, to documents
-// that have one each and can take more. The last whole round is found by
-// bisection: documents and turns may be very many.
+// Deals `turns` more, one per document and round, in order, to documents that
+// have one each and can take more. The last whole round is found by bisection:
+// there may be very many documents and turns.
 void DealTurns(int64_t turns, std::vector<DealtDocument>* dealt) {
   const int64_t num_documents = std::ssize(*dealt);
   const int64_t all = turns > kUnbounded - num_documents - 1
@@ -84,8 +84,8 @@ void DealTurns(int64_t turns, std::vector<DealtDocument>* dealt) {
   }
 }
 
-// A budget is dealt in turns, so that it covers many documents rather than few
-// long ones.
+// The budget is dealt in turns, so that it covers many documents rather than a
+// few long ones.
 absl::StatusOr<std::vector<DealtDocument>> DealDocuments(
     const Documents& documents, const EvaluationConfig& config,
     const Deal& deal) {

@@ -1,7 +1,7 @@
-// What "NLL at length N" means: which pieces of which documents one row of the
-// results scores (docs/method.md section 3). Each piece is scored alone, as a
-// document of its own; its last targets count, and no target counts in two
-// pieces of a row.
+// What "NLL at length N" means: which pieces of which documents one result row
+// scores (docs/method.md section 3). Each piece is scored alone, as a separate
+// document; its last targets count, and no target counts in two pieces of a
+// row.
 //
 //   non_overlapping  Piece k of a document has inputs [kN, kN + N) and targets
 //                    [kN + 1, kN + N + 1). All lengths score the same targets:
@@ -22,9 +22,9 @@
 //                    row's length is the tokens of the longest piece.
 //
 // evaluation.max_tokens bounds the targets that count, the same for every row
-// of a protocol. It is dealt in turns over all documents, in their order: of
-// the longest length, or of `stride` targets for same_targets; streaming takes
-// documents in their order and cuts the last one.
+// of a protocol. It is distributed in turns over all documents in order: turns
+// of the longest length, or of `stride` targets for same_targets; streaming
+// takes documents in order and cuts the last one.
 #ifndef LEXTRA_EVALUATOR_SCORING_PROTOCOL_H_
 #define LEXTRA_EVALUATOR_SCORING_PROTOCOL_H_
 

@@ -1,5 +1,5 @@
-// Says now and then how far a row is: at a terminal by one line that is drawn
-// again and again, elsewhere by a line every half minute.
+// Shows the progress of a row: on a terminal as one line that is redrawn,
+// elsewhere as a log line every half minute.
 #ifndef LEXTRA_EVALUATOR_SCORING_ROW_PROGRESS_H_
 #define LEXTRA_EVALUATOR_SCORING_ROW_PROGRESS_H_
 
@@ -11,11 +11,12 @@ namespace lextra {
 
 class RowProgress {
  public:
-  // `total`: targets of all data ranks, `mine` of them this one's.
+  // `total`: targets of all data ranks; `mine`: this rank's.
   RowProgress(std::string name, int64_t total, int64_t mine);
-  ~RowProgress();  // takes the drawn line away
+  ~RowProgress();  // clears the drawn line
 
-  // More targets have been scored here; the others are about as far.
+  // More targets have been scored on this rank; the others are assumed to be as
+  // far.
   void Add(int64_t num_targets);
 
  private:

@@ -28,7 +28,7 @@ struct PlannedDocument {
   Pieces pieces;
 
   int64_t document() const { return pieces[0].document; }
-  // Tells apart which targets are scored and what they see.
+  // Identifies which targets are scored and what they see.
   uint32_t Checksum() const {
     uint32_t checksum = 0;
     for (const Piece& piece : pieces) {
@@ -59,8 +59,7 @@ std::vector<PlannedDocument> DocumentsOf(const PlannedRow& row) {
 
 using Group = std::vector<PlannedDocument>;
 
-// Documents in their order, in groups of at least as many pieces as fill the
-// ranks.
+// Documents in order, in groups of at least as many pieces as fill the ranks.
 std::vector<Group> GroupsOf(const std::vector<PlannedDocument>& documents,
                             const LongDocumentScorer& scorer) {
   std::vector<Group> groups;
@@ -161,8 +160,8 @@ void Restore(const JournalEntry& entry, const PlannedDocument& document,
   }
 }
 
-// Takes what the journal has into `scores` (on data coordinate 0, for all), and
-// leaves groups of what it has not.
+// Adds what the journal has to `scores` (on data coordinate 0, for all), and
+// returns groups of what it lacks.
 std::vector<Group> WithoutJournaled(std::vector<Group> groups,
                                     const std::string& row,
                                     const DocumentJournal* journal, bool takes,
@@ -229,7 +228,7 @@ int64_t NumCounted(const std::vector<Group>& groups, size_t first,
   return counted;
 }
 
-// The row is over when the slowest data coordinate is through.
+// The row ends when the slowest data coordinate is done.
 double Slowest(double seconds, Communicator& data_axis) {
   const at::Tensor slowest = at::full({1}, seconds, at::kDouble);
   AllReduceOnHost(slowest, ReduceOp::kMax, data_axis);

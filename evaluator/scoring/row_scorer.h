@@ -1,4 +1,4 @@
-// One row of the results: its pieces dealt over the data axis, scored, summed.
+// One result row: its pieces distributed over the data axis, scored and summed.
 #ifndef LEXTRA_EVALUATOR_SCORING_ROW_SCORER_H_
 #define LEXTRA_EVALUATOR_SCORING_ROW_SCORER_H_
 
@@ -30,22 +30,21 @@ struct NonFiniteTarget {
 
 struct ScoredRow {
   PositionNll sums;  // documents numbered in the row's order
-  // What was scored now, by all data coordinates, and how long that took; what
-  // the journal had is in neither.
+  // What was scored in this run by all data coordinates, and how long that
+  // took; documents from the journal are in neither.
   int64_t targets_scored = 0;
   double seconds = 0;
-  // The first one, if there is any: then the sums are of no use.
+  // The first one, if any: then the sums are meaningless.
   std::optional<NonFiniteTarget> non_finite = std::nullopt;
 };
 
 // Documents are taken in groups that fill the ranks side by side
-// (LongDocumentScorer::DocumentsAtOnce); groups are dealt in turn to the
-// coordinates of the data axis. What `journal` (or null) has is not scored
-// again, and what is scored is added to it, if it is finite. `name` is the
-// row's in the journal and in what is said of the progress. `sink`, if given,
-// is called on all ranks of the data coordinate that scores. Collective; the
-// result is the same on all ranks. All tokens have been read and checked
-// before.
+// (LongDocumentScorer::DocumentsAtOnce); groups are assigned round-robin to the
+// coordinates of the data axis. Documents in `journal` (or null) are not scored
+// again, and scored documents are added to it if finite. `name` is the row's
+// name in the journal and in progress messages. `sink`, if given, is called on
+// all ranks of the data coordinate that scores. Collective; the result is the
+// same on all ranks. All tokens have been read and checked before.
 ScoredRow ScoreRow(const PlannedRow& row, const std::string& name,
                    const Documents& documents, LongDocumentScorer& scorer,
                    DeviceMesh& mesh, DocumentJournal* journal,

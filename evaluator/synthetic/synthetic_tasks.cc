@@ -22,7 +22,7 @@ namespace {
 
 constexpr double kDepths[] = {0, 0.25, 0.5, 0.75, 1};
 
-// What is measured on one row's trials.
+// The task of one row.
 struct Task {
   const char* name;
   int64_t length;
@@ -70,8 +70,8 @@ absl::Status CheckTasks(const Documents& documents, const Tokenizer* tokenizer,
   return absl::OkStatus();
 }
 
-// Right answers among those of trials [first, last) side by side; NaN where one
-// is not known.
+// Correct answers of trials [first, last), scored side by side; NaN if one has
+// no finite logits.
 double CountCorrect(const Task& task, const Documents& documents,
                     const std::vector<int64_t>& long_documents, int64_t first,
                     int64_t last, LongDocumentScorer& scorer) {
@@ -91,12 +91,13 @@ double CountCorrect(const Task& task, const Documents& documents,
   }
   const at::Tensor answers = scorer.Score(tokens_BT).narrow(
       1, first_answer - 1, task.length - first_answer);
-  // All digits of a key, or each copied byte by itself.
+  // All digits of a key together, or each copied byte separately.
   const at::Tensor correct = task.depth ? std::get<0>(answers.min(1)) : answers;
   return correct.sum().item<double>();
 }
 
-// Over all trials, dealt to the data axis in groups that fill the ranks.
+// Over all trials, distributed over the data axis in groups that fill the
+// ranks.
 double CountCorrect(const Task& task, const Documents& documents,
                     int64_t num_trials, LongDocumentScorer& scorer,
                     Communicator& data_axis) {

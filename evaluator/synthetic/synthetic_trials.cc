@@ -35,7 +35,7 @@ std::vector<int64_t> TrialFiller(const Documents& documents,
                                  int64_t length, uint64_t seed) {
   std::mt19937_64 random(SeedFor(seed, "filler"));
   const int64_t document = long_documents[random() % long_documents.size()];
-  // A document's last token closes it: it is no text.
+  // A document's last token closes it and is not text.
   const int64_t places = documents.size(document) - 1 - length;
   const auto begin = static_cast<int64_t>(random() % (places + 1));
   std::vector<int64_t> filler(length);
@@ -80,7 +80,7 @@ SyntheticTrial InductionTrial(int64_t length,
   SyntheticTrial trial;
   Append(letters, 0, kCopied, &trial.tokens);
   Append(filler, 0, length - 2 * kCopied, &trial.tokens);
-  // The first byte of the copy can't be known.
+  // The first byte of the copy is not predictable.
   trial.first_answer = std::ssize(trial.tokens) + 1;
   Append(letters, 0, kCopied, &trial.tokens);
   return trial;

@@ -1,4 +1,4 @@
-// The texts of two tasks whose answers only far context gives (docs/method.md
+// The texts of two tasks whose answers are only in far context (docs/method.md
 // section 6).
 //
 //   passkey    Text of the documents with a sentence at some depth that states
@@ -19,7 +19,7 @@ namespace lextra {
 
 inline constexpr int64_t kInductionAnswers = 15;
 
-// Tokens of which those from `first_answer` on are to be predicted.
+// Tokens; those from `first_answer` on are to be predicted.
 struct SyntheticTrial {
   std::vector<int64_t> tokens;
   int64_t first_answer = 0;
@@ -33,8 +33,8 @@ SyntheticTrial InductionTrial(int64_t length,
                               const std::vector<int64_t>& filler,
                               uint64_t seed);
 
-// Text for a trial: `length` tokens from a place of one of the documents named,
-// both drawn from `seed`. Each of them has more tokens.
+// Text for a trial: `length` tokens from a place in one of the given documents,
+// both drawn from `seed`. Each document has more tokens.
 std::vector<int64_t> TrialFiller(const Documents& documents,
                                  const std::vector<int64_t>& long_documents,
                                  int64_t length, uint64_t seed);
