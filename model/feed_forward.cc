@@ -45,8 +45,8 @@ at::Tensor SwiGluGradientByKernel(const at::Tensor& packed,
   return dpacked;
 }
 
-// silu(gate) * up of a packed [.., gate | up]. By hand, because autograd would
-// pad the gradient of each half with zeros and add the two.
+// silu(gate) * up of a packed [.., gate | up]. Written by hand, because
+// autograd would pad the gradient of each half with zeros and add the two.
 class SwiGlu : public torch::autograd::Function<SwiGlu> {
  public:
   static at::Tensor forward(AutogradContext* context,

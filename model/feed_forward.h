@@ -1,8 +1,8 @@
 // The feed forward of one layer:
 //   GELU    y = fc2(norm(gelu(fc1(x)))), gelu in the erf form
 //   SWIGLU  y = fc2(norm(silu(gate(x)) * fc1(x)))
-// where norm, ffn_layernorm, is there under sub-LN only. The inner width is
-// split over the tensor axis.
+// where norm, ffn_layernorm, exists only with sub-LN. The inner width is split
+// over the tensor axis.
 #ifndef LEXTRA_MODEL_FEED_FORWARD_H_
 #define LEXTRA_MODEL_FEED_FORWARD_H_
 
@@ -25,7 +25,7 @@ class FeedForward {
   FeedForward(const ModelConfig& model, const std::string& name,
               Communicator& tensor_axis, const Initializer& initialize);
 
-  // x [.., C] -> [.., C], both replicated, or split by tokens.
+  // x [.., C] -> [.., C], both replicated or both split by tokens.
   at::Tensor operator()(const at::Tensor& x, ActivationLayout layout =
                                                  ActivationLayout::kReplicated);
   std::vector<Parameter*> parameters();

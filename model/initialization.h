@@ -1,5 +1,5 @@
-// Initial weights. A tensor's bits depend on the seed, its name and its shape
-// alone: every rank makes the whole tensor and keeps its box, so every layout
+// Initial weights. A tensor's bits depend only on the seed, its name and its
+// shape: every rank creates the whole tensor and keeps its box, so every layout
 // starts from the same bits.
 #ifndef LEXTRA_MODEL_INITIALIZATION_H_
 #define LEXTRA_MODEL_INITIALIZATION_H_

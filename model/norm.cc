@@ -72,7 +72,7 @@ class NormFunction : public torch::autograd::Function<NormFunction> {
   }
 
  private:
-  // Adds to the parameters' gradients.
+  // Accumulates into the parameters' gradients.
   static at::Tensor NormGradient(AutogradContext* context, const at::Tensor& dy,
                                  const at::Tensor& dx_from_residual) {
     const variable_list saved = context->get_saved_variables();

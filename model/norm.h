@@ -1,12 +1,12 @@
 // Layer norm and RMS norm over the last dimension, C:
 //   LAYER_NORM  y = (x - mean(x)) / sqrt(var(x) + epsilon) * weight + bias
 //   RMS_NORM    y = x / sqrt(mean(x^2) + epsilon) * weight
-// The variance is the biased one. Either every rank holds whole rows and all
+// The variance is biased. Either every rank holds whole rows and all
 // parameters, or (the second norms of sub-LN) rows and parameters are split
-// over the tensor axis: statistics then are sums over it, and the result equals
-// that of the whole row up to the order of additions. In bf16, x and parameters
-// are rounded, statistics and sums are fp32. Results don't depend on the number
-// of threads.
+// over the tensor axis: statistics are then summed over it, and the result
+// equals that of the whole row up to the order of additions. In bf16, x and
+// parameters are rounded; statistics and sums are fp32. Results don't depend on
+// the number of threads.
 #ifndef LEXTRA_MODEL_NORM_H_
 #define LEXTRA_MODEL_NORM_H_
 
@@ -26,16 +26,16 @@ namespace lextra {
 class NormLayer {
  public:
   // Parameters are name.weight and, for layer norm with `bias`, name.bias.
-  // `width`: of the whole model. `split_over`: the tensor axis, if rows are
-  // split; otherwise null. It outlives this.
+  // `width`: of the whole model. `split_over`: the tensor axis, which outlives
+  // this, if rows are split; otherwise null.
   NormLayer(Norm kind, const std::string& name, int64_t width, double epsilon,
             bool bias, Communicator* split_over, const Initializer& initialize);
 
   at::Tensor operator()(const at::Tensor& x);
 
-  // Of a residual stream: x <- x + branch, and its norm, in one pass over
-  // memory forward and one backward. Nothing is added where `branch` is
-  // undefined. Rows are whole.
+  // For a residual stream: x <- x + branch, and its norm, in one pass over
+  // memory forward and one backward. Nothing is added if `branch` is undefined.
+  // Rows are whole.
   struct Residual {
     at::Tensor x;
     at::Tensor normalized;

@@ -25,8 +25,8 @@ struct Stage {
   at::Tensor sums;
 };
 
-// Without ranks to wait for, each block goes through all stages while it is in
-// the cache.
+// If rows are whole, each block goes through all stages while it is in the
+// cache.
 void RunStages(int64_t rows, Communicator* split_over,
                const std::vector<Stage>& stages) {
   if (split_over == nullptr) {
@@ -126,8 +126,8 @@ at::Tensor Backward(const NormRows& rows, const NormBackward& pass) {
           x + n * columns, dy + n * columns, mean[n], rstd[n], w,
           centered ? sums[2 * n] / width : 0, sums[2 * n + 1] / width, columns,
           dx + n * columns, dweight, dweight + columns);
-      // A loop of its own, so that no multiplication is fused with the
-      // addition: the bits are those of autograd's sum of the two.
+      // A separate loop, so that no multiplication is fused with the addition:
+      // the result is bitwise autograd's sum of the two.
       if (dx_from_residual != nullptr) {
         AddRows(dx + n * columns, dx_from_residual + n * columns, columns,
                 dx + n * columns);

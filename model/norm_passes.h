@@ -1,5 +1,5 @@
-// The passes of layer and RMS norm over rows [N, C], on the device where they
-// are. fp32, fp64, or bf16 rows and parameters with fp32 statistics.
+// The passes of layer and RMS norm over rows [N, C], on the rows' device. fp32,
+// fp64, or bf16 rows and parameters with fp32 statistics.
 #ifndef LEXTRA_MODEL_NORM_PASSES_H_
 #define LEXTRA_MODEL_NORM_PASSES_H_
 
@@ -11,7 +11,7 @@
 
 namespace lextra {
 
-// What both passes know of the rows. All tensors are contiguous.
+// The rows, as both passes need them. All tensors are contiguous.
 struct NormRows {
   at::Tensor x_NC;
   at::Tensor weight;
@@ -40,12 +40,12 @@ struct NormBackward {
   at::Tensor dx_from_residual_NC;  // added to dx; undefined: nothing
   at::Tensor dx_NC;
 };
-// Sets dx; gives the weight's and the bias's gradients, each added over blocks
-// of rows: [blocks, 2, C] in the dtype of the statistics. The order of all
+// Sets dx; returns the gradients of weight and bias, each summed over blocks of
+// rows: [blocks, 2, C] in the dtype of the statistics. The order of all
 // additions is fixed.
 at::Tensor NormalizeGradient(const NormRows& rows, const NormBackward& pass);
 
-// The same by the kernels for GPUs, as it must be there.
+// The same with the CUDA kernels (required for CUDA tensors).
 void NormalizeOnGpu(const NormRows& rows, const NormForward& pass);
 at::Tensor NormalizeGradientOnGpu(const NormRows& rows,
                                   const NormBackward& pass);

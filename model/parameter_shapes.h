@@ -1,5 +1,5 @@
-// Names and shapes of a model's parameters, without a model: for reading the
-// weights of others, and for counting.
+// Names and shapes of a model's parameters, without building a model: for
+// importing weights and for counting.
 #ifndef LEXTRA_MODEL_PARAMETER_SHAPES_H_
 #define LEXTRA_MODEL_PARAMETER_SHAPES_H_
 
@@ -12,12 +12,12 @@
 
 namespace lextra {
 
-// Every parameter that a Transformer of `model` (resolved) has, tied ones once,
-// with the shape of the whole tensor, the vocabulary padded.
+// Every parameter of a Transformer of `model` (resolved), tied ones once, with
+// the shape of the whole tensor and padded vocabulary.
 std::map<std::string, std::vector<int64_t>> ParameterShapes(
     const ModelConfig& model);
 
-// Numbers in all of them.
+// Total number of parameter elements.
 int64_t NumParameters(const ModelConfig& model);
 
 }  // namespace lextra

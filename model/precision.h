@@ -8,13 +8,13 @@
 
 namespace lextra {
 
-// Of parameters as they are made, trained and saved, and of what must be as
-// exact: masters, gradients, tables of positions.
+// Of parameters as initialized, trained and saved, and of what must be as
+// exact: masters, gradients, position tables.
 inline at::ScalarType MasterType(Precision precision) {
   return precision == FP64 ? at::kDouble : at::kFloat;
 }
 
-// Of parameters and activations in the model's passes.
+// Of parameters and activations in forward and backward passes.
 inline at::ScalarType ComputeType(Precision precision) {
   return precision == BF16 ? at::kBFloat16 : MasterType(precision);
 }

@@ -21,7 +21,7 @@ struct Part : public torch::CustomClassHolder {
 class RecomputedFunction
     : public torch::autograd::Function<RecomputedFunction> {
  public:
-  // Autograd runs this without recording what is done inside.
+  // Autograd runs this without recording the operations inside.
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
                             const c10::intrusive_ptr<Part>& part) {
     context->save_for_backward({x});

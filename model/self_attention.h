@@ -1,6 +1,6 @@
 // The attention of one layer: y = out_proj(norm(attention(q_proj, k_proj,
-// v_proj of x))), where norm, inner_attn_ln over all heads together, is there
-// under sub-LN only. Heads are split over the tensor axis.
+// v_proj of x))), where norm, inner_attn_ln over all heads together, exists
+// only with sub-LN. Heads are split over the tensor axis.
 //
 // Legend: B batch, T place, C width, E packed heads
 // (model/attention/attention.h), H query heads, D head size; heads on this
@@ -25,14 +25,14 @@ namespace lextra {
 
 class SelfAttention {
  public:
-  // `layer` is what the attention is told. Parameters are name.q_proj,
+  // `layer` is passed to the attention. Parameters are name.q_proj,
   // name.k_proj, name.v_proj, name.inner_attn_ln, name.out_proj.
   SelfAttention(const ModelConfig& model, int64_t layer,
                 const std::string& name, Communicator& tensor_axis,
                 const Initializer& initialize);
 
-  // x [B, T, C] -> [B, T, C], both replicated, or split by tokens: [B T / P,
-  // C]. `length`: T.
+  // x [B, T, C] -> [B, T, C], both replicated or both split by tokens: [B T /
+  // P, C]. `length`: T.
   at::Tensor operator()(const at::Tensor& x, int64_t length,
                         Attention& attention, ActivationLayout layout);
   std::vector<Parameter*> parameters();

@@ -24,7 +24,7 @@ using Json = nlohmann::json;
 
 constexpr double kXposTolerance = 1e-6;
 
-// Fields of DecoderConfig whose one value is what our model does.
+// Fields of DecoderConfig with the only value that our model supports.
 const std::map<std::string, Json>& RequiredFields() {
   static const auto& fields = *new std::map<std::string, Json>{
       {"activation_fn", "gelu"}, {"decoder_normalize_before", true},
@@ -35,7 +35,7 @@ const std::map<std::string, Json>& RequiredFields() {
   return fields;
 }
 
-// Fields that say nothing about the forward pass of a trained model.
+// Fields that do not affect the forward pass of a trained model.
 const std::set<std::string>& IgnoredFields() {
   static const auto& fields =
       *new std::set<std::string>{"activation_dropout",
@@ -56,7 +56,7 @@ const std::set<std::string>& IgnoredFields() {
   return fields;
 }
 
-// Takes the fields of an object one by one; what nobody took is unknown. Keeps
+// Takes the fields of an object one by one; those not taken are unknown. Keeps
 // the first error.
 class FieldReader {
  public:
@@ -85,7 +85,7 @@ class FieldReader {
   }
   void Ignore(const std::string& name) { taken_.insert(name); }
 
-  // OK if every field was right and none is left.
+  // OK if every field was valid and none is left.
   absl::Status Finish() {
     for (const auto& [name, value] : object_.items()) {
       if (!taken_.contains(name)) {
@@ -149,8 +149,8 @@ absl::StatusOr<ModelConfig> ModelOf(const Json& fields,
 
 using Shapes = std::map<std::string, std::vector<int64_t>>;
 
-// xPos' decay of each pair of a head (Sun et al. 2022, eq. 11): what the
-// buffers hold must be what our model computes from its configuration.
+// xPos' decay of each pair of a head (Sun et al. 2022, eq. 11): the buffers
+// must equal what our model computes from its configuration.
 at::Tensor XposScale(const ModelConfig& model) {
   const double head_dim = model.head_dim();
   const at::Tensor pair = at::arange(0, model.head_dim(), 2, at::kDouble);

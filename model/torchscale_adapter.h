@@ -1,8 +1,8 @@
-// Decoders of the public torchscale (github.com/microsoft/torchscale) as
-// models of ours. Parameter names are the same; what differs is checked: fields
-// of its DecoderConfig that would change the forward pass beyond what our model
-// does are refused by name. An adapter for another library is a file like this
-// one, and a line in launch/checkpoint_import.cc.
+// Imports decoders of the public torchscale (github.com/microsoft/torchscale).
+// Parameter names are the same; differences are checked: fields of its
+// DecoderConfig that would change the forward pass beyond what our model
+// supports are rejected by name. An adapter for another library is a file like
+// this one and a line in launch/checkpoint_import.cc.
 #ifndef LEXTRA_MODEL_TORCHSCALE_ADAPTER_H_
 #define LEXTRA_MODEL_TORCHSCALE_ADAPTER_H_
 
@@ -26,8 +26,8 @@ absl::StatusOr<RunConfig> TorchscaleConfig(const std::string& json,
 
 // A state_dict of that decoder as the tensors of our checkpoint: fp32, rows of
 // the vocabulary padded with zeros, a tied output and the xPos buffers dropped
-// once they are found to be what our model computes. InputError lists the names
-// that are missing and those that are not known.
+// after checking that they are what our model computes. InputError lists
+// missing and unknown names.
 absl::StatusOr<StateDict> TorchscaleTensors(const ModelConfig& model,
                                             StateDict state_dict);
 

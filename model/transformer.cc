@@ -25,7 +25,7 @@ NormLayer ReplicatedNorm(const ModelConfig& model, const std::string& name,
                    initialize);
 }
 
-// `model`, if it is resolved and its heads divide among the ranks.
+// `model`, if it is resolved and its heads divide evenly among the ranks.
 const ModelConfig& Checked(const ModelConfig& model, int num_ranks) {
   TORCH_CHECK(model.vocab_size() > 0 && model.num_kv_heads() > 0 &&
                   model.head_dim() > 0 && model.ffn_hidden_size() > 0 &&
@@ -45,8 +45,8 @@ std::vector<Parameter*> Joined(
   return all;
 }
 
-// The residual stream is x + branch: norms add the branch, in the pass in which
-// they read x. [B, T, C], or split by tokens.
+// The residual stream is x + branch: norms add the branch in the same pass in
+// which they read x. [B, T, C], or split by tokens.
 struct ResidualStream {
   at::Tensor x;
   at::Tensor branch;  // undefined before the first layer
@@ -54,7 +54,7 @@ struct ResidualStream {
   at::Tensor Sum() const { return branch.defined() ? x + branch : x; }
 };
 
-// How all layers run this time.
+// How all layers run in this forward pass.
 struct Pass {
   Attention& attention;
   int64_t length;  // T
@@ -132,7 +132,7 @@ struct Transformer::Parts {
     }
   }
 
-  // Those before, and those after all layers.
+  // Parameters before and after all layers.
   std::vector<Parameter*> FirstParameters() {
     return Joined({embedding.parameters(), positions.parameters()});
   }
@@ -145,7 +145,7 @@ struct Transformer::Parts {
   PositionEmbedding positions;
   std::vector<std::unique_ptr<Layer>> layers;
   NormLayer norm;
-  std::optional<VocabParallelEmbedding> output;  // where it is not tied
+  std::optional<VocabParallelEmbedding> output;  // if it is not tied
   std::optional<VocabParallelCrossEntropy> cross_entropy;
 };
 

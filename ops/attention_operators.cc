@@ -25,10 +25,8 @@ double ScaleOf(const at::Tensor& q_BTHD) {
   return 1 / std::sqrt(static_cast<double>(q_BTHD.size(3)));
 }
 
-// --- The plain form ---------------------------------------------------------
-
-// Queries [B, K, G, T, D]; keys or values [B, K, 1, S, D]; in the dtype of the
-// statistics.
+// For the plain form: queries [B, K, G, T, D]; keys or values [B, K, 1, S, D];
+// in the dtype of the statistics.
 at::Tensor Grouped(const at::Tensor& x_BTHD, int64_t num_groups) {
   return x_BTHD.to(StatisticsType(x_BTHD.scalar_type()))
       .transpose(1, 2)
@@ -93,9 +91,8 @@ PartGradients BackwardByProducts(const at::Tensor& dout, const at::Tensor& q,
           over_group(p_BKGTS, dout_BKGTD)};
 }
 
-// --- The fused operators ----------------------------------------------------
-
-// [B, H, T, D], a view; key/value heads repeated for their query heads.
+// For the fused operators: [B, H, T, D], a view; key/value heads repeated for
+// their query heads.
 at::Tensor HeadsFirst(const at::Tensor& x_BTHD, int64_t num_heads) {
   if (x_BTHD.size(2) == num_heads) return x_BTHD.transpose(1, 2);
   return x_BTHD
@@ -111,7 +108,8 @@ at::Tensor SumOfRepeats(const at::Tensor& dx_BHSD, int64_t num_kv_heads) {
   return dx_BSHD.unflatten(2, {num_kv_heads, -1}).sum(3);
 }
 
-// Of an operator: lse may be [B, H, T], [B, H, T, 1], or longer than T.
+// From an operator's outputs: lse may be [B, H, T], [B, H, T, 1], or longer
+// than T.
 AttentionPart PartOf(const at::Tensor& out_BHTD, const at::Tensor& lse) {
   return {out_BHTD.transpose(1, 2).contiguous(),
           lse.view({lse.size(0), lse.size(1), -1})
@@ -146,7 +144,7 @@ AttentionPart AttendFused(AttentionOperator which, const at::Tensor& q_BTHD,
 }
 
 // lse as the memory-efficient kernels keep it: rows padded to a multiple of 32
-// with what makes probabilities 0.
+// with values that make probabilities 0.
 at::Tensor PaddedLse(const at::Tensor& lse_BHT) {
   constexpr int64_t kAlignment = 32;
   const int64_t length = lse_BHT.size(2);
@@ -169,7 +167,7 @@ PartGradients BackwardFused(AttentionOperator which,
   const at::Tensor out = HeadsFirst(merged.out_BTHD, num_heads);
   const at::Tensor lse = merged.lse_BTH.transpose(1, 2).contiguous();
   const double scale = ScaleOf(q_BTHD);
-  // Nothing is dropped, so the state of the random numbers is not looked at.
+  // No dropout, so the random state is not read.
   const at::Tensor no_random = at::empty({}, q.options().dtype(at::kLong));
   const at::Tensor none;
   std::array<at::Tensor, 3> gradients;

@@ -1,5 +1,5 @@
-// Attention parts (ops/attention_part.h) through LibTorch's operators: what
-// runs on GPUs, and in its plain form anywhere.
+// Attention parts (ops/attention_part.h) by LibTorch's operators: used on GPUs,
+// and in plain form anywhere.
 #ifndef LEXTRA_OPS_ATTENTION_OPERATORS_H_
 #define LEXTRA_OPS_ATTENTION_OPERATORS_H_
 
@@ -28,9 +28,9 @@ const char* NameOf(AttentionOperator which);
 bool Takes(AttentionOperator which, at::ScalarType type, int64_t head_dim,
            bool equal_lengths, bool causal, bool biased);
 
-// The one for such a part on a GPU: the fastest that takes it, or what the
-// environment variable LEXTRA_ATTENTION names (flash, cudnn, efficient,
-// products), where that takes it.
+// The operator for such a part on a GPU: the fastest that takes it, or the one
+// named by the environment variable LEXTRA_ATTENTION (flash, cudnn, efficient,
+// products) if that takes it.
 AttentionOperator ChooseOperator(at::ScalarType type, int64_t head_dim,
                                  bool equal_lengths, bool causal, bool biased);
 

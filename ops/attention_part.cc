@@ -173,7 +173,7 @@ void AttendBackward(const at::Tensor& dout_BTHD, const at::Tensor& q_BTHD,
               k_BSKD.sizes(), " from ", dout_BTHD.sizes());
   TORCH_CHECK(shape.queries > 0, "gradients of attention without queries");
   if (q_BTHD.is_cuda()) {
-    // LibTorch's operators want at least one row.
+    // LibTorch's operators need at least one row.
     if (q_BTHD.numel() == 0) {
       if (!accumulate) {
         dk_BSKD.zero_();

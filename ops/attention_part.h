@@ -1,16 +1,16 @@
 // One rectangle of attention scores, and the merge of several.
 //
 // A mask is a short list of parts: each part is exact softmax attention of some
-// queries over some keys, with the logarithm of its sum of exponentials beside
-// it; parts over disjoint keys merge into attention over their union:
+// queries over some keys, together with the logarithm of its sum of
+// exponentials; parts over disjoint keys merge into attention over their union:
 //   L = log(e^a + e^b),  out = e^(a-L) out_a + e^(b-L) out_b.
 // The backward pass of a part, given the MERGED out and L, is the exact
 // gradient of the whole with respect to the part's queries, keys and values
 // (docs/method.md section 2), because P = exp(S - L) are the merged
 // probabilities.
 //
-// On CPUs kernels of our own (bfloat16 is computed in fp32 and rounded once),
-// on GPUs LibTorch's operators (ops/attention_operators.h).
+// On CPUs by our own kernels (bfloat16 is computed in fp32 and rounded once),
+// on GPUs by LibTorch's operators (ops/attention_operators.h).
 //
 // Legend: B batch, T queries, S keys, H query heads, K key/value heads (H is a
 // multiple of K; query head h uses head h / (H / K)), D head size.
@@ -40,16 +40,16 @@ AttentionPart Attend(const at::Tensor& q_BTHD, const at::Tensor& k_BSKD,
                      const at::Tensor& v_BSKD, bool causal,
                      const DistanceBias& bias);
 
-// whole, attention of q over other keys, becomes that over these as well, in
-// place. To begin with, out is 0 and lse is -inf. Of bfloat16 queries, `whole`
-// may be fp32: then it is not rounded at every merge.
+// Extends `whole`, attention of q over other keys, to these keys, in place.
+// Initially out is 0 and lse is -inf. For bfloat16 queries `whole` may be fp32,
+// so that it is not rounded at every merge.
 void AttendMore(const AttentionPart& whole, const at::Tensor& q_BTHD,
                 const at::Tensor& k_BSKD, const at::Tensor& v_BSKD, bool causal,
                 const DistanceBias& bias);
 
 // Gradients of a part from the gradient of the merged output. `merged` holds
 // merged out and lse at the part's queries. Sets dq, dk, dv (views allowed), or
-// adds to them if `accumulate`.
+// accumulates into them if `accumulate`.
 void AttendBackward(const at::Tensor& dout_BTHD, const at::Tensor& q_BTHD,
                     const at::Tensor& k_BSKD, const at::Tensor& v_BSKD,
                     const AttentionPart& merged, bool causal,

@@ -1,5 +1,4 @@
-// Kernels of the module lextra_cuda.so (ops/cuda_library.h), called from the
-// program.
+// Calls kernels of the module lextra_cuda.so (ops/cuda_library.h).
 #ifndef LEXTRA_OPS_CUDA_KERNEL_H_
 #define LEXTRA_OPS_CUDA_KERNEL_H_
 
@@ -9,29 +8,29 @@
 
 namespace lextra {
 
-// A function of the module. An exception where there is none: a tensor on a GPU
-// means that the module has been loaded.
+// A function of the module. Throws if there is none: a tensor on a GPU implies
+// that the module has been loaded.
 void* CudaFunction(const char* name);
 
-// A kernel of the module: a function that puts the work which `Arguments`
-// (sizes and raw device pointers) describe on a stream, and returns null or
-// what is wrong.
+// A kernel of the module: a function that enqueues the work described by
+// `Arguments` (sizes and raw device pointers) on a stream, and returns null or
+// an error text.
 template <typename Arguments>
 using CudaLauncher = const char*(const Arguments& arguments, void* stream);
 
-// What kernels call the dtype; a TORCH_CHECK if they don't take it.
+// The kernels' name of the dtype; a TORCH_CHECK if they don't support it.
 ElementType ElementTypeOf(at::ScalarType dtype);
 
-// Runs launchers on the current stream of the device of their tensors.
+// The current stream of the tensors' device, for launchers.
 void* CurrentCudaStream(const at::Device& device);
 
-// The most that this rank has taken of its GPU at any time.
+// This rank's peak GPU memory.
 struct GpuMemory {
   int64_t tensor_bytes = 0;
-  int64_t held_bytes = 0;  // by LibTorch, for tensors
+  int64_t held_bytes = 0;  // reserved by LibTorch's allocator
 };
 GpuMemory PeakGpuMemory();
-// What tensors may still take of it.
+// GPU bytes still available for tensors.
 int64_t GpuBytesLeft();
 
 template <typename Arguments>
@@ -53,8 +52,8 @@ class CudaKernel {
 };
 
 // While it lives, an operation that makes the host wait for the GPU throws:
-// what runs inside must only put work on streams. LibTorch's own operations are
-// checked. Nothing for a CPU.
+// code inside may only enqueue work on streams. LibTorch's own operations are
+// checked. No effect on a CPU.
 class HostSyncsAreErrors {
  public:
   explicit HostSyncsAreErrors(const at::Device& device);

@@ -1,6 +1,6 @@
-// The module lextra_cuda.so: all that needs CUDA. It is built where CUDA is
-// present, lies beside the program and is loaded when a GPU is asked for: one
-// program serves machines with and without one.
+// The module lextra_cuda.so: everything that needs CUDA. It is built if CUDA is
+// present, lies next to the program and is loaded when a GPU is requested: the
+// same program runs on machines with and without GPUs.
 #ifndef LEXTRA_OPS_CUDA_LIBRARY_H_
 #define LEXTRA_OPS_CUDA_LIBRARY_H_
 
@@ -10,14 +10,14 @@
 
 namespace lextra {
 
-// How an error that leaves the user without a GPU ends.
+// Ending of errors that leave the user without a GPU.
 inline constexpr char kOrCpu[] = ", or use parallel.device=CPU";
 
-// A function of the module, which is loaded if it is not yet. Local.
-// UsageError where there is no module, it does not load or lacks the function.
+// A function of the module, which is loaded if necessary. Not collective.
+// UsageError if there is no module, it fails to load or lacks the function.
 absl::StatusOr<void*> CudaLibraryFunction(const std::string& name);
 
-// What dlerror says of `module`, in words that help.
+// The error for dlerror's text on `module`, with what to do.
 absl::Status LoadError(const std::string& module, const std::string& error);
 
 }  // namespace lextra

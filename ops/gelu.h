@@ -1,4 +1,4 @@
-// GELU of a linear layer's output, made while its rows are in the cache.
+// GELU of a linear layer's output, computed while its rows are in the cache.
 #ifndef LEXTRA_OPS_GELU_H_
 #define LEXTRA_OPS_GELU_H_
 
@@ -9,7 +9,7 @@ namespace lextra {
 struct GeluProduct {
   at::Tensor y;
   // For GeluGradient: of h = a b + bias, gelu'(h) on CPUs in fp32 and fp64,
-  // else h itself. Undefined without gradient.
+  // else h itself. Undefined if no gradient is needed.
   at::Tensor saved;
 };
 
@@ -18,7 +18,7 @@ struct GeluProduct {
 GeluProduct GeluOfProduct(const at::Tensor& a, const at::Tensor& b,
                           const at::Tensor& bias, bool with_gradient);
 
-// The gradient for h [N, M] from dy; adds its column sums to dbias, if defined.
+// The gradient of h [N, M] from dy; adds its column sums to dbias, if defined.
 at::Tensor GeluGradient(const at::Tensor& dy, const at::Tensor& saved,
                         const at::Tensor& dbias);
 

@@ -1,4 +1,4 @@
-// Tensors as the kernels see them.
+// Tensors as views for the kernels.
 #ifndef LEXTRA_OPS_HEAD_VIEW_OF_H_
 #define LEXTRA_OPS_HEAD_VIEW_OF_H_
 
@@ -24,7 +24,7 @@ HeadVectors<Scalar> HeadVectorsOf(const at::Tensor& x) {
   } else {
     data = x.mutable_data_ptr<Element>();
   }
-  // The stride of a single place says nothing, but BLAS looks at it.
+  // The stride of a single place is meaningless, but BLAS checks it.
   const int64_t place_stride = x.size(1) <= 1 ? x.size(3) : x.stride(1);
   return {data, x.stride(0), place_stride, x.stride(2)};
 }

@@ -12,7 +12,7 @@ namespace lextra {
 
 namespace {
 
-// What a profile calls it: rows, columns and depth.
+// Its name in a profile: rows, columns and depth.
 std::string ProductName(const at::Tensor& out, const at::Tensor& a) {
   return absl::StrCat("gemm: ", out.size(0), "x", out.size(1), "x", a.size(1));
 }
@@ -38,7 +38,7 @@ void ProductOnCpu(const at::Tensor& out, const at::Tensor& a,
       bias.sizes());
   CountWork();
   if (out.scalar_type() == at::kBFloat16) {
-    // For tests of mixed precision alone; BLAS sums in fp32.
+    // Only for tests of mixed precision; BLAS sums in fp32.
     at::Tensor result = out;
     if (bias.defined()) {
       at::addmm_out(result, bias, a, b);
@@ -110,7 +110,7 @@ void IndexAddRows(const at::Tensor& gradient, const at::Tensor& places,
                   const at::Tensor& rows) {
   at::Tensor sums = gradient;
   const at::Tensor values = rows.to(gradient.scalar_type());
-  // index_add_ is atomic additions in any order on a GPU, and index_put_ sorts.
+  // On a GPU index_add_ adds atomically in any order; index_put_ sorts.
   if (sums.is_cuda() && at::globalContext().deterministicAlgorithms()) {
     sums.index_put_({places}, values, /*accumulate=*/true);
   } else {

@@ -1,4 +1,4 @@
-// Matrix products and sums of tensors, of bfloat16 ones in fp32.
+// Matrix products and sums of tensors; bfloat16 is summed in fp32.
 #ifndef LEXTRA_OPS_MATMUL_H_
 #define LEXTRA_OPS_MATMUL_H_
 
@@ -13,7 +13,7 @@ namespace lextra {
 at::ScalarType StatisticsType(at::ScalarType dtype);
 
 // out [N, M] <- a [N, K] b [K, M] (adds: out + a b), where out has the dtype of
-// a and b or of their statistics: the product is then not rounded to bfloat16.
+// a and b, or of their statistics: then the product is not rounded to bfloat16.
 // `bias` [M] is added to each row; finish_rows is called for all rows, on CPUs
 // in blocks that are in the cache. On CPUs by our own kernels; any strides, but
 // rows of out are contiguous.

@@ -1,6 +1,6 @@
 // Sums over rows (of a weight's or a bias's gradient) that do not depend on the
-// number of threads: rows of a block are added one after the other, by one
-// thread, and the blocks' sums in their order.
+// number of threads: rows of a block are added in order by one thread, and the
+// blocks' sums in block order.
 #ifndef LEXTRA_OPS_ROW_BLOCKS_H_
 #define LEXTRA_OPS_ROW_BLOCKS_H_
 

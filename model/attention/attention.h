@@ -1,6 +1,6 @@
-// How the queries of a layer meet keys. The Transformer reads as single-device
-// code because everything that differs between training, blockwise evaluation
-// and evaluation over ranks is behind this interface.
+// The attention of a layer. The Transformer reads as single-device code because
+// everything that differs between training, blockwise evaluation and evaluation
+// over ranks is behind this interface.
 //
 // Legend: B batch, T place, E heads in the packed tensor = H query heads, then
 // K key heads, then K value heads; D head size.
@@ -24,8 +24,8 @@ namespace lextra {
 class Attention {
  public:
   virtual ~Attention() = default;
-  // qkv [B, T, E, D] of layer `layer`, raw (not rotated); it is consumed: its
-  // memory may be overwritten. Returns [B, T, H, D], contiguous.
+  // qkv [B, T, E, D] of layer `layer`, raw (not rotated), consumed: its memory
+  // may be overwritten. Returns [B, T, H, D], contiguous.
   virtual at::Tensor operator()(int64_t layer, const at::Tensor& qkv_BTED) = 0;
 };
 
@@ -62,18 +62,18 @@ class BlockwiseCausalAttention : public Attention {
   int64_t num_documents_;
 };
 
-// Attention under any BlockMask of one segment of documents that flow through
+// Attention under any BlockMask for one segment of documents distributed over
 // the context axis (parallel/context_parallel/halo_exchange.h). Rows of the
-// batch as above. The halo travels while the segment's own blocks meet; what
-// looks back at it comes last. No autograd.
+// batch as above. The halo exchange overlaps with attention within the segment;
+// queries that need the halo come last. No autograd.
 class SegmentAttention : public Attention {
  public:
   struct Segment {
     BlockMask mask;
     int64_t num_documents;
     int64_t first_block;  // of the segment in its documents
-    int64_t reach;        // blocks that queries look back at, at the most
-    int64_t tail_blocks;  // that each segment hands on
+    int64_t reach;        // maximum of blocks that queries look back at
+    int64_t tail_blocks;  // that each segment sends
   };
 
   // `positions`, `halo` and `sinks` outlive this.
@@ -103,16 +103,16 @@ class SegmentAttention : public Attention {
   const PositionEncoding& positions_;
   int64_t num_kv_heads_;
   Segment segment_;
-  std::vector<std::vector<MaskRegion>> regions_;  // by blocks looked back
+  std::vector<std::vector<MaskRegion>> regions_;  // by distance in blocks
   HaloExchange& halo_;
   SinkRelay& sinks_;
 };
 
-// Plain causal attention over documents that are spread over the context axis:
-// the comparison. A document is cut into 2 P equal chunks; rank r holds chunks
-// r and 2P-1-r (so that all ranks have equal work), [B, 2 * chunk, E, D] in
-// that order. Keys and values go round the ring; every pair of (query chunk,
-// earlier piece of keys) is one part. Quadratic in length. No autograd.
+// Plain causal attention over documents distributed over the context axis, for
+// comparison. A document is cut into 2 P equal chunks; rank r holds chunks r
+// and 2P-1-r (for equal work on all ranks), [B, 2 * chunk, E, D] in that order.
+// Keys and values travel around the ring; every pair of (query chunk, earlier
+// piece of keys) is one part. Quadratic in length. No autograd.
 class RingCausalAttention : public Attention {
  public:
   RingCausalAttention(const PositionEncoding& positions, int64_t num_kv_heads,

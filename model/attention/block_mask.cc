@@ -25,7 +25,7 @@ std::vector<MaskRegion> RegionsOf(const BlockMask& mask, int64_t back) {
              .num_keys = h - shift,
              .is_triangle = true}};
   }
-  // The first queries see all; the others lose one key more each.
+  // The first queries see all; each further one loses one more key.
   const int64_t whole = -shift;
   return {{.num_queries = whole, .num_keys = h},
           {.first_query = whole,

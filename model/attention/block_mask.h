@@ -1,6 +1,6 @@
-// Which keys queries see where a document is cut into blocks of h places
+// Which keys queries see if a document is cut into blocks of h places
 // (docs/method.md section 2): a short list of rectangles and triangles for a
-// block of queries and each of the blocks of keys that it looks at.
+// block of queries and each block of keys that it sees.
 #ifndef LEXTRA_MODEL_ATTENTION_BLOCK_MASK_H_
 #define LEXTRA_MODEL_ATTENTION_BLOCK_MASK_H_
 
@@ -12,19 +12,19 @@ namespace lextra {
 // A query sees its own block causally, and of the blocks before it
 //   window 0 (BCA)  all of the previous one;
 //   window W >= h   the last W keys, its own included.
-// With `sinks` it also sees the document's first keys, that many, where the
+// With `sinks` it also sees that many first keys of the document once the
 // window has left them; sinks <= h.
 struct BlockMask {
   int64_t block = 0;  // h
   int64_t window = 0;
   int64_t sinks = 0;
 
-  // Blocks before its own that a query may see.
+  // Number of blocks before its own that a query may see.
   int64_t Reach() const;
 };
 
-// Queries and keys of two blocks, by their places: all pairs, or, in a triangle
-// of as many queries as keys, query i and keys i, i + 1, ...
+// Queries and keys of two blocks, by place: all pairs, or, in a triangle with
+// as many queries as keys, query i and keys i, i + 1, ...
 struct MaskRegion {
   int64_t first_query = 0;
   int64_t num_queries = 0;
@@ -33,14 +33,14 @@ struct MaskRegion {
   bool is_triangle = false;
 };
 
-// What queries of a block see of the block `back` >= 1 before it: disjoint
-// regions.
+// What queries of a block see of the block `back` >= 1 blocks before it:
+// disjoint regions.
 std::vector<MaskRegion> RegionsOf(const BlockMask& mask, int64_t back);
 
-// What queries at places first .. first + count - 1 of a document see of its
-// sinks, where they are not in the window any more: of query `first` on, sinks
-// 0 .. seen - 1; in a corner each further query sees one more. `is_corner`
-// false: all of them, at one distance.
+// What queries at places first .. first + count - 1 of a document see of sinks
+// that are no longer in the window: query `first` sees sinks 0 .. seen - 1; in
+// a corner each further query sees one more. `is_corner` false: all see the
+// same, at one distance.
 struct SinkRegion {
   int64_t first = 0;
   int64_t count = 0;

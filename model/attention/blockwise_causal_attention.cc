@@ -14,7 +14,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Queries at a + h for what looks back: a copy, made before q is rotated in
+// Queries at a + h for the previous block: a copy, made before q is rotated in
 // place, so that each is rounded once.
 at::Tensor LookingBack(const PositionEncoding& positions,
                        const at::Tensor& q_RhHD) {

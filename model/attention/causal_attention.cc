@@ -18,17 +18,17 @@ QueriesAndKeys FromTheStart(const PackedHeads& heads) {
   return {.q_BTHD = heads.q, .k_BSKD = heads.k, .v_BSKD = heads.v};
 }
 
-// To be added to, once for each piece.
+// Accumulated into, once per piece.
 at::Tensor NoGradient(const at::Tensor& q_BTHD) {
   return at::zeros(q_BTHD.sizes(), q_BTHD.options().dtype(
                                        StatisticsType(q_BTHD.scalar_type())));
 }
 
-// Rotates inside the packed tensor: what made it (a linear layer) does not need
-// its output for its own backward pass, so autograd need not know. Saves the
-// rotated tensor, out and lse; no copy of queries, keys or values is made.
-// Where keys are in several pieces queries stay raw, and a rotated copy of them
-// is made for each piece.
+// Rotates inside the packed tensor: its producer (a linear layer) does not need
+// its output for the backward pass, so autograd need not know. Saves the
+// rotated tensor, out and lse without copying queries, keys or values. If keys
+// are in several pieces, queries stay raw and a rotated copy of them is made
+// for each piece.
 class CausalFunction : public torch::autograd::Function<CausalFunction> {
  public:
   static at::Tensor forward(AutogradContext* context,

@@ -12,7 +12,7 @@ constexpr int64_t kUnbounded = int64_t{1} << 62;
 
 double CausalKeys(double places) { return places * (places + 1) / 2; }
 
-// Of places that each see one key more than the one before, up to `most`.
+// For places that each see one more key than the one before, up to `most`.
 double GrowingKeys(int64_t places, int64_t most) {
   const int64_t growing = std::clamp<int64_t>(places, 0, most);
   return CausalKeys(growing) +
@@ -98,7 +98,7 @@ int64_t DocumentMask::MaxDistance() const {
 BlockMask DocumentMask::Blocks(int64_t num_targets,
                                int64_t segment_tokens) const {
   if (kind == BCA) return {.block = block};
-  // Sinks that no query has left behind are in the window.
+  // Sinks that no query has passed are in the window.
   const int64_t used_sinks = num_targets > window ? sinks : 0;
   const int64_t seen = std::min(window, num_targets);
   const int64_t parts = CeilDivide(seen, segment_tokens);

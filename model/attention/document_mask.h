@@ -1,6 +1,6 @@
 // Which keys of its document a query sees, as one value (docs/method.md section
-// 2). Everything that scoring, attention resolution and results ask of a mask
-// is a function here, so that a new mask is added in this file.
+// 2). Everything that scoring, attention resolution and results need from a
+// mask is a function here, so a new mask is added in this file only.
 #ifndef LEXTRA_MODEL_ATTENTION_DOCUMENT_MASK_H_
 #define LEXTRA_MODEL_ATTENTION_DOCUMENT_MASK_H_
 
@@ -15,32 +15,33 @@ namespace lextra {
 struct DocumentMask {
   Mask kind = CAUSAL;
   int64_t block = 0;   // of BCA
-  int64_t window = 0;  // of WINDOW and WINDOW_AND_SINKS: keys, its own included
+  int64_t window = 0;  // of WINDOW and WINDOW_AND_SINKS: keys, with its own
   int64_t sinks = 0;   // of WINDOW_AND_SINKS
 
-  // Whether the sizes are those of the kind.
+  // Whether the sizes fit the kind.
   bool is_valid() const;
   // Whether a document can be scored block by block, each looking back at a
-  // bounded number of blocks; otherwise all of it is held at once.
+  // bounded number of blocks; otherwise the whole document is held at once.
   bool is_blockwise() const;
 
-  // Positions that a query of a document of `num_places` sees at the most.
+  // Maximum number of positions that a query of a document of `num_places`
+  // sees.
   int64_t Span(int64_t num_places) const;
-  // Half of the positions that a query sees in a long document; of a mask
-  // without bound, half the training length.
+  // Half of the positions that a query sees in a long document; for an
+  // unbounded mask, half the training length.
   int64_t Center(int64_t training_length) const;
   // Keys that the queries at the first `num_places` places see, summed.
   double VisibleKeys(int64_t num_places) const;
 
-  // Sinks aside, queries `query` .. KeyRunEnd(query) - 1 see every key from
-  // FirstKey(query) up to their own place that is less than MaxDistance()
+  // Apart from sinks, queries `query` .. KeyRunEnd(query) - 1 see every key
+  // from FirstKey(query) up to their own place that is less than MaxDistance()
   // before them, and no others.
   int64_t FirstKey(int64_t query) const;
   int64_t KeyRunEnd(int64_t query) const;
   int64_t MaxDistance() const;
 
-  // A blockwise mask for a document of `num_targets` targets. A block of BCA is
-  // given; one of a window is the window, or an equal part of it where a
+  // The blockwise mask for a document of `num_targets` targets. The block of
+  // BCA is given; that of a window is the window, or an equal part of it if a
   // segment of `segment_tokens` is shorter.
   BlockMask Blocks(int64_t num_targets, int64_t segment_tokens) const;
 

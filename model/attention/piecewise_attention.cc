@@ -21,7 +21,7 @@ AttentionPart Places(const AttentionPart& part, int64_t first, int64_t count) {
           Places(part.lse_BTH, first, count)};
 }
 
-// Queries that meet one piece of keys, all of it, or causally.
+// Queries that attend to one piece of keys, to all of it or causally.
 struct Meeting {
   KeyPiece keys;
   int64_t first_row;
@@ -29,8 +29,8 @@ struct Meeting {
   bool causal;
 };
 
-// A causal piece is a triangle, and a rectangle of the queries behind it: GPUs
-// have fused operators for these two alone.
+// A causal piece is a triangle, plus a rectangle of the queries after it: GPUs
+// have fused operators only for these two.
 std::vector<Meeting> MeetingsOf(const PositionEncoding& positions,
                                 const QueriesAndKeys& qk, bool causal) {
   const int64_t num_queries = qk.q_BTHD.size(1);
@@ -135,7 +135,7 @@ void AttendPiecesBeyond(const PositionEncoding& positions,
                  positions.ScoreBias({.first = qk.first_query},
                                      {.first = qk.first_key + first}));
     }
-    // With queries and keys turned round, causal attention.
+    // With queries and keys reversed, causal attention.
     const AttentionPart part = Places(whole, first, count);
     const AttentionPart turned = {part.out_BTHD.flip(1), part.lse_BTH.flip(1)};
     AttendMore(turned,

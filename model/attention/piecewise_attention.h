@@ -1,11 +1,11 @@
 // Attention over keys that are rotated in pieces.
 //
-// xPos's factors leave the numbers' range where keys stand far from the
-// position at which factors are 1. So consecutive keys are cut into pieces of
+// xPos's factors leave the dtype's range for keys far from the position at
+// which factors are 1. So consecutive keys are cut into pieces of
 // PositionEncoding::key_span() positions, each rotated relative to its own
-// start, and queries meet the pieces one after the other, rotated at their
-// distance from each piece's start. Where all keys fit one piece, as with every
-// method but xPos, this is attention as it always is.
+// start, and queries attend to the pieces one by one, rotated at their distance
+// from each piece's start. If all keys fit one piece, as with every method
+// except xPos, this is ordinary attention.
 //
 // Positions are relative to the start of the first piece: key n is in piece n /
 // key_span().
@@ -44,7 +44,7 @@ void RotateKeysTransposed(const PositionEncoding& positions,
                           const at::Tensor& dk_BSKD);
 
 // Raw queries at positions first, first + 1, ..., and rotated keys with their
-// values, the first of them at `first_key`.
+// values, the first at `first_key`.
 struct QueriesAndKeys {
   at::Tensor q_BTHD;
   int64_t first_query = 0;
@@ -53,15 +53,15 @@ struct QueriesAndKeys {
   int64_t first_key = 0;
 };
 
-// What queries have seen before they meet the first key: out 0 and lse -inf, of
-// the statistics' dtype, so that many parts are merged without being rounded.
+// The result of queries over no keys: out 0 and lse -inf, in the statistics'
+// dtype, so that many parts are merged without rounding.
 AttentionPart NothingSeen(const at::Tensor& q_BTHD);
 
 // AttendMore() of queries at their places over keys that may be in several
-// pieces. No query stands before the start of a piece that it sees.
+// pieces. No query is before the start of a piece that it sees.
 void AttendPieces(const PositionEncoding& positions, const AttentionPart& whole,
                   const QueriesAndKeys& qk, bool causal);
-// The same where query i sees keys i, i + 1, ...; as many queries as keys.
+// The same if query i sees keys i, i + 1, ...; as many queries as keys.
 void AttendPiecesBeyond(const PositionEncoding& positions,
                         const AttentionPart& whole, const QueriesAndKeys& qk);
 

@@ -14,15 +14,16 @@
 namespace lextra {
 namespace {
 
-// Keys are rotated relative to the start of a piece of at most this many, which
-// keeps a piece's scores in the cache, and no more than factors allow.
+// Keys are rotated relative to the start of a piece of at most this many keys,
+// which keeps a piece's scores in the cache, or fewer if xPos's factors require
+// it.
 constexpr int64_t kMostPieceKeys = 1024;
 
 int64_t PieceKeys(const PositionEncoding& positions) {
   return std::min(kMostPieceKeys, positions.key_span());
 }
 
-// The two chunks of a rank, and where in the document they begin.
+// The two chunks of a rank, and their begins in the document.
 struct Chunks {
   Chunks(int rank, int size, int64_t length)
       : length(length),
@@ -32,7 +33,7 @@ struct Chunks {
   int64_t first_place[2];
 };
 
-// This rank's queries and what they have seen so far.
+// This rank's queries and their attention so far.
 struct Queries {
   const PositionEncoding& positions;
   Chunks chunks;
@@ -62,9 +63,9 @@ at::Tensor PackKeysAndValues(const PositionEncoding& positions,
   return at::stack({heads.k, heads.v});
 }
 
-// The queries of one chunk meet a piece of keys that begins at `place` of the
-// document: those before it see nothing, those inside it see it causally, those
-// after it see all of it. A causal part says just that.
+// The queries of one chunk attend to a piece of keys that begins at `place` of
+// the document: those before it see nothing, those inside it see it causally,
+// those after it see all of it. A causal part does exactly that.
 void MeetPiece(const Queries& queries, int query_chunk, int64_t place,
                const at::Tensor& k, const at::Tensor& v) {
   const int64_t chunk_place = queries.chunks.first_place[query_chunk];

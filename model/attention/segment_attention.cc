@@ -75,8 +75,8 @@ at::Tensor SegmentAttention::operator()(int64_t layer,
   return whole.out_BTHD.to(qkv_BTED.scalar_type());
 }
 
-// What all rows see of their own block. Raw queries are kept: they are rotated
-// again for each block that they look at.
+// Attention of all rows within their own block. Raw queries are kept: they are
+// rotated again for each block that they see.
 AttentionPart SegmentAttention::OwnBlock(const PackedHeads& heads) const {
   if (heads.k.size(1) > positions_.key_span()) {
     const AttentionPart whole = NothingSeen(heads.q);
@@ -91,8 +91,8 @@ AttentionPart SegmentAttention::OwnBlock(const PackedHeads& heads) const {
                 positions_.ScoreBias({}, {}));
 }
 
-// `count` blocks of queries from `first_block` on meet the blocks of keys from
-// `key_block` on, which are `back` blocks before them.
+// `count` blocks of queries from `first_block` on attend to the blocks of keys
+// from `key_block` on, which are `back` blocks before them.
 void SegmentAttention::LookBack(const AttentionPart& whole,
                                 const at::Tensor& q_RhHD, int64_t back,
                                 int64_t first_block, int64_t count,
@@ -138,9 +138,10 @@ at::Tensor SegmentAttention::Tail(const PackedHeads& heads) const {
       {heads.k.narrow(0, first, rows), heads.v.narrow(0, first, rows)});
 }
 
-// Queries that have left sinks behind see them at their distance, but never
-// further than a window and all sinks: as in a cache of that many keys (Xiao et
-// al. 2024, "Efficient Streaming Language Models with Attention Sinks").
+// Queries whose window has passed the sinks see them at their distance, but
+// never further than the window plus all sinks: as in a cache of that many keys
+// (Xiao et al. 2024, "Efficient Streaming Language Models with Attention
+// Sinks").
 void SegmentAttention::AttendSinks(int64_t layer, const AttentionPart& whole,
                                    const PackedHeads& heads) {
   const int64_t documents = segment_.num_documents;
@@ -167,7 +168,7 @@ void SegmentAttention::AttendSinks(int64_t layer, const AttentionPart& whole,
   }
 }
 
-// The first query sees `seen` sinks, each further one a sink more.
+// The first query sees `seen` sinks, each further one sees one more.
 void SegmentAttention::AttendCorner(const AttentionPart& part,
                                     const at::Tensor& q_DTHD,
                                     const SinkRegion& region,

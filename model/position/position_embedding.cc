@@ -32,8 +32,8 @@ class AddLearned : public torch::autograd::Function<AddLearned> {
     const at::Tensor dx_NC = dx.reshape({-1, dx.size(-1)});
     at::Tensor sums = GradientOf(saved[0]);
     if (sums.is_cuda()) {
-      // Sorts: every rank of the tensor axis has all rows, and they stay the
-      // same only if all add in one order.
+      // index_put_ sorts: every rank of the tensor axis has all rows, and they
+      // stay identical only if all ranks add in the same order.
       sums.index_put_({places}, dx_NC.to(sums.scalar_type()),
                       /*accumulate=*/true);
     } else {
@@ -84,7 +84,7 @@ at::Tensor PositionEmbedding::AddTo(const at::Tensor& x,
   return AddLearned::apply(x, rows, positions);
 }
 
-// Of the tokens that x is about.
+// Positions of the tokens in x.
 at::Tensor PositionEmbedding::OwnPositions(const at::Tensor& positions_BT,
                                            ActivationLayout layout) const {
   if (layout == ActivationLayout::kReplicated) return positions_BT;

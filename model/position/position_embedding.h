@@ -24,8 +24,8 @@ class PositionEmbedding {
   PositionEmbedding(const ModelConfig& model, Communicator& tensor_axis,
                     const Initializer& initialize);
 
-  // x of tokens [B, T]: [B, T, C] replicated over the tensor axis, or its part
-  // [B T / P, C] of the tokens. positions int64 [B, T]; undefined: 0 .. T-1 in
+  // x of tokens [B, T]: [B, T, C] replicated over the tensor axis, or this
+  // rank's tokens [B T / P, C]. positions int64 [B, T]; undefined: 0 .. T-1 in
   // every row. LEARNED has rows for positions below the training length.
   at::Tensor AddTo(const at::Tensor& x, at::IntArrayRef tokens_shape,
                    const at::Tensor& positions_BT,

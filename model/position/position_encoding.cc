@@ -24,8 +24,8 @@
 namespace lextra {
 namespace {
 
-// Factors below this count as 0: what they multiply vanishes beside any other
-// score, and denormal numbers are slow.
+// Factors below this count as 0: what they multiply is negligible next to any
+// other score, and denormals are slow.
 double SmallestFactor(at::ScalarType dtype) {
   return dtype == at::kDouble ? std::numeric_limits<double>::min() /
                                     std::numeric_limits<double>::epsilon()
@@ -35,10 +35,10 @@ double SmallestFactor(at::ScalarType dtype) {
 
 constexpr int64_t kEndless = std::numeric_limits<int64_t>::max();
 
-// How many positions from the center on the factors of keys stay in range:
-// those at its far end times the smallest that is not 0 is the inverse of the
-// former, and so what far queries lose, as their factors fade to 0, counts for
-// nothing.
+// How many positions from the center the factors of keys stay in range: a
+// factor at the far end times the smallest nonzero one is the inverse of the
+// former, so what far queries lose as their factors underflow to 0 is
+// negligible.
 int64_t FactorReach(const std::vector<double>& log_factors,
                     at::ScalarType dtype) {
   const double fastest =
@@ -48,7 +48,7 @@ int64_t FactorReach(const std::vector<double>& log_factors,
                                            : kEndless;
 }
 
-// RoPE and xPos (METHOD section 1): the pair i of a query at position p is
+// RoPE and xPos (docs/method.md section 1): pair i of a query at position p is
 // rotated by p theta_i and scaled by zeta_i^((p - center) / scale_base), that
 // of a key by the inverse factor. RoPE is zeta = 1.
 class RotaryEncoding : public PositionEncoding {
@@ -103,7 +103,8 @@ class RotaryEncoding : public PositionEncoding {
     if (in.is_cpu() && in.scalar_type() == at::kBFloat16) {
       const at::Tensor wide = in.to(at::kFloat);
       Apply(role, wide, wide, first_position, transposed);
-      // As the kernels write: autograd is not told (causal_attention.cc).
+      // Like the kernels, writes without telling autograd
+      // (causal_attention.cc).
       const at::AutoDispatchBelowADInplaceOrView raw;
       out.copy_(wide);
       return;
@@ -149,7 +150,7 @@ class RotaryEncoding : public PositionEncoding {
     const bool is_here = table.cos.defined() && table.cos.device() == device;
     const int64_t present = is_here ? table.cos.size(0) : 0;
     if (present < num_positions) {
-      // Doubling keeps the work for ever longer asks linear.
+      // Doubling keeps the total work linear as tables grow.
       const Table made = MakeTable(role, std::max(num_positions, 2 * present));
       table = {CopyToDevice(made.cos, device), CopyToDevice(made.sin, device)};
     }
@@ -305,7 +306,7 @@ std::unique_ptr<PositionEncoding> MakePositionEncoding(
   if (!FactsOf(model.position_encoding()).rotates)
     return std::make_unique<IdentityEncoding>();
   const AngleScaling used = scaling.factor > 1 ? scaling : AngleScaling();
-  // YaRN's temperature: both sides of a score are made larger.
+  // YaRN's temperature, applied to both queries and keys.
   const double scale =
       used.method == RopeScaling::YARN ? 0.1 * std::log(used.factor) + 1 : 1;
   return std::make_unique<RotaryEncoding>(

@@ -1,8 +1,8 @@
 // What a position method does to queries, keys and scores. (What it adds to the
-// embedding is model/position/position_embedding.h's.)
+// embedding: model/position/position_embedding.h.)
 //
 // Positions are always relative to the start of a block of keys: keys of the
-// block are at 0 .. h-1, a query that looks at it is at its distance from the
+// block are at 0 .. h-1, a query that sees it is at its distance from the
 // block's start. Only differences matter to the scores (docs/method.md section
 // 1), so exponents and angles stay bounded for documents of any length. Blocks
 // longer than key_span() are cut into pieces
@@ -34,16 +34,16 @@ class PositionEncoding {
   // but 1 along D, and may be the same tensor. No autograd.
   virtual void Rotate(AttentionRole role, const at::Tensor& in_BTHD,
                       const at::Tensor& out_BTHD, int64_t first_position) const;
-  // out <- the transpose of that map: what takes gradients of rotated tensors
+  // out <- the transpose of that map, which maps gradients of rotated tensors
   // to gradients of raw ones.
   virtual void RotateTransposed(AttentionRole role, const at::Tensor& in_BTHD,
                                 const at::Tensor& out_BTHD,
                                 int64_t first_position) const;
 
   // Keys at positions 0 .. key_span() - 1 can be rotated without their factors,
-  // or those of queries at any position from 0 on, leaving the numbers' range.
-  // What a query loses where its factor fades to 0 is less than e^-35 of q . k
-  // (fp64: e^-300).
+  // or those of queries at any position from 0 on, leaving the dtype's range. A
+  // query whose factor fades to 0 loses less than e^-35 of q . k (fp64:
+  // e^-300).
   virtual int64_t key_span() const;
 
   // What is added to the scaled scores of queries and keys at these positions;
@@ -61,11 +61,12 @@ struct AngleScaling {
 
 // The method of `model` (resolved). `center` is the position at which xPos's
 // factors are 1: half the window, so that they stay near 1 on both sides; or
-// less, where half the window is further from its start than factors reach.
+// less, if half the window is further from its start than factors reach.
 // ALiBi's slopes are those of the heads on this rank of the tensor axis; null:
-// of all heads. Tables are made in fp64 from int64 positions and stored in fp64
-// for models of that precision, otherwise in fp32, on first use and when longer
-// ones are asked for. bfloat16 tensors are rotated in fp32 and rounded once.
+// of all heads. Tables are computed in fp64 from int64 positions and stored in
+// fp64 for models of that precision, otherwise in fp32, on first use and when
+// longer ones are needed. bfloat16 tensors are rotated in fp32 and rounded
+// once.
 std::unique_ptr<PositionEncoding> MakePositionEncoding(
     const ModelConfig& model, int64_t center,
     const Communicator* tensor_axis = nullptr,

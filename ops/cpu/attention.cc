@@ -17,7 +17,7 @@ namespace {
 
 constexpr int64_t kQueryRows = 64;
 // Keeps rows of scores from starting at multiples of a power of two, which
-// would fall into the same cache sets.
+// would map to the same cache sets.
 constexpr int64_t kPitchPadding = 16;
 
 // The vectors of one (batch, head) from a place on, as rows of a matrix.
@@ -37,8 +37,8 @@ ProductResult<Scalar> Into(const HeadVectors<Scalar>& vectors, int64_t batch,
           .accumulate = accumulate};
 }
 
-// The row of scores of one query: `seen` of `keys` numbers count.
-// scores <- e^(scores - max), 0 for keys not seen; returns the sum of them.
+// The row of scores of one query, of which the first `seen` of `keys` count.
+// scores <- e^(scores - max), 0 for keys not seen; returns their sum.
 template <typename Scalar>
 LEXTRA_VECTOR_CLONES Scalar Exponentials(Scalar* scores, int64_t seen,
                                          int64_t keys, Scalar* max_score) {
@@ -108,8 +108,8 @@ LEXTRA_VECTOR_CLONES void SubtractDistances(Scalar* scores, Scalar slope,
   }
 }
 
-// One thread's work on (batch, head) after (batch, head), with its buffers. The
-// scale is part of the packed keys.
+// One thread's work on one (batch, head) after the other, with its buffers. The
+// packed keys include the scale.
 template <typename Scalar>
 class HeadAttention {
  public:
@@ -150,7 +150,8 @@ class HeadAttention {
   }
 
   // All query heads of key/value head `kv`. The last queries see the most keys:
-  // with them first, each row of dk and dv is set once and added to afterwards.
+  // with them first, each row of dk and dv is set once and accumulated into
+  // afterwards.
   void Backward(const AttentionResult<const Scalar>& merged,
                 HeadVectors<const Scalar> dout,
                 const AttentionGradients<Scalar>& gradients, int64_t b,

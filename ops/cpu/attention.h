@@ -1,10 +1,10 @@
 // Exact softmax attention of one rectangle of scores on CPUs, 64 queries at a
-// time, with matrix products of our own (ops/cpu/matmul.h).
-// Reads and writes packed tensors in place.
+// time, with our own matrix products (ops/cpu/matmul.h). Reads and writes
+// packed tensors in place.
 //
 //   S = scale Q K^T - slope distance,  lse = log sum e^S,  out = e^(S - lse) V.
 //
-// Query head h meets key/value head h / (heads / kv_heads).
+// Query head h uses key/value head h / (heads / kv_heads).
 #ifndef LEXTRA_OPS_CPU_ATTENTION_H_
 #define LEXTRA_OPS_CPU_ATTENTION_H_
 
@@ -26,8 +26,8 @@ struct AttentionShape {
       causal;  // query t sees keys 0 .. t; there are no fewer queries than keys
 };
 
-// What one rectangle reads. The score of query t and key s of head h gets
-// -slopes[h] (distance + t query_step - s key_step) where `slopes` is given.
+// Inputs of one rectangle. The score of query t and key s of head h gets
+// -slopes[h] (distance + t query_step - s key_step) if `slopes` is given.
 template <typename Scalar>
 struct AttentionOperands {
   HeadVectors<const Scalar> q;
@@ -39,7 +39,7 @@ struct AttentionOperands {
   int64_t key_step;
 };
 
-// What it gives: out, and lse, one number for each (batch, query, head).
+// Outputs: out, and lse, one number per (batch, query, head).
 template <typename Scalar>
 struct AttentionResult {
   HeadVectors<Scalar> out;
@@ -53,15 +53,15 @@ struct AttentionGradients {
   HeadVectors<Scalar> dv;
 };
 
-// Both have instances for float and double. `merge`: result holds attention
-// over other keys, and gets that over these as well.
+// Instances of both for float and double. `merge`: result holds attention over
+// other keys and is extended to these.
 template <typename Scalar>
 void AttendOnCpu(const AttentionShape& shape,
                  const AttentionOperands<Scalar>& operands,
                  const AttentionResult<Scalar>& result, bool merge);
 
 // Gradients from that of `merged`, which may have more parts than this one.
-// Sets them, or adds to them if `accumulate`. There is at least one query.
+// Sets them, or accumulates if `accumulate`. At least one query.
 template <typename Scalar>
 void AttendBackwardOnCpu(const AttentionShape& shape,
                          const AttentionOperands<Scalar>& operands,

@@ -17,7 +17,7 @@ void Gelu(const Scalar* x, int64_t count, Scalar* y);
 template <typename Scalar>
 void GeluWithDerivative(Scalar* x, int64_t count, Scalar* y);
 
-// dx = dy derivative, and sums += dx: a row, and the sums of its columns.
+// dx = dy * derivative, and sums += dx: one row, and the column sums.
 template <typename Scalar>
 void GeluGradientRow(const Scalar* dy, const Scalar* derivative,
                      int64_t columns, Scalar* dx, Scalar* sums);

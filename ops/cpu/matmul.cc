@@ -10,22 +10,22 @@
 namespace lextra {
 namespace {
 
-// A panel of this many rows of b, and as many columns of the rows of a that
-// meet it, fit into the second-level cache.
+// A panel of this many rows of b, and as many columns of the corresponding rows
+// of a, fit into the L2 cache.
 constexpr int64_t kInnerBlock = 384;
 constexpr int64_t kRowBlock = 96;
 constexpr int64_t kTileRows = MatrixTiles<float>::kMaxRows;
 static_assert(kRowBlock % kTileRows == 0);
-// Numbers of b that are copied at a time: 4 MiB of fp32.
+// Elements of b that are copied at a time: 4 MiB of fp32.
 constexpr int64_t kPackedNumbers = 1 << 20;
-// Multiplications that are worth a thread.
+// Multiplications that are worth one thread.
 constexpr int64_t kGrain = 1 << 18;
 
-// Copying a number takes as long as this many multiplications.
+// Copying an element takes as long as this many multiplications.
 constexpr int64_t kCopyCost = 16;
 constexpr int64_t kCacheLine = 64;  // bytes
 
-// Rows this far apart would share few sets of a cache.
+// Rows this far apart would share few cache sets.
 bool Collides(int64_t bytes) { return bytes % 2048 == 0; }
 
 }  // namespace
@@ -106,7 +106,7 @@ template <typename Scalar>
 void RightOperand<Scalar>::Multiply(MatrixView<Scalar> a, int64_t rows,
                                     int64_t columns, int64_t inner,
                                     ProductResult<Scalar> c) const {
-  // An empty sum is what c starts from.
+  // An empty sum leaves c's initial value.
   for (int64_t k = 0; k < std::max<int64_t>(inner, 1); k += kInnerBlock) {
     const int64_t depth = std::min(kInnerBlock, inner - k);
     for (int64_t row = 0; row < rows; row += kRowBlock) {

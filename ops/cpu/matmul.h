@@ -1,10 +1,10 @@
 // Matrix products on CPUs by our own tiles (matrix_tiles.h). BLAS copies both
-// operands at every call, which narrow products of small models feel
-// (docs/results/cpu.md). Here only the right operand is copied, and only if its
-// rows are not contiguous.
+// operands at every call, which is costly for the narrow products of small
+// models (docs/results/cpu.md). Here only the right operand is copied, and only
+// if its rows are not contiguous.
 //
-// The order of additions depends on nothing but the sizes: results are the same
-// for any number of threads.
+// The order of additions depends only on the sizes: results are the same for
+// any number of threads.
 #ifndef LEXTRA_OPS_CPU_MATMUL_H_
 #define LEXTRA_OPS_CPU_MATMUL_H_
 
@@ -16,7 +16,7 @@
 
 namespace lextra {
 
-// Element (i, j) stands at data[i * row_step + j * column_step].
+// Element (i, j) is data[i * row_step + j * column_step].
 template <typename Scalar>
 struct MatrixView {
   const Scalar* data;
@@ -30,13 +30,13 @@ struct MatrixView {
   }
 };
 
-// What a product is written to; rows are contiguous.
+// The output of a product; rows are contiguous.
 template <typename Scalar>
 struct ProductResult {
   Scalar* data;
   int64_t row_step;
-  const Scalar* bias = nullptr;  // [columns], what each row starts from
-  bool accumulate = false;       // without bias: adds to what is there
+  const Scalar* bias = nullptr;  // [columns], initial value of each row
+  bool accumulate = false;       // without bias: adds to the output
 };
 
 // The right operand [inner, columns] in panels as wide as a tile.
@@ -50,7 +50,7 @@ class RightOperand {
   // Copies factor * b. A second call reuses the memory of the first.
   void Pack(MatrixView<Scalar> b, int64_t inner, int64_t columns,
             Scalar factor = 1);
-  // Refers to b where its rows allow it, or else copies it.
+  // Refers to b if its rows allow it, otherwise copies it.
   void View(MatrixView<Scalar> b, int64_t inner, int64_t columns);
 
   // c = a b on the calling thread, for the first `columns` and `inner` of b at
@@ -71,14 +71,14 @@ class RightOperand {
   const MatrixTiles<Scalar>* tiles_;
   int64_t inner_ = 0;
   int64_t columns_ = 0;
-  // Where it is not copied; no data otherwise.
+  // Set if b is not copied; otherwise no data.
   MatrixView<Scalar> borrowed_ = {nullptr, 0, 0};
   std::unique_ptr<Scalar[]> packed_;
   int64_t capacity_ = 0;
 };
 
-// What follows a product for its rows begin .. end - 1, called for each row
-// once by the thread that made them, while they are in its cache.
+// Epilogue of a product for rows begin .. end - 1, called once for each row by
+// the thread that computed it, while it is in its cache.
 using FinishRows = std::function<void(int64_t begin, int64_t end)>;
 
 // c = a b on LibTorch's threads; a [rows, inner], b [inner, columns].

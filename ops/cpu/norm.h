@@ -2,7 +2,7 @@
 // xhat = (x - mean) rstd and g = dy w (RMS norm: mean = 0):
 //   y  = xhat w + b
 //   dx = rstd (g - mean over C of g - xhat * mean over C of g xhat).
-// Sums of a row are apart from their use, because a row may be spread over
+// Sums over a row are separate from their use, because a row may be split over
 // ranks. Instances where Element and Compute are both float or both double, and
 // where they are c10::BFloat16 and float: statistics and parameters' gradients
 // are Compute.

@@ -9,7 +9,7 @@
 namespace lextra {
 namespace {
 
-// Numbers that a thread should have at least.
+// Minimum of elements per thread.
 constexpr int64_t kGrain = 1 << 14;
 
 // All heads of one place: in and out step by their head strides.

@@ -1,8 +1,8 @@
-// e^x for loops that shall be vectorized: no branches, no calls. x = n ln 2 + r
-// with |r| <= ln 2 / 2, e^r by its Taylor series, 2^n by its bits. Relative
-// error below 2e-7 (float) and 4e-16 (double) for what its callers need,
-// x around 0 and below. Below kLowest the result stays at e^kLowest (about the
-// smallest normal number); a NaN stays a NaN.
+// e^x for vectorizable loops: no branches, no calls. x = n ln 2 + r with |r| <=
+// ln 2 / 2, e^r by its Taylor series, 2^n by its bits. Relative error below
+// 2e-7 (float) and 4e-16 (double) for what its callers need, x around 0 and
+// below. Below kLowest the result stays at e^kLowest (about the smallest normal
+// number); a NaN stays a NaN.
 #ifndef LEXTRA_OPS_CPU_VECTOR_EXP_H_
 #define LEXTRA_OPS_CPU_VECTOR_EXP_H_
 

@@ -1,5 +1,5 @@
-// The upper half of a float, for kernels: stored as 16 bits, computed with as
-// float. Rounds to nearest, ties to even.
+// The upper half of a float, for kernels: stored in 16 bits, computed as float.
+// Rounds to nearest, ties to even.
 #ifndef LEXTRA_OPS_CUDA_BFLOAT16_CUH_
 #define LEXTRA_OPS_CUDA_BFLOAT16_CUH_
 
@@ -31,7 +31,7 @@ struct BFloat16 {
   }
 };
 
-// What a kernel computes with for elements of a type.
+// The type in which a kernel computes on elements.
 template <typename Element>
 struct ComputeTypeOf {
   using Type = Element;

@@ -1,6 +1,6 @@
-// How .cu files start their kernels. They include the CUDA
-// runtime and nothing of LibTorch, so that tests can also compile them for the
-// CPU (tests/testing/cuda_on_host).
+// How .cu files launch their kernels. They include the CUDA runtime but nothing
+// of LibTorch, so that tests can also compile them for the CPU
+// (tests/testing/cuda_on_host).
 #ifndef LEXTRA_OPS_CUDA_CUDA_LAUNCH_CUH_
 #define LEXTRA_OPS_CUDA_CUDA_LAUNCH_CUH_
 
@@ -17,7 +17,7 @@ namespace lextra {
 
 constexpr int kThreadsPerBlock = 256;
 
-// Puts kernel(arguments...) on the stream; null, or what is wrong.
+// Launches kernel(arguments...) on the stream; returns null or an error text.
 template <typename... Parameters, typename... Arguments>
 const char* LaunchKernel(void (*kernel)(Parameters...), int64_t blocks,
                          int threads, void* stream, Arguments&&... arguments) {

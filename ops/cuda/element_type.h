@@ -1,4 +1,4 @@
-// The dtypes that kernels on a GPU take.
+// The dtypes of CUDA kernels.
 #ifndef LEXTRA_OPS_CUDA_ELEMENT_TYPE_H_
 #define LEXTRA_OPS_CUDA_ELEMENT_TYPE_H_
 

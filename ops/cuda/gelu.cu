@@ -1,11 +1,11 @@
-// A thread takes a pack of columns through kGeluRowsPerBlock rows.
+// One thread per pack of columns, through kGeluRowsPerBlock rows.
 #include "ops/cuda/gelu.h"
 #include "ops/cuda/packed_columns.cuh"
 
 namespace lextra {
 namespace {
 
-// Blocks of threads beside each other over a row.
+// Thread blocks side by side over a row.
 __host__ __device__ int64_t BlocksPerRow(int64_t columns, int pack) {
   return (columns + kThreadsPerBlock * pack - 1) / (kThreadsPerBlock * pack);
 }
@@ -16,7 +16,7 @@ __device__ Compute GeluDerivative(Compute x) {
   constexpr auto kRootOfHalf = static_cast<Compute>(0.70710678118654752440);
   constexpr auto kDensityAtZero = static_cast<Compute>(0.39894228040143267794);
   const Compute half = static_cast<Compute>(0.5);
-  // erfc stays exact where 1 + erf would cancel, far left.
+  // erfc stays exact for large negative x, where 1 + erf would cancel.
   return half * std::erfc(-x * kRootOfHalf) +
          x * kDensityAtZero * std::exp(-half * x * x);
 }

@@ -9,7 +9,7 @@
 
 namespace lextra {
 
-// So many rows are summed by one thread, in their order.
+// Rows summed by one thread, in order.
 constexpr int64_t kGeluRowsPerBlock = 32;
 
 // Device pointers to [rows, columns] elements.

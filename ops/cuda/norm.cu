@@ -6,9 +6,10 @@ namespace {
 
 constexpr int kWarp = 32;
 constexpr int kWarpsPerBlock = kThreadsPerBlock / kWarp;
-// What a thread keeps of a row in registers.
+// Columns of a row that a thread keeps in registers.
 constexpr int kColumnsHeld = 32;
-// Up to here a warp takes a row alone, and up to there a block keeps it.
+// Up to the first a warp handles a row alone, up to the second a block keeps it
+// in registers.
 constexpr int64_t kShortColumns = kWarp * kColumnsHeld;
 constexpr int64_t kHeldColumns = kThreadsPerBlock * kColumnsHeld;
 
@@ -36,8 +37,8 @@ __device__ void SyncRow() {
   }
 }
 
-// A row of x and the thread's part in it, which is read once and kept in
-// registers where kHeld, and otherwise read by each sum.
+// A row of x and the thread's part of it, read once and kept in registers if
+// kHeld, otherwise read by each sum.
 template <typename Element, int kThreads, int kPack, bool kHeld>
 struct RowOfX {
   using Compute = ComputeType<Element>;
@@ -53,7 +54,7 @@ struct RowOfX {
   template <typename Visit>
   __device__ void ForEachPlace(Visit visit) const {
     if constexpr (kHeld) {
-      // Registers have no index: held[i] is one where i is a constant.
+      // Registers have no index: held[i] is a register only if i is a constant.
 #pragma unroll
       for (int i = 0; i < kPacksHeld; ++i) {
         const int64_t c = (i * kThreads + lane) * kPack;
@@ -76,7 +77,7 @@ struct RowOfX {
     });
   }
 
-  // From here on x is x + branch, as rounded in `sum`, where there is a branch.
+  // From here on x is x + branch, as rounded in `sum`, if there is a branch.
   __device__ void Read(const Element* branch, Element* sum) {
     if (!kHeld && branch == nullptr) return;
     ForEachPlace([&](int i, int64_t c) {
@@ -174,7 +175,7 @@ __global__ void NormalizeRowsKernel(NormalizeRowsCuda a) {
                 static_cast<Element*>(a.y) + begin);
 }
 
-// The rows of one block of threads.
+// The rows of one thread block.
 template <typename Element, int kPack>
 struct BlockOfRows {
   using Compute = ComputeType<Element>;
@@ -190,7 +191,7 @@ struct BlockOfRows {
         mean(static_cast<const Compute*>(a.mean)),
         rstd(static_cast<const Compute*>(a.rstd)) {}
 
-  // sums [rows of the block, 2]: a warp takes a row.
+  // sums [rows of the block, 2]: one warp per row.
   __device__ void SetSums(Compute* sums) const {
     const int lane = threadIdx.x % kWarp;
     for (int64_t row = first + threadIdx.x / kWarp; row < end;
@@ -216,7 +217,7 @@ struct BlockOfRows {
     }
   }
 
-  // Of columns c, c + 1, .. of a pack, through all rows of the block in order.
+  // For columns c, c + 1, .. of a pack, over all rows of the block in order.
   __device__ void SetGradients(const Compute* sums, int64_t c,
                                Compute* dparameters) const {
     const Element* dx_from_residual =

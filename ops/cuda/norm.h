@@ -8,9 +8,9 @@
 
 namespace lextra {
 
-// Rows on one rank go through all stages in one kernel. Those that are split
-// over ranks take a kernel for each stage, and the sums that it leaves are
-// added over the ranks before the next.
+// Whole rows go through all stages in one kernel. Rows split over ranks take
+// one kernel per stage, and its sums are reduced over the ranks before the
+// next.
 enum class NormStage {
   kAll,
   kMean,          // forward: mean <- the row's sum / width
@@ -40,7 +40,7 @@ struct NormalizeRowsCuda {
 };
 inline constexpr char kNormalizeRowsCuda[] = "LextraNormalizeRows";
 
-// A block of threads takes so many rows and adds their parameters' gradients.
+// Rows per thread block, which sums their parameters' gradients.
 constexpr int64_t kNormRowsPerBlock = 16;
 
 struct NormalizeRowsGradientCuda {

@@ -1,4 +1,4 @@
-// Several neighboring elements of a row at once: 16 bytes a load instead of
+// Several neighboring elements of a row at once: 16 bytes per load instead of
 // one element.
 #ifndef LEXTRA_OPS_CUDA_PACKED_COLUMNS_CUH_
 #define LEXTRA_OPS_CUDA_PACKED_COLUMNS_CUH_
@@ -43,8 +43,8 @@ __device__ void StorePack(const Values<Compute, kSize>& values, Element* to) {
   *reinterpret_cast<Pack<Element, kSize>*>(to) = pack;
 }
 
-// Whether rows of `columns` elements that begin at these addresses (null: not
-// there) are whole packs.
+// Whether rows of `columns` elements at these addresses (null: absent) are
+// whole packs.
 template <typename Element, typename... Pointers>
 bool ArePacks(int64_t columns, const Pointers*... rows) {
   return columns % kPackSize<Element> == 0 &&

@@ -1,4 +1,4 @@
-// A thread for some neighboring pairs of a head vector: 16 bytes, or one pair.
+// One thread per few neighboring pairs of a head vector: 16 bytes, or one pair.
 #include "ops/cuda/packed_columns.cuh"
 #include "ops/cuda/rotary.h"
 

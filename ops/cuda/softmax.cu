@@ -1,4 +1,4 @@
-// A block of threads for each row.
+// One thread block per row.
 #include "ops/cuda/packed_columns.cuh"
 #include "ops/cuda/softmax.h"
 
@@ -10,7 +10,7 @@ constexpr int kWarpsPerBlock = kThreadsPerBlock / kWarp;
 // Finite, so that -inf - maximum is -inf.
 constexpr float kLowest = -3.4028234e38f;
 
-// exp(scores) added so far, as sum * exp(maximum).
+// The sum of exp(scores) so far, as sum * exp(maximum).
 template <typename Score>
 struct RunningSum {
   Score maximum = kLowest;
@@ -23,7 +23,7 @@ struct RunningSum {
     maximum = larger;
   }
 
-  // Of all threads of the block; for thread 0.
+  // Over all threads of the block; the result is in thread 0.
   __device__ void ReduceOverBlock() {
     for (int distance = kWarp / 2; distance > 0; distance /= 2) {
       const Score other_maximum =
@@ -92,8 +92,8 @@ __global__ void ScoreGradientKernel(ScoreGradientCuda a) {
                     (c + i == target ? scale : 0);
       }
     }
-    // Smaller gradients lie over scores of this round that other threads read,
-    // and never over those of later rounds.
+    // Smaller gradients overwrite scores of this round that other threads read,
+    // but never those of later rounds.
     if constexpr (sizeof(Gradient) < sizeof(Score)) __syncthreads();
     if (c < a.rows.columns) StorePack(values, gradients + c);
   }

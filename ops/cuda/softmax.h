@@ -1,5 +1,5 @@
 // The softmax of rows of scores, and the gradient of its cross entropy, on a
-// GPU. A rank may hold some of a row's columns only: between the two kernels
+// GPU. A rank may hold only some of a row's columns: between the two kernels
 // the statistics are combined over the ranks.
 #ifndef LEXTRA_OPS_CUDA_SOFTMAX_H_
 #define LEXTRA_OPS_CUDA_SOFTMAX_H_
@@ -22,8 +22,8 @@ struct ScoreRows {
   int64_t first_id;
 };
 
-// Of each row: the largest score (finite also without columns), the sum of
-// exp(score - it), and the target's score, or 0 where it is not here.
+// Per row: the largest score (finite also without columns), the sum of
+// exp(score - largest), and the target's score, or 0 if it is on another rank.
 struct ScoreStatisticsCuda {
   ScoreRows rows;
   void* maximum;
@@ -33,8 +33,8 @@ struct ScoreStatisticsCuda {
 inline constexpr char kScoreStatisticsCuda[] = "LextraScoreStatistics";
 
 // scale (exp(score - maximum) share - (1 at the target)), rounded to
-// `gradient_type`, takes the place of the scores: a row of gradients begins
-// where the row of scores did. bf16 gradients of fp32 scores, or of one type.
+// `gradient_type`, overwrites the scores: a row of gradients begins where the
+// row of scores did. bf16 gradients of fp32 scores, or of one type.
 struct ScoreGradientCuda {
   ScoreRows rows;
   ElementType gradient_type;

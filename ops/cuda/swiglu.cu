@@ -1,11 +1,11 @@
-// A thread for each pack of y.
+// One thread per pack of y.
 #include "ops/cuda/packed_columns.cuh"
 #include "ops/cuda/swiglu.h"
 
 namespace lextra {
 namespace {
 
-// Where the thread's pack is: y at `y`, gate at `gate` and up `columns` behind.
+// The thread's pack: y at `y`, gate at `gate`, and up `columns` after it.
 struct PackPlace {
   template <typename Arguments>
   __device__ PackPlace(const Arguments& a, int pack) {
