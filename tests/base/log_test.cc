@@ -77,7 +77,7 @@ TEST_F(LogTest, TheLogFileHoldsTheErrorsOfEveryRank) {
   CaptureStderr();
   LogLine("of rank 0");
   SetLogIdentity(1, 2, "node7");
-  LogLine("nobody speaks");
+  LogLine("no one speaks");
   LogError("rank 0 is stopped");
   GetCapturedStderr();
   std::ifstream file(folder / "log.txt");
@@ -88,7 +88,7 @@ TEST_F(LogTest, TheLogFileHoldsTheErrorsOfEveryRank) {
 TEST_F(LogTest, ALogFileThatCantBeWrittenCostsItsLinesOnly) {
   const testing::TemporaryFolder folder;
   ASSERT_EQ(mkfifo((folder / "fifo").c_str(), 0600), 0);
-  // A full disk, a folder that is gone, a folder, a pipe that nobody reads.
+  // A full disk, a folder that is gone, a folder, a pipe without a reader.
   for (const std::string& path :
        {std::string("/dev/full"), folder / "none/log.txt", folder.path(),
         folder / "fifo"}) {

@@ -30,7 +30,7 @@ TEST(WorkCounter, CountsTheThreadThatAskedForItAndNoOther) {
               CountWork();
             }),
             2u);
-  CountWork();  // nobody counts
+  CountWork();  // no counter
 }
 
 TEST(WorkCounter, AnInnerCountTakesOverUntilItsEnd) {

@@ -253,7 +253,7 @@ def main():
     names = options.cases.split(",") if options.cases else list(cases)
     for name in names:
         if name not in cases:
-            sys.exit(f"compare: unknown case {name}; known are {', '.join(cases)}")
+            sys.exit(f"compare: unknown case {name} (available: {', '.join(cases)})")
     if options.list:
         for name in names:
             print(f"{name}: {cases[name].about}\n    "

@@ -1,6 +1,6 @@
-// What saving costs the training that goes on meanwhile, for one rank and
-// tensors with the shapes of a real model. Contenders take turns; a line has
-// the median, the least and the greatest over the rounds:
+// What saving costs concurrent training, for one rank and tensors with the
+// shapes of a real model. Contenders take turns; a line has the median, minimum
+// and maximum over the rounds:
 //
 //   copy_ms, stall_ms     a plain parallel copy of the same bytes between warm
 //                         buffers, and how long a save holds up its caller
@@ -14,7 +14,7 @@
 //   step_ms               a step's matrix products, no save running
 //   step_ratio_write      the mean step while the shard is written, over that
 //   step_ratio_read_back  and while it is read back
-//   write_beside_ms       the write while steps run
+//   concurrent_write_ms   the write while steps run
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <time.h>
@@ -62,8 +62,8 @@ double ThreadMilliseconds() {
          static_cast<double>(time.tv_nsec) * 1e-6;
 }
 
-// As many layers as fit beside an embedding that takes at most 40 %; what is
-// left goes to the embedding.
+// As many layers as fit next to an embedding of at most 40 %; the rest goes to
+// the embedding.
 std::vector<ShardedTensor> ModelOf(int64_t num_bytes) {
   std::vector<ShardedTensor> tensors;
   int64_t num_left = num_bytes / static_cast<int64_t>(sizeof(float));
@@ -229,7 +229,7 @@ class SaveSpeed {
     return cost;
   }
 
-  // Steps without and with a save beside them.
+  // Steps without and with a concurrent save.
   void TimeSteps() {
     for (int64_t i = 0; i < kSettleSteps; ++i) compute_.Run();
     const double step_ms = MillisecondsOf([&] {
@@ -249,7 +249,7 @@ class SaveSpeed {
     Record("step_ms", step_ms);
     Record("step_ratio_write", write_step_ms / step_ms);
     Record("step_ratio_read_back", read_back_step_ms / step_ms);
-    Record("write_beside_ms", write_ms);
+    Record("concurrent_write_ms", write_ms);
   }
 
   double MeanStepDuringStage(double* stage_ms) {
@@ -291,7 +291,7 @@ absl::Status Run(const Options& options, MpiSession& mpi) {
 
 int main(int argc, char** argv) {
   lextra::Options options;
-  lextra::CommandLine line("_save_speed", "Times saving beside training.");
+  lextra::CommandLine line("_save_speed", "Times saving during training.");
   line.AddFlag("megabytes", &options.megabytes, "10^6 bytes of tensors");
   line.AddFlag("threads", &options.threads, "of the rank");
   line.AddFlag("rounds", &options.rounds, "timed, after a warm-up");

@@ -1,4 +1,4 @@
-// Saving while training goes on, on real ranks, with storage that fails on
+// Saving while training continues, on real ranks, with storage that fails on
 // purpose.
 #include "checkpoint/checkpoint_saver.h"
 
@@ -129,7 +129,7 @@ class CheckpointSaverTest : public ::testing::Test {
 TEST_F(CheckpointSaverTest, WritesWhatTheTensorsHeldWhenTheSaveWasStarted) {
   mine_.fill_(3);
   Start(1);
-  mine_.fill_(4);  // the training goes on
+  mine_.fill_(4);  // training continues
   saver_->Finish();
   const std::vector<SaveOutcome> outcomes = saver_->TakeOutcomes();
   ASSERT_EQ(outcomes.size(), 1u);

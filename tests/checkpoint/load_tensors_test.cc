@@ -141,8 +141,8 @@ class CheckpointTest : public ::testing::Test {
     return absl::StrCat(run_folder_, "/", StepFolderName(step));
   }
 
-  // Names in the run folder, once all ranks are here; nobody goes on before all
-  // have looked.
+  // Names in the run folder, once all ranks are here; no rank continues before
+  // all have looked.
   std::vector<std::string> NamesInRunFolder() {
     world_->Barrier();
     std::set<std::string> names;

@@ -69,7 +69,7 @@ class ForeignData {
   std::vector<int64_t> tokens_;
 };
 
-TEST(DatasetDigest, IsMadeOnceAndKeptBesideTheData) {
+TEST(DatasetDigest, IsMadeOnceAndKeptNextToTheData) {
   const ForeignData data;
   int64_t num_reads = 0;
   const DatasetDigest made = data.Make(&num_reads);

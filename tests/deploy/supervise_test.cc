@@ -21,9 +21,8 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-// The n-th start does what the n-th argument says (the last one for ever
-// after): makes the folders it names in RUN, then ends with its last word as
-// code.
+// The n-th start does what the n-th argument says (the last one forever after):
+// makes the folders it names in RUN, then ends with its last word as code.
 constexpr char kListedEnds[] = R"(#!/usr/bin/env bash
 run=$1; shift
 echo >>"$run/starts"
@@ -178,7 +177,7 @@ TEST_F(SupervisorTest, GivesUpAfterThreeRestartsWithoutANewerStep) {
   EXPECT_EQ(Starts(), 1);
 }
 
-TEST_F(SupervisorTest, ANewerStepStartsTheCountAnew) {
+TEST_F(SupervisorTest, ANewerStepResetsTheCount) {
   const ProcessResult result =
       EndsOf({"step-8 6", "6", "step-00000009 6", "6", "step-10 137", "0"},
              {"--max_restarts_without_progress=2"});

@@ -184,7 +184,7 @@ Arguments EvaluateQuickly(const std::string& checkpoint,
                 more);
 }
 
-TEST_F(EvaluateTest, ResultsLieBesideCheckpointsHoweverPathsAreTyped) {
+TEST_F(EvaluateTest, ResultsLieNextToCheckpointsHoweverPathsAreTyped) {
   const std::string home = Path("a folder\nof two lines");
   const std::string run = home + "/run 1";
   fs::create_directories(run);

@@ -1,6 +1,6 @@
 // Ranks of an evaluation that die by SIGKILL at random moments: the same
-// command, started again until it ends, counts every document once and writes
-// what an evaluation that nobody disturbed writes.
+// command, rerun until it ends, counts every document once and writes the same
+// as an undisturbed evaluation.
 #include <gmock/gmock.h>
 
 #include <cstdio>

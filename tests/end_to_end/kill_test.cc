@@ -63,7 +63,7 @@ class KillTest : public EndToEndTest {
     return absl::StrFormat("%s/step-%08d", run_folder, num_steps);
   }
 
-  // The run ended as the one that nobody disturbed.
+  // The run ended like the undisturbed one.
   static void ExpectSameEnd(const std::string& run, const std::string& whole,
                             int num_steps) {
     EXPECT_EQ(LossesOf(run), LossesOf(whole));

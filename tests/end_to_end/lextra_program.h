@@ -36,8 +36,8 @@ ProcessResult RunWell(const Arguments& command);
 
 // Starts ranks and kills one by SIGKILL after some time, whatever the job does
 // then; how mpirun ended. It may end by itself before that, with 0. All ranks
-// are gone soon. mpirun is as well, but for once in some hundred times, when it
-// hangs for ever: it is then ended as deploy/supervise.sh does, and counted.
+// are gone soon. So is mpirun, except once in some hundred times, when it hangs
+// forever: it is then killed as deploy/supervise.sh does, and counted.
 ProcessResult KillARank(const Arguments& command, double seconds, size_t rank,
                         int* num_launchers_hung);
 

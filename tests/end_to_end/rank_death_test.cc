@@ -77,8 +77,8 @@ class Job {
     return {};
   }
 
-  // The end of a job that something has befallen: within `limit_seconds`, not
-  // with success, with nothing and nobody left.
+  // The end of a job that has failed: within `limit_seconds`, not with success,
+  // with no file and no process left.
   ProcessResult ExpectEnd(double limit_seconds) {
     const auto start = steady_clock::now();
     while (!run_.HasEnded() && SecondsSince(start) < kLimitSeconds) {
@@ -128,7 +128,7 @@ class RankDeathTest : public EndToEndTest {
     RunWell(LextraOn(1, Train(Path("trained"))));
   }
 
-  // Goes on until something happens to it.
+  // Trains until something happens to it.
   static Arguments Training(const std::string& run_folder) {
     fs::remove_all(run_folder);
     return LextraOn(
@@ -177,7 +177,7 @@ TEST_F(RankDeathTest, ASignalEndsTheJobAndLeavesNothing) {
   }
 }
 
-TEST_F(RankDeathTest, AnExceptionThatNobodyCatchesEndsTheJob) {
+TEST_F(RankDeathTest, AnUncaughtExceptionEndsTheJob) {
   for (int i = 0; i < DeathsPerKind(); ++i) {
     for (const char* failure : {"exception", "bad_alloc"}) {
       Job job(Path("tmp"), Mpirun(kRanks, {FAILING_RANK, failure, "3"}));
@@ -233,7 +233,7 @@ TEST_F(RankDeathTest, AStoppedRankIsNamedInTraining) {
   }
 }
 
-TEST_F(RankDeathTest, AJobThatWasSuspendedGoesOn) {
+TEST_F(RankDeathTest, AJobThatWasSuspendedContinues) {
   const std::string run = Path("run");
   Job job(Path("tmp"), Training(run));
   const std::vector<pid_t> ranks = job.RanksWhen([&] { return Trains(run); });

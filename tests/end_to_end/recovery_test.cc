@@ -61,7 +61,7 @@ class RecoveryTest : public EndToEndTest {
   }
 };
 
-TEST_F(RecoveryTest, GoesOnFromTheNewestWholeCheckpointInTheSameLaunch) {
+TEST_F(RecoveryTest, ResumesFromTheNewestIntactCheckpointInTheSameLaunch) {
   const std::string whole = Path("whole");
   RunWell(TrainTwoRanks(whole));
   // Ways to damage a step folder.
@@ -239,7 +239,7 @@ TEST_F(RecoveryTest, AFailedSaveKeepsTheTrainingGoing) {
 }
 
 TEST_F(RecoveryTest, StorageThatStaysBrokenEndsTheRunWithItsOwnCode) {
-  const std::string run = Path("full-for-ever");
+  const std::string run = Path("full-forever");
   RunWell(TrainTwoRanks(run, {"--stop_at_step=5"}));
   const ProcessResult result =
       RunProcess(WithFaults("fsync:1-:EIO:path=/.tmp-", TrainTwoRanks(run)),
@@ -248,7 +248,7 @@ TEST_F(RecoveryTest, StorageThatStaysBrokenEndsTheRunWithItsOwnCode) {
   EXPECT_THAT(LineWith("lextra: error:", result.output),
               AllOf(HasSubstr("3 consecutive saves failed"),
                     HasSubstr("Input/output error")));
-  // What was saved before is as it was, and the run goes on when it can.
+  // Earlier checkpoints are intact, and the run resumes when it can.
   EXPECT_FALSE(ChecksumsOf(Step(run, 5)).empty());
   RunWell(TrainTwoRanks(run, {"--resume=must"}));
   EXPECT_EQ(LossesOf(run).size(), 20u);

@@ -179,7 +179,7 @@ TEST_F(SameStartTest, RanksComputeWithTheInstructionSetThatAllHave) {
   }
 }
 
-TEST_F(SameStartTest, AnInstructionSetThatNobodyKnowsIsRefused) {
+TEST_F(SameStartTest, AnUnknownInstructionSetIsRefused) {
   const ProcessResult result =
       RunPair({}, {"env", "LEXTRA_INSTRUCTION_SET=avx1024"},
               Lextra(Train(Path("unknown-set"))));

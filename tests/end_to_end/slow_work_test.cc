@@ -1,7 +1,6 @@
-// Work without a collective for several times the watchdog's limits: whatever
-// gets on piece by piece comes to its end, and what stands still is named. The
-// limits are 3 s in place of 60 and 300; `deploy/checks/reliability.sh slow`
-// runs the defaults.
+// Work without a collective for several times the watchdog's limits: what makes
+// progress piece by piece finishes, and what hangs is named. The limits are 3 s
+// instead of 60 and 300; `deploy/checks/reliability.sh slow` runs the defaults.
 #include <gmock/gmock.h>
 
 #include <cstdlib>

@@ -1,5 +1,5 @@
 // Requests to stop: a committed checkpoint, the documented exit code, and a run
-// that goes on from there as if it had never stopped.
+// that resumes from there as if it had never stopped.
 #include <gmock/gmock.h>
 #include <signal.h>
 

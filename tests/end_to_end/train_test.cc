@@ -1,5 +1,5 @@
-// prepare and train: what a run leaves in its folder, and runs that stop and go
-// on. Losses are fp32 sums printed with every digit.
+// prepare and train: what a run leaves in its folder, and runs that stop and
+// resume. Losses are fp32 sums printed with every digit.
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
@@ -125,7 +125,7 @@ INSTANTIATE_TEST_SUITE_P(Layouts, TrainOnRanksTest,
                                            Layout{1, 2}),
                          [](const auto& info) { return info.param.name(); });
 
-TEST_F(TrainTest, ACheckpointOfFourRanksGoesOnAtAnyLayout) {
+TEST_F(TrainTest, ACheckpointOfFourRanksResumesAtAnyLayout) {
   const Layout four = {2, 2};
   const std::string whole = Path("whole-of-four");
   RunWell(LextraOn(

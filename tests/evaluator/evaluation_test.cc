@@ -199,7 +199,7 @@ TEST(Evaluate, BytesOfAnUnknownTokenizerAreAnAverageThatSaysSo) {
   EXPECT_NEAR(row.bytes, average * data.NumTextTargets(1), 1e-9);
   EXPECT_NEAR(row.bits_per_byte, row.nll * kTargets / std::log(2.0) / row.bytes,
               1e-12);
-  // Where nobody has counted the text, there is nothing to say.
+  // If the text was never counted, its bytes are unknown.
   const ResultRow unknown = ForeignData("other", 1, 0).Score();
   EXPECT_TRUE(std::isnan(unknown.bits_per_byte));
   EXPECT_FALSE(unknown.bytes_are_average);

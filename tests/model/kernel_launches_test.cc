@@ -1,5 +1,5 @@
 // The code that launches kernels for GPUs, on CPU tensors: the module
-// lextra_cuda.so beside this test holds the kernels compiled for the CPU. Rows
+// lextra_cuda.so next to this test holds the kernels compiled for the CPU. Rows
 // and vocabularies are split over the ranks; the reference is the same pass
 // without kernels.
 #include <ATen/ATen.h>

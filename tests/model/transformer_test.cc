@@ -149,7 +149,7 @@ TEST(Transformer, LossAndEveryGradientAreThoseOfOneRank) {
 
 // A layer's four all-reduces of the residual stream become as many gathers and
 // reduce-scatters, which cost half. What is kept split is gathered again for
-// two weights' gradients, beside the input's: 10 parts in place of 8.
+// two weights' gradients, in addition to the input's: 10 parts instead of 8.
 TEST(Transformer, SplitTokensCostTwoMoreGathersALayer) {
   const auto mesh = MakeMesh({.tensor = Session().size()});
   const ModelConfig config = SmallConfig();

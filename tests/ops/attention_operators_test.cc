@@ -54,7 +54,7 @@ at::Tensor Visible(const Case& c) {
   return c.causal ? s <= t : (s >= 0).expand({c.queries, c.keys});
 }
 
-// The part's own queries and keys, and beside them ten keys that only the
+// The part's own queries and keys, and in addition ten keys that only the
 // merged result knows: the part's gradients are those of the whole.
 void ExpectMatchesDense(AttentionOperator which, at::ScalarType type,
                         const Case& c) {

@@ -71,7 +71,7 @@ TEST(GeluProductTest, ANaNStaysOneAndInfinityIsItsOwnGelu) {
   EXPECT_EQ(y[2].item<float>(), 0);
 }
 
-// More rows than a block of sums, columns beside a vector's size.
+// More rows than a block of sums, columns not a multiple of a vector's size.
 TEST(GeluProductTest, EqualsProductThenGeluWithBiasAndItsGradient) {
   const at::Tensor a = Uniform({150, 7}, 1, at::kDouble);
   const at::Tensor b = Uniform({7, 37}, 1, at::kDouble);

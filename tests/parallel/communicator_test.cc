@@ -144,7 +144,7 @@ TEST(Communicator, RanksOfAGroupKnowItByOneIdAndNoOthersDo) {
 }
 
 TEST(MakeCudaCommunicator, SaysOnAllRanksThatTheBackendIsMissing) {
-  // It lies beside the program lextra, not beside tests.
+  // It is next to the program lextra, not next to tests.
   const std::unique_ptr<Communicator> world = testing::Session().World();
   const auto made = MakeCudaCommunicator(*world);
   EXPECT_EQ(ExitCodeOf(made.status()), ExitCode::kUsage);

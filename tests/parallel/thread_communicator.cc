@@ -79,7 +79,7 @@ class ThreadCommunicator : public Communicator {
         static_cast<int>(members.size()), std::move(axis), std::move(identity));
   }
 
-  // Nobody needs them: the ids of NCCL and the agreement of ranks do without.
+  // Not needed: NCCL's ids and the agreement of ranks do without.
   PendingCollective StartReduceScatter(const at::Tensor&, const at::Tensor&,
                                        ReduceOp) override {
     TORCH_CHECK(false, "threads don't scatter");

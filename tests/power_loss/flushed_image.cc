@@ -14,7 +14,7 @@
 //     power is lost, in a copy: PATH gets the flushed image with a random half
 //     of the sectors written since. SEED decides for each sector on its own
 //     whether its newest contents are there or its flushed ones. The disk
-//     itself goes on. Answers "cut JOURNAL_BYTES UNFLUSHED FLUSHES": the size
+//     itself continues. Answers "cut JOURNAL_BYTES UNFLUSHED FLUSHES": the size
 //     of the file JOURNAL at that moment, the number of sectors between the two
 //     states, and the number of flushes so far.
 //
@@ -259,7 +259,7 @@ int Serve(const char* program, const char* folder, FlushedImage& image) {
     return 1;
   }
   std::thread commands(ObeyCommands, std::ref(image), pthread_self());
-  commands.detach();  // it may wait for input for ever
+  commands.detach();  // it may wait for input forever
   std::cout << "ready" << std::endl;
   fuse_loop(server);
   fuse_unmount(server);

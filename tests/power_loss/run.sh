@@ -125,7 +125,7 @@ stop() {
 trap stop EXIT
 
 # One cut at a random moment. Its row is: run, seed, unflushed sectors, flushes so
-# far, newest acknowledged step, lost, corrupt, 1 if saving can't go on, 1 if it
+# far, newest acknowledged step, lost, corrupt, 1 if saving can't resume, 1 if it
 # can't be mounted.
 cut_once() { # seed
   local answer word journal_bytes unflushed flushes newest lost corrupt stuck

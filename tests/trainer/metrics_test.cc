@@ -236,7 +236,7 @@ TEST(Metrics, PrintsNoNanWithASign) {
   EXPECT_EQ(log.find("-nan"), std::string::npos) << log;
 }
 
-TEST(Metrics, GoesOnWhereALineCanNotBeWritten) {
+TEST(Metrics, ContinuesWhenALineCanNotBeWritten) {
   const testing::TemporaryFolder folder;
   Metrics metrics = Metrics::Open(SmallConfig(), folder.path(), 0).value();
   {

@@ -119,7 +119,7 @@ TEST(SpikeDetector, ForgetsWhatIsOlderThanTheWindow) {
   EXPECT_EQ(detector.ZScore(4, 1), fresh.ZScore(4, 1));
 }
 
-TEST(SpikeDetector, GoesOnFromItsStoredWindowsToTheLastBit) {
+TEST(SpikeDetector, ContinuesFromItsStoredWindowsToTheLastBit) {
   SpikeDetector detector(3);
   for (int i = 0; i < 200; ++i) detector.Add(std::sin(i), std::exp(0.01 * i));
   EXPECT_EQ(detector.losses().size(), 128u);

@@ -173,7 +173,7 @@ void ExpectSameValues(Transformer& model, Transformer& whole_model,
   }
 }
 
-// Runs ten steps of `variant` beside ten steps of this rank alone and compares
+// Runs ten steps of `variant` and ten steps of this rank alone, and compares
 // losses, norms and every gradient, each gradient relative to its largest
 // element, and the values.
 void ExpectTenStepsEqualOneRank(const Variant& variant, Precision precision) {

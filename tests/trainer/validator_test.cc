@@ -208,7 +208,7 @@ TEST_F(ValidatorTest, LengthsBeyondEveryDocumentAreFoundBeforeTheFirstStep) {
       AllOf(HasSubstr("data.validation=" + Prefix()),
             HasSubstr("evaluation.lengths"), HasSubstr("more than 64 tokens"),
             HasSubstr("longest of 40 documents has ")));
-  // Nobody asks for them.
+  // They are not requested.
   config.mutable_evaluation()->set_validation_tokens(0);
   EXPECT_EQ(CreateStatus(config), absl::OkStatus());
 }

@@ -98,7 +98,7 @@ TEST(AtomicWriteFaults, ADeviceThatStaysDeadLeavesTheOldOrTheNewFile) {
   }
 }
 
-TEST(AtomicWriteFaults, ShortWritesGoOn) {
+TEST(AtomicWriteFaults, ShortWritesContinue) {
   for (const std::string rule : {"*:1-:short", "write:1:short"}) {
     const TemporaryFolder folder;
     const ScopedFaults faults(rule);
@@ -230,7 +230,7 @@ TEST(ReadFaults, DeviceErrorsAreStorageErrorsAndOthersInputErrors) {
   }
 }
 
-TEST(ReadFaults, ShortAndInterruptedReadsGoOn) {
+TEST(ReadFaults, ShortAndInterruptedReadsContinue) {
   const TemporaryFolder folder;
   const std::string bytes = "0123456789abcdef!";
   ASSERT_EQ(AtomicWrite(folder / "file", bytes), absl::OkStatus());

@@ -38,7 +38,7 @@ class OneCallAttention(Attention):
 
 class StepwiseAttention(nn.Module):
     """The passes of the public torchscale fork (sunyt32/torchscale at 9b6db6d), written
-    anew: three projections, padded keys and values unfolded into windows, xPos on whole
+    again: three projections, padded keys and values unfolded into windows, xPos on whole
     windows, products, mask, padding mask and softmax as operators of their own."""
 
     def __init__(self, width, heads, kv_heads):

@@ -52,7 +52,7 @@ class DamageTest : public FilesOfTest {
     close(file);
   }
 
-  // What the error of a flip in `byte` must say beside the file's name.
+  // What the error of a flip in `byte` must say in addition to the file's name.
   std::vector<std::string> PlaceOf(const std::string& name, int64_t byte) {
     for (int file = 0; file < manifest_.files_size(); ++file) {
       if (manifest_.files(file).name() != name) continue;

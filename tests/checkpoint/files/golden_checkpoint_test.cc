@@ -1,5 +1,5 @@
-// Checkpoints of every format version that there was, as files of this
-// repository: they load for ever.
+// Checkpoints of every format version so far, as files of this repository: they
+// load forever.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

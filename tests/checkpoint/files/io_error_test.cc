@@ -1,7 +1,7 @@
 // Every system call of a save, a deletion, a copy, a read and of taking a run
 // folder fails in turn, until no call is left to fail: nothing that was saved
-// is lost, nothing is called saved that isn't, and when the trouble is over all
-// goes on.
+// is lost, nothing is reported as saved that isn't, and afterwards everything
+// works again.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -97,7 +97,7 @@ class IoErrorTest : public FilesOfTest {
   }
 
   // What a run can still do: tidy up and save.
-  void ExpectGoesOn(const std::string& run) {
+  void ExpectContinues(const std::string& run) {
     EXPECT_EQ(RemoveLeftovers(run), absl::OkStatus());
     for (const auto& entry : fs::directory_iterator(run)) {
       const std::string name = entry.path().filename();
@@ -139,7 +139,7 @@ TEST_F(IoErrorTest, ASaveIsWholeOrFailsAndHarmsNothing) {
         }
         EXPECT_TRUE(fs::exists(run + "/step-00000010"));
         ExpectAllWhole(run);
-        ExpectGoesOn(run);
+        ExpectContinues(run);
       });
 }
 
@@ -179,7 +179,7 @@ TEST_F(IoErrorTest, TroubleWithTheHintDoesNotUndoTheCommit) {
       },
       [this](const std::string& run, const absl::Status&, const Trouble&) {
         ExpectAllWhole(run);
-        ExpectGoesOn(run);
+        ExpectContinues(run);
       });
 }
 
@@ -192,7 +192,7 @@ TEST_F(IoErrorTest, TroubleWithTheMarkHarmsNothing) {
       },
       [this](const std::string& run, const absl::Status&, const Trouble&) {
         ExpectAllWhole(run);
-        ExpectGoesOn(run);
+        ExpectContinues(run);
       });
 }
 
@@ -212,7 +212,7 @@ TEST_F(IoErrorTest, ADeletionTakesWholeCheckpointsOnly) {
         EXPECT_EQ(DeleteOldCheckpoints(run, {.keep_last = 1}, {10}),
                   absl::OkStatus());
         EXPECT_FALSE(fs::exists(run + "/step-00000005"));
-        ExpectGoesOn(run);
+        ExpectContinues(run);
       });
 }
 
@@ -237,7 +237,7 @@ TEST_F(IoErrorTest, ALockThatCantBeTakenIsFreeAfterwards) {
         EXPECT_TRUE(lock.ok()) << lock.status();
         EXPECT_LT(std::chrono::steady_clock::now() - start,
                   std::chrono::seconds(2));
-        if (lock.ok()) ExpectGoesOn(run);
+        if (lock.ok()) ExpectContinues(run);
       });
 }
 

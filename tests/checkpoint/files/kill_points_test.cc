@@ -1,6 +1,6 @@
 // The process dies at every named point and before every system call of a save
 // and of the deletion that follows it. What was saved before stays, what looks
-// saved is, and the next run goes on.
+// saved is, and the next run resumes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>

@@ -48,7 +48,7 @@ struct ReadResult {
   int64_t bytes_read = 0;  // by the reader
   bool has_wrong = false;  // a byte was handed out that was not saved
 };
-// Reads every tensor, each as a whole; goes on after one that can't be read.
+// Reads every tensor, each as a whole; continues after one that can't be read.
 ReadResult ReadKnown(const std::string& step_folder,
                      const std::vector<KnownTensor>& tensors);
 

@@ -84,7 +84,7 @@ TEST(BatchSchedule, GlobalBatchIsTheSameAtEveryDataDegree) {
   }
 }
 
-TEST(BatchSchedule, GoesOnTheSameAfterAResume) {
+TEST(BatchSchedule, ContinuesTheSameAfterAResume) {
   const BatchSchedule first(11, 101, 16);
   const std::vector<int64_t> stream = Stream(first, 50);
   for (int64_t step = 49; step >= 0; --step) {  // in any order, by a new object
@@ -124,7 +124,7 @@ TEST(BatchSchedule, FirstSamplesOfAnEpochStayUniform) {
   EXPECT_LT(statistic, 39 + 5 * 8.8);
 }
 
-// Fixed for ever: a resumed run must read on where it stopped, also after an
+// Fixed forever: a resumed run must read on where it stopped, also after an
 // update of the program.
 TEST(BatchSchedule, KeepsItsOrderBetweenVersions) {
   EXPECT_EQ(BatchSchedule(1, 1000, 8).GlobalBatch(0),

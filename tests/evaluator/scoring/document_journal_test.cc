@@ -1,4 +1,4 @@
-// An evaluation that goes on where another stopped.
+// An evaluation that continues where another stopped.
 #include "evaluator/scoring/document_journal.h"
 
 #include <ATen/ATen.h>
@@ -114,7 +114,7 @@ class JournalFolderTest : public ::testing::Test {
     return folder_ + "/documents-" + std::to_string(mesh_->data().rank()) +
            ".jsonl";
   }
-  // On rank 0, before all go on.
+  // On rank 0, before all continue.
   void Write(const std::string& name, const std::string& text) {
     if (mesh_->world().rank() == 0) {
       EXPECT_TRUE(AtomicWrite(folder_ + "/" + name, text).ok());

@@ -48,7 +48,8 @@ at::Tensor InFp64(const at::Tensor& x) {
 
 class GeluGradientOnGpu : public testing::KernelTest {};
 
-// Rows beside a block's, columns beside a pack and beside a block of threads.
+// Rows not a multiple of a block's, columns not of a pack nor of a thread
+// block.
 TEST_F(GeluGradientOnGpu, EqualsFp64AndSumsColumns) {
   at::manual_seed(1);
   for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {

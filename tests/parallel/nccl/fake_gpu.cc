@@ -428,7 +428,7 @@ NcclResult FakeNccl::Send(const void* in, size_t count, NcclType /*bytes*/,
     std::unique_lock<std::mutex> lock(clique->mutex);
     EXPECT_TRUE(clique->changed.wait_for(lock, kDeadlock, [&] {
       return clique->closed || clique->mail[way].empty();
-    })) << "nobody receives";
+    })) << "no rank receives";
   };
   return Add("Send", {comm, stream, {post, nullptr, wait}});
 }
@@ -442,7 +442,7 @@ NcclResult FakeNccl::Receive(void* out, size_t count, NcclType /*bytes*/,
     std::unique_lock<std::mutex> lock(clique->mutex);
     EXPECT_TRUE(clique->changed.wait_for(lock, kDeadlock, [&] {
       return clique->closed || !clique->mail[way].empty();
-    })) << "nobody sends";
+    })) << "no rank sends";
     if (clique->mail[way].empty()) return;
     const std::string bytes = std::move(clique->mail[way].front());
     clique->mail[way].pop_front();

@@ -58,7 +58,7 @@ INSTANTIATE_TEST_SUITE_P(
                           std::get<1>(info.param), "_ranks");
     });
 
-TEST(NcclCommunicator, CallsInOrderAndPollsWhatGoesOn) {
+TEST(NcclCommunicator, CallsInOrderAndPollsWhatIsInFlight) {
   RunRanks(2, [](Rank& rank) {
     std::vector<std::string> start = {"CommInitRank", "poll"};
     if (rank.world->rank() == 0) start.insert(start.begin(), "GetUniqueId");
@@ -240,7 +240,7 @@ TEST(NcclCommunicator, TellsAsynchronousErrorsWithTheCall) {
   });
 }
 
-TEST(NcclCommunicator, AnInvalidArgumentIsTheCallersAndTheGroupGoesOn) {
+TEST(NcclCommunicator, AnInvalidArgumentIsTheCallersAndTheGroupRemainsUsable) {
   RunRanks(2, [](Rank& rank) {
     const at::Tensor tensor = rank.gpu.Keep(Numbers(rank.world->rank(), 4));
     const int other = 1 - rank.world->rank();
@@ -315,7 +315,7 @@ TEST(NcclCommunicator, WorkIsDoneWhenTheStreamComesToItsMark) {
 }
 
 TEST(NcclGroup, AThreadThatWaitsForNcclStaysOutAfterAnAbort) {
-  // For ever: that thread uses them.
+  // Never deleted: that thread uses them.
   auto* gpu = new FakeGpu;
   auto* nccl = new std::shared_ptr<FakeNccl>(
       std::make_shared<FakeNccl>(*new FakeNetwork, *gpu));

@@ -105,7 +105,7 @@ void HangOnGpu(MpiSession& session, int64_t num_ranks, bool fails) {
     gpu.fails = fails && last;
     activity.in_flight_calls().Add(&gpu);
   }
-  // All but the last one go on, as a host does that waits for nothing.
+  // All but the last one continue, like a host that waits for nothing.
   while (true) {
     if (!last) activity.Tick();
     std::this_thread::sleep_for(milliseconds(50));
@@ -126,7 +126,7 @@ void Fail(const std::string& failure, MpiSession& session,
   } else if (failure == "abort") {
     if (last) AbortAllRanks(ExitCode::kNumeric, "replicas differ");
   } else if (failure == "exception") {
-    if (last) throw std::runtime_error("nobody catches this");
+    if (last) throw std::runtime_error("nothing catches this");
   } else if (failure == "bad_alloc") {
     if (last) std::vector<char>(std::numeric_limits<int64_t>::max() / 2);
   } else if (failure == "hang_first" || failure == "hang_last") {

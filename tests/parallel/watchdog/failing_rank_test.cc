@@ -83,7 +83,7 @@ TEST(Watchdog, NamesARankWhoseProcessLivesButHangs) {
   }
 }
 
-TEST(Watchdog, NamesTheRankThatGpusWaitForThoughTheirHostsGoOn) {
+TEST(Watchdog, NamesTheRankThatGpusWaitForThoughTheirHostsContinue) {
   const Outcome outcome = RunFailing("gpu_hang 2");
   EXPECT_EQ(outcome.exit_code, 6) << outcome.output;
   EXPECT_THAT(

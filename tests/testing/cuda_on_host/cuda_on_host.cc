@@ -69,7 +69,7 @@ class Block {
     lanes_[current_] = mine;
     Wait(State::kAtWarpBarrier);
     const uint64_t theirs = lanes_.at(warp_begin + lane);
-    // Nobody writes its next value before all have read this one.
+    // No lane writes its next value before all have read this one.
     Wait(State::kAtWarpBarrier);
     return theirs;
   }
@@ -95,7 +95,7 @@ class Block {
   }
 
   // Whether all fibers begin .. end - 1 that have not ended are at `at`; if so
-  // they may go on.
+  // they may continue.
   bool Release(size_t begin, size_t end, State at) {
     bool any = false;
     for (size_t i = begin; i < end; ++i) {

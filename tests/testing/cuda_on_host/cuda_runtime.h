@@ -56,8 +56,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config,
                    [&] { kernel(arguments...); });
 }
 
-// All threads of the block (of the warp) come here before any goes on. A block
-// that can't go on, because some threads wait and others have ended or wait
+// All threads of the block (of the warp) arrive here before any continues. A
+// block that is stuck, because some threads wait and others have ended or wait
 // elsewhere, ends the program.
 void __syncthreads();
 void __syncwarp(unsigned mask = 0xffffffff);

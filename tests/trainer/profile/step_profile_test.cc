@@ -13,7 +13,7 @@ using ::testing::HasSubstr;
 
 constexpr int64_t kMillisecond = 1'000'000;
 
-// A profile whose clock stands still but for Work().
+// A profile whose clock advances only in Work().
 class StepProfileTest : public ::testing::Test {
  protected:
   void Work(int64_t milliseconds) { now_ += milliseconds * kMillisecond; }
