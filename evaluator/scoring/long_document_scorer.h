@@ -38,8 +38,9 @@ class LongDocumentScorer {
  public:
   struct Options {
     DocumentMask mask = {};
-    int64_t segment_tokens = 0;  // that a rank holds at once, at the least one
-                                 // block of each document scored together
+    // Tokens that a rank holds at once; at least one block of each document
+    // scored together.
+    int64_t segment_tokens = 0;
     AngleScaling angle_scaling = {};
     // Returns, instead of NLL, 1 for a target whose logit no id exceeds and 0
     // otherwise; NaN if logits are not finite.

@@ -1,4 +1,4 @@
-// Matrix products on CPUs by our own tiles (matrix_tiles.h). BLAS copies both
+// Matrix products on CPUs by our own tiles (matmul_tiles.h). BLAS copies both
 // operands at every call, which is costly for the narrow products of small
 // models (docs/results/cpu.md). Here only the right operand is copied, and only
 // if its rows are not contiguous.

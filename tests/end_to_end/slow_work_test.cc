@@ -87,26 +87,26 @@ TEST_F(SlowWorkTest, AnEvaluationOfLongPiecesComesToItsEnd) {
 void ExpectNamed(const ProcessResult& result, const std::string& phase) {
   EXPECT_EQ(result.exit_code, 6) << result.output;
   EXPECT_THAT(result.output,
-              ContainsRegex("\\[rank 0 host .*\\] error: watchdog: no progress "
-                            "for [0-9.]+ s of rank 1 \\(host [^ ]+\\) \\[" +
-                            phase));
+              ContainsRegex("\\[rank 0 host .*\\] error: watchdog: rank 1 "
+                            "\\(host [^ ]+\\) \\[" +
+                            phase + ".*\\] made no progress for [0-9.]+ s "));
 }
 
-TEST_F(SlowWorkTest, WhatStandsStillIsNamed) {
+TEST_F(SlowWorkTest, WhatHangsIsNamed) {
   if (IsFullLength()) {
     GTEST_SKIP() << "a hang under the default limits: 300 s of nothing else";
   }
   const std::string run = Path("standing");
-  const std::string for_ever = ":delay=1000000:rank=1";
+  const std::string forever = ":delay=1000000:rank=1";
   // In a step, in the write of a save that the rank waits for, in a load.
-  ExpectNamed(Run("@micro_batch:5" + for_ever, Training(run, 1)),
+  ExpectNamed(Run("@micro_batch:5" + forever, Training(run, 1)),
               "training, step 1");
-  ExpectNamed(Run("write:4" + for_ever + ":path=shard-", Training(run, 1)),
+  ExpectNamed(Run("write:4" + forever + ":path=shard-", Training(run, 1)),
               "save, step 1");
   RunWell(LextraOn(2, Training(run, 1)));
-  ExpectNamed(Run("read:4" + for_ever + ":path=shard-", Training(run, 2)),
+  ExpectNamed(Run("read:4" + forever + ":path=shard-", Training(run, 2)),
               "load");
-  ExpectNamed(Run("@layer:5" + for_ever, Evaluating(run)), "evaluation");
+  ExpectNamed(Run("@layer:5" + forever, Evaluating(run)), "evaluation");
 }
 
 }  // namespace

@@ -244,7 +244,7 @@ TEST(Evaluate, AnNllThatIsNotFiniteIsAnErrorThatNamesItAndKeepsTheOthers) {
     EXPECT_THAT(std::string(status.message()),
                 ::testing::ContainsRegex(
                     "non_overlapping causal at 10: the NLL of document 2 at "
-                    "place 2[01] is not a finite"));
+                    "position 2[01] is not finite"));
     mesh->world().Barrier();
     EXPECT_EQ(DocumentJournal::Open(folder, "this model", *mesh)->size(), 3);
     mesh->world().Barrier();
