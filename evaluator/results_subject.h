@@ -12,7 +12,7 @@ namespace lextra {
 
 // OK if `folder` has no results.json, or one of the same `subject` (as in
 // ResultsContext) and the same `evaluation`, except for fields that change no
-// result. Otherwise a UsageError that says what it holds.
+// result. Otherwise a UsageError that names what it holds.
 absl::Status CheckSubjectOfResults(const std::string& folder,
                                    const std::string& subject,
                                    const EvaluationConfig& evaluation);

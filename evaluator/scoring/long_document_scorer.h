@@ -1,6 +1,6 @@
 // NLL of every token of documents of any length, distributed over ranks.
 //
-//   nll[t] = -log p(token t + 1 | tokens .. t as the mask lets them be seen)
+//   nll[t] = -log p(token t + 1 | tokens up to t that the mask shows)
 //
 // With a blockwise mask a document is cut into segments of whole blocks,
 // assigned round-robin to the P ranks of the context axis: rank r scores

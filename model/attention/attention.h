@@ -72,7 +72,7 @@ class SegmentAttention : public Attention {
     BlockMask mask;
     int64_t num_documents;
     int64_t first_block;  // of the segment in its documents
-    int64_t reach;        // maximum of blocks that queries look back at
+    int64_t reach;        // most blocks that queries look back
     int64_t tail_blocks;  // that each segment sends
   };
 

@@ -42,7 +42,7 @@ class FlatParameters {
   };
   struct Bucket {
     int64_t begin;
-    int64_t size;  // divides by num_owners
+    int64_t size;  // divisible by num_owners
     bool weight_decay;
   };
   // Elements that this rank owns; `place`: index of the first in masters and
