@@ -23,7 +23,7 @@ int64_t PieceKeys(const PositionEncoding& positions) {
   return std::min(kMostPieceKeys, positions.key_span());
 }
 
-// The two chunks of a rank, and their begins in the document.
+// The two chunks of a rank, and their start in the document.
 struct Chunks {
   Chunks(int rank, int size, int64_t length)
       : length(length),
