@@ -1,8 +1,28 @@
 #include "base/box.h"
 
+#include <algorithm>
+#include <set>
 #include <utility>
 
 namespace lextra {
+namespace {
+
+// The dimension that separates the boxes best.
+size_t SweepDim(const std::vector<Box>& boxes) {
+  size_t best = 0;
+  size_t most = 0;
+  for (size_t dim = 0; dim < boxes[0].offset.size(); ++dim) {
+    std::set<int64_t> offsets;
+    for (const Box& box : boxes) offsets.insert(box.offset[dim]);
+    if (offsets.size() > most) {
+      most = offsets.size();
+      best = dim;
+    }
+  }
+  return best;
+}
+
+}  // namespace
 namespace {
 
 // Elements [begin, end) of the part of the tensor whose first indices are
@@ -61,6 +81,37 @@ std::vector<Box> CutAtMultiples(const Box& box, int dim, int64_t extent) {
     begin = next;
   }
   return parts;
+}
+
+bool LiesWithin(const Box& box, const std::vector<int64_t>& shape) {
+  if (box.offset.size() != shape.size() || box.shape.size() != shape.size()) {
+    return false;
+  }
+  for (size_t dim = 0; dim < shape.size(); ++dim) {
+    if (box.offset[dim] < 0 || box.shape[dim] < 1 ||
+        box.shape[dim] > shape[dim] ||
+        box.offset[dim] > shape[dim] - box.shape[dim]) {
+      return false;
+    }
+  }
+  return true;
+}
+
+std::optional<std::pair<Box, Box>> FindOverlap(std::vector<Box> boxes) {
+  if (boxes.size() < 2) return std::nullopt;
+  if (boxes[0].offset.empty()) return std::pair(boxes[0], boxes[1]);
+  const size_t dim = SweepDim(boxes);
+  std::sort(boxes.begin(), boxes.end(), [dim](const Box& a, const Box& b) {
+    return a.offset[dim] < b.offset[dim];
+  });
+  for (size_t i = 0; i < boxes.size(); ++i) {
+    const int64_t end = boxes[i].offset[dim] + boxes[i].shape[dim];
+    for (size_t j = i + 1; j < boxes.size() && boxes[j].offset[dim] < end;
+         ++j) {
+      if (Intersect(boxes[i], boxes[j])) return std::pair(boxes[i], boxes[j]);
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace lextra

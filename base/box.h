@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace lextra {
@@ -53,6 +54,15 @@ inline bool Contains(const Box& outer, const Box& inner) {
   }
   return true;
 }
+
+// Whether `box` is a part of a tensor of this shape: as many dimensions, no
+// extent below 1, nothing outside.
+bool LiesWithin(const Box& box, const std::vector<int64_t>& shape);
+
+// Two of these boxes of one tensor that overlap, if any do. Only boxes that
+// overlap along one dimension are compared, so thousands of slices take no
+// time.
+std::optional<std::pair<Box, Box>> FindOverlap(std::vector<Box> boxes);
 
 // Calls take(from, to, count) for each run of elements of `common` that is
 // contiguous in both `from_box` and `to_box`, which both contain all of it:

@@ -1,5 +1,5 @@
-# Where nvcc is found, the CUDA backend is built beside the program as the module
-# lextra_cuda.so, which is loaded only when a GPU is asked for. So one program
+# Where nvcc is found, the CUDA backend is built next to the program as the module
+# lextra_cuda.so, which is loaded only when a run asks for a GPU: one program
 # serves machines with and without a GPU.
 include(CheckLanguage)
 option(LEXTRA_CUDA "Build the CUDA backend where nvcc is present" ON)

@@ -8,8 +8,8 @@
 #   one GoogleTest program; with RANKS it runs once under a real mpirun for each
 #   number of ranks, and is labeled mpi; otherwise it is labeled unit. CORES is
 #   how many it keeps busy, two for several ranks, otherwise one: ctest -jN runs
-#   no more beside each other than fit into N. With SHARDS its tests are dealt to
-#   that many runs, which may be beside each other. Tests of the highest COST, in
+#   no more at a time than fit into N. With SHARDS its tests are dealt to that
+#   many runs, which may run at the same time. Tests of the highest COST, in
 #   seconds, start first. TORCH and RANKS need LEXTRA_WITH_TORCH.
 
 add_library(lextra_flags INTERFACE)

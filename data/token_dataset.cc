@@ -50,6 +50,28 @@ std::string TypeProblem(uint8_t code) {
   return absl::StrCat(code);
 }
 
+// The object that the text is; no key is in it twice.
+absl::StatusOr<nlohmann::json> ObjectOf(const std::string& name,
+                                        const std::string& text) {
+  std::set<std::string> keys;
+  std::string repeated;
+  const auto see = [&](int depth, nlohmann::json::parse_event_t event,
+                       const nlohmann::json& parsed) {
+    if (event == nlohmann::json::parse_event_t::key && depth == 1 &&
+        !keys.insert(parsed.get<std::string>()).second) {
+      repeated = parsed.get<std::string>();
+    }
+    return depth <= 1;  // nested values are not ours and not kept
+  };
+  const nlohmann::json json = nlohmann::json::parse(text, see, false);
+  if (!json.is_object()) return InputError(name + ": not a JSON object");
+  if (!repeated.empty()) {
+    return InputError(
+        absl::StrFormat("%s: duplicate key '%s'", name, repeated));
+  }
+  return json;
+}
+
 }  // namespace
 
 absl::StatusOr<TokenDataset> TokenDataset::Open(const std::string& prefix) {
@@ -201,22 +223,7 @@ absl::Status TokenDataset::ReadMeta() {
 
 absl::Status TokenDataset::CheckedMeta(const std::string& name,
                                        const std::string& text) {
-  std::set<std::string> keys;
-  std::string repeated;
-  const auto see = [&](int depth, nlohmann::json::parse_event_t event,
-                       const nlohmann::json& parsed) {
-    if (event == nlohmann::json::parse_event_t::key && depth == 1 &&
-        !keys.insert(parsed.get<std::string>()).second) {
-      repeated = parsed.get<std::string>();
-    }
-    return depth <= 1;  // nested values are not ours and not kept
-  };
-  const nlohmann::json json = nlohmann::json::parse(text, see, false);
-  if (!json.is_object()) return InputError(name + ": not a JSON object");
-  if (!repeated.empty()) {
-    return InputError(
-        absl::StrFormat("%s: duplicate key '%s'", name, repeated));
-  }
+  LEXTRA_ASSIGN_OR_RETURN(const nlohmann::json json, ObjectOf(name, text));
   for (const auto& [key, target] :
        {std::pair(kMetaTokenizer, &meta_.tokenizer),
         std::pair(kMetaTokenizerSha256, &meta_.tokenizer_sha256)}) {

@@ -19,6 +19,13 @@ deploy/build.sh
 echo "== test"
 log=build/test.log
 status=0
+# Ranks wait for each other and some tests sleep: what they leave of the cores builds
+# the sanitized tests, at the lowest priority.
+sanitized=
+if (($# == 0)); then
+  nice -n 19 deploy/checks/sanitize.sh --build_only &
+  sanitized=$!
+fi
 # Twice the number of cores: ranks and their launchers wait for each other half of
 # the time, and some tests mostly wait.
 ctest --test-dir build -j$((2 * $(nproc))) --no-tests=error "$@" -V >"$log" 2>&1 || status=$?
@@ -35,7 +42,8 @@ if ((skipped)); then
   echo "== skipped"
   grep -A1 -E ': Skipped$' "$log" | grep -vE ': Skipped$|^--' | sort | uniq -c || true
 fi
-if (($# == 0)); then
+if [[ $sanitized ]]; then
+  wait "$sanitized" || true # its errors come again below
   echo "== sanitizers"
   deploy/checks/sanitize.sh || status=1
   echo "== fuzzing"

@@ -54,7 +54,7 @@ absl::Status CheckMemory(const ModelConfig& model,
   const int64_t needed = ScoringBytes(model, mesh.tensor().size(), places);
   const bool on_gpu = mesh.device().is_cuda();
   const int64_t left =
-      on_gpu ? GpuBytesLeft()
+      on_gpu ? LoadedCudaApi().bytes_left()
              : std::min(MemoryLeftToProcess(), MemoryLeftOnHost() / ranks);
   absl::Status status;
   if (needed > left) {

@@ -192,11 +192,8 @@ absl::Status RunCheckpoint(const std::vector<std::string>& arguments) {
   line.AddFlag("weights", &weights,
                "import: state_dict of the decoder (safetensors)");
   line.AddFlag("to", &to, "import: run folder to write");
-  LEXTRA_RETURN_IF_ERROR(line.Parse(arguments));
-  if (line.help_wanted()) {
-    PrintResult(line.Help());
-    return absl::OkStatus();
-  }
+  LEXTRA_ASSIGN_OR_RETURN(const bool helped, line.ParseOrHelp(arguments));
+  if (helped) return absl::OkStatus();
   const std::vector<std::string>& words = line.rest();
   const std::string verb = words.empty() ? "" : words[0];
   if (verb == "import" && words.size() == 1) {

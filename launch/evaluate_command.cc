@@ -292,11 +292,8 @@ absl::Status RunEvaluate(Session& session,
   MpiSession& mpi = *session.mpi;
   EvaluateOptions options;
   CommandLine line = EvaluateCommandLine(&options);
-  LEXTRA_RETURN_IF_ERROR(line.Parse(arguments));
-  if (line.help_wanted()) {
-    PrintResult(line.Help());
-    return absl::OkStatus();
-  }
+  LEXTRA_ASSIGN_OR_RETURN(const bool helped, line.ParseOrHelp(arguments));
+  if (helped) return absl::OkStatus();
   options.overrides.insert(options.overrides.end(), line.rest().begin(),
                            line.rest().end());
   LEXTRA_RETURN_IF_ERROR(CheckEvaluateOptions(options));

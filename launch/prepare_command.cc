@@ -120,11 +120,8 @@ void GiveHints(const PrepareSummary& summary) {
 absl::Status RunPrepare(const std::vector<std::string>& arguments) {
   CommandOptions options;
   CommandLine line = MakeCommandLine(&options);
-  LEXTRA_RETURN_IF_ERROR(line.Parse(arguments));
-  if (line.help_wanted()) {
-    PrintResult(line.Help());
-    return absl::OkStatus();
-  }
+  LEXTRA_ASSIGN_OR_RETURN(const bool helped, line.ParseOrHelp(arguments));
+  if (helped) return absl::OkStatus();
   options.prepare.inputs = line.rest();
   LEXTRA_RETURN_IF_ERROR(CheckOptions(&options));
   CatchInterrupts();

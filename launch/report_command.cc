@@ -50,11 +50,8 @@ std::string OutputFolder(const std::string& output, const ReportData& data) {
 absl::Status RunReport(const std::vector<std::string>& arguments) {
   ReportOptions options;
   CommandLine line = MakeCommandLine(&options);
-  LEXTRA_RETURN_IF_ERROR(line.Parse(arguments));
-  if (line.help_wanted()) {
-    PrintResult(line.Help());
-    return absl::OkStatus();
-  }
+  LEXTRA_ASSIGN_OR_RETURN(const bool helped, line.ParseOrHelp(arguments));
+  if (helped) return absl::OkStatus();
   const std::vector<std::string>& runs = line.rest();
   if (runs.empty()) {
     return UsageError("no evaluation given; usage: lextra report RUN ...");

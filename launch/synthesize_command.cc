@@ -119,11 +119,8 @@ absl::Status WriteTrials(const SynthesizeOptions& options,
 absl::Status RunSynthesize(const std::vector<std::string>& arguments) {
   SynthesizeOptions options;
   CommandLine line = MakeCommandLine(&options);
-  LEXTRA_RETURN_IF_ERROR(line.Parse(arguments));
-  if (line.help_wanted()) {
-    PrintResult(line.Help());
-    return absl::OkStatus();
-  }
+  LEXTRA_ASSIGN_OR_RETURN(const bool helped, line.ParseOrHelp(arguments));
+  if (helped) return absl::OkStatus();
   if (!line.rest().empty()) {
     return UsageError("unknown argument " + line.rest()[0]);
   }

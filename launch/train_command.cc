@@ -101,8 +101,17 @@ void MakeDataPathsAbsolute(RunConfig* config) {
   data.set_validation(AbsolutePath(data.validation()));
 }
 
-// Which of LibTorch's operators computes attention in training.
-void LogAttention(const ModelConfig& model) {
+// What runs, and on a GPU which of LibTorch's operators computes attention.
+void LogRun(const RunConfig& config, int world_size) {
+  const ModelConfig& model = config.model();
+  LogLine(VersionLine());
+  LogLine(RunConfigTable(config));
+  LogInfo(
+      "%d rank(s): data %d x tensor %d; %.2fM parameters, %.2f MFLOP per "
+      "token (6 N + 6 L C T)",
+      world_size, config.parallel().data(), config.parallel().tensor(),
+      NumParameters(model) * 1e-6, TrainingFlopsPerToken(model) * 1e-6);
+  if (config.parallel().device() != CUDA) return;
   LogInfo(
       "attention on the GPU: %s",
       NameOf(ChooseOperator(ComputeType(model.precision()), model.head_dim(),
@@ -133,11 +142,8 @@ absl::Status RunTrain(Session& session,
   MpiSession& mpi = *session.mpi;
   TrainOptions options;
   CommandLine line = MakeCommandLine(&options);
-  LEXTRA_RETURN_IF_ERROR(line.Parse(arguments));
-  if (line.help_wanted()) {
-    PrintResult(line.Help());
-    return absl::OkStatus();
-  }
+  LEXTRA_ASSIGN_OR_RETURN(const bool helped, line.ParseOrHelp(arguments));
+  if (helped) return absl::OkStatus();
   options.overrides.insert(options.overrides.end(), line.rest().begin(),
                            line.rest().end());
   LEXTRA_RETURN_IF_ERROR(CheckWorldSize(mpi, options.expect_world_size));
@@ -172,16 +178,7 @@ absl::Status RunTrain(Session& session,
   if (config.parallel().device() == CPU) {
     LEXTRA_RETURN_IF_ERROR(CheckTensorGroups(*mesh));
   }
-  LogLine(VersionLine());
-  LogLine(RunConfigTable(config));
-  LogInfo(
-      "%d rank(s): data %d x tensor %d; %.2fM parameters, %.2f MFLOP per "
-      "token (6 N + 6 L C T)",
-      mpi.size(), config.parallel().data(), config.parallel().tensor(),
-      NumParameters(config.model()) * 1e-6,
-      TrainingFlopsPerToken(config.model()) * 1e-6);
-  if (config.parallel().device() == CUDA) LogAttention(config.model());
-
+  LogRun(config, mpi.size());
   LEXTRA_ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer,
                           Trainer::Create(config, options.run_dir, resume,
                                           {.run_id = lock ? lock->run_id() : "",

@@ -18,7 +18,7 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 at::Tensor SwiGluByKernel(const at::Tensor& packed) {
-  static const CudaKernel<SwiGluCuda> kernel(kSwiGluCuda);
+  static const CudaKernel<SwiGluCuda> kernel(&CudaKernels::swi_glu);
   std::vector<int64_t> shape = packed.sizes().vec();
   shape.back() /= 2;
   const at::Tensor y = at::empty(shape, packed.options());
@@ -33,7 +33,8 @@ at::Tensor SwiGluByKernel(const at::Tensor& packed) {
 
 at::Tensor SwiGluGradientByKernel(const at::Tensor& packed,
                                   const at::Tensor& dy) {
-  static const CudaKernel<SwiGluGradientCuda> kernel(kSwiGluGradientCuda);
+  static const CudaKernel<SwiGluGradientCuda> kernel(
+      &CudaKernels::swi_glu_gradient);
   const at::Tensor dpacked = at::empty_like(packed);
   kernel({.type = ElementTypeOf(packed.scalar_type()),
           .packed = packed.const_data_ptr(),

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "model/norm_passes.h"
+#include "ops/saved_pointer.h"
 
 // Legend: N rows, C columns on this rank.
 namespace lextra {
@@ -52,7 +53,7 @@ class NormFunction : public torch::autograd::Function<NormFunction> {
     context->save_for_backward(
         {rows.x_NC, weight, pass.bias, rows.mean_N, rows.rstd_N});
     context->saved_data["centered"] = centered;
-    context->saved_data["split_over"] = reinterpret_cast<int64_t>(split_over);
+    context->saved_data["split_over"] = SavedPointer(split_over);
     context->set_materialize_grads(false);
     variable_list outputs = {pass.y_NC.view(x.sizes())};
     if (branch) outputs.push_back(rows.x_NC.view(x.sizes()));
@@ -81,8 +82,8 @@ class NormFunction : public torch::autograd::Function<NormFunction> {
                            .mean_N = saved[3],
                            .rstd_N = saved[4],
                            .centered = context->saved_data["centered"].toBool(),
-                           .split_over = reinterpret_cast<Communicator*>(
-                               context->saved_data["split_over"].toInt())};
+                           .split_over = PointerOf<Communicator>(
+                               context->saved_data["split_over"])};
     const at::Tensor& bias = saved[2];
     const auto as_rows = [&](const at::Tensor& x) {
       return x.reshape(rows.x_NC.sizes()).contiguous();

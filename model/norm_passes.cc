@@ -119,7 +119,7 @@ at::Tensor Backward(const NormRows& rows, const NormBackward& pass) {
     }
   };
   const auto gradient = [=, centered = rows.centered](int64_t begin,
-                                                    int64_t end) {
+                                                      int64_t end) {
     Compute* dweight = dparameters + begin / kBlockRows * 2 * columns;
     for (int64_t n = begin; n < end; ++n) {
       RowGradient<Element, Compute>(

@@ -15,7 +15,8 @@ const void* DataOrNull(const at::Tensor& x) {
 }  // namespace
 
 void NormalizeOnGpu(const NormRows& rows, const NormForward& pass) {
-  static const CudaKernel<NormalizeRowsCuda> kernel(kNormalizeRowsCuda);
+  static const CudaKernel<NormalizeRowsCuda> kernel(
+      &CudaKernels::normalize_rows);
   const bool adds = pass.branch_NC.defined();
   NormalizeRowsCuda arguments = {
       .type = ElementTypeOf(rows.x_NC.scalar_type()),
@@ -50,7 +51,7 @@ void NormalizeOnGpu(const NormRows& rows, const NormForward& pass) {
 at::Tensor NormalizeGradientOnGpu(const NormRows& rows,
                                   const NormBackward& pass) {
   static const CudaKernel<NormalizeRowsGradientCuda> kernel(
-      kNormalizeRowsGradientCuda);
+      &CudaKernels::normalize_rows_gradient);
   const int64_t num_rows = rows.x_NC.size(0);
   const int64_t columns = rows.x_NC.size(1);
   const at::Tensor blocks =

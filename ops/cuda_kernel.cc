@@ -4,10 +4,10 @@
 
 namespace lextra {
 
-void* CudaFunction(const char* name) {
-  const absl::StatusOr<void*> found = CudaLibraryFunction(name);
-  TORCH_CHECK(found.ok(), std::string(found.status().message()));
-  return *found;
+const CudaApi& LoadedCudaApi() {
+  const absl::StatusOr<const CudaApi*> api = LoadCudaApi();
+  TORCH_CHECK(api.ok(), std::string(api.status().message()));
+  return **api;
 }
 
 ElementType ElementTypeOf(at::ScalarType dtype) {
@@ -24,30 +24,12 @@ ElementType ElementTypeOf(at::ScalarType dtype) {
 }
 
 void* CurrentCudaStream(const at::Device& device) {
-  static auto* const current =
-      reinterpret_cast<void* (*)(int)>(CudaFunction("LextraCurrentCudaStream"));
-  return current(device.index());
-}
-
-GpuMemory PeakGpuMemory() {
-  static auto* const peak = reinterpret_cast<void (*)(GpuMemory&)>(
-      CudaFunction("LextraPeakGpuMemory"));
-  GpuMemory memory;
-  peak(memory);
-  return memory;
-}
-
-int64_t GpuBytesLeft() {
-  static auto* const left =
-      reinterpret_cast<int64_t (*)()>(CudaFunction("LextraGpuBytesLeft"));
-  return left();
+  return LoadedCudaApi().current_stream(device.index());
 }
 
 HostSyncsAreErrors::HostSyncsAreErrors(const at::Device& device) {
   if (!device.is_cuda()) return;
-  static auto* const set = reinterpret_cast<void (*)(bool)>(
-      CudaFunction("LextraSetHostSyncsAreErrors"));
-  set_ = set;
+  set_ = LoadedCudaApi().set_host_syncs_are_errors;
   set_(true);
 }
 

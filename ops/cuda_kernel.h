@@ -5,18 +5,13 @@
 #include <ATen/core/Tensor.h>
 
 #include "ops/cuda/element_type.h"
+#include "ops/cuda_api.h"
 
 namespace lextra {
 
-// A function of the module. Throws if there is none: a tensor on a GPU implies
-// that the module has been loaded.
-void* CudaFunction(const char* name);
-
-// A kernel of the module: a function that enqueues the work described by
-// `Arguments` (sizes and raw device pointers) on a stream, and returns null or
-// an error text.
-template <typename Arguments>
-using CudaLauncher = const char*(const Arguments& arguments, void* stream);
+// The module's table. Throws if there is none: a tensor on a GPU implies that
+// the module has been loaded.
+const CudaApi& LoadedCudaApi();
 
 // The kernels' name of the dtype; a TORCH_CHECK if they don't support it.
 ElementType ElementTypeOf(at::ScalarType dtype);
@@ -24,30 +19,18 @@ ElementType ElementTypeOf(at::ScalarType dtype);
 // The current stream of the tensors' device, for launchers.
 void* CurrentCudaStream(const at::Device& device);
 
-// This rank's peak GPU memory.
-struct GpuMemory {
-  int64_t tensor_bytes = 0;
-  int64_t held_bytes = 0;  // reserved by LibTorch's allocator
-};
-GpuMemory PeakGpuMemory();
-// GPU bytes still available for tensors.
-int64_t GpuBytesLeft();
-
 template <typename Arguments>
 class CudaKernel {
  public:
-  explicit CudaKernel(const char* name)
-      : name_(name),
-        launch_(
-            reinterpret_cast<CudaLauncher<Arguments>*>(CudaFunction(name))) {}
+  explicit CudaKernel(CudaLauncher<Arguments>* CudaKernels::*kernel)
+      : launch_(LoadedCudaApi().kernels.*kernel) {}
 
   void operator()(const Arguments& arguments, const at::Device& device) const {
     const char* error = launch_(arguments, CurrentCudaStream(device));
-    TORCH_CHECK(error == nullptr, name_, ": ", error);
+    TORCH_CHECK(error == nullptr, Arguments::kName, ": ", error);
   }
 
  private:
-  const char* name_;
   CudaLauncher<Arguments>* launch_;
 };
 

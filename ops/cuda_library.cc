@@ -30,16 +30,30 @@ absl::StatusOr<void*> LoadCudaLibrary() {
 
 }  // namespace
 
-absl::StatusOr<void*> CudaLibraryFunction(const std::string& name) {
+absl::StatusOr<const CudaApi*> LoadCudaApi() {
+  static const CudaApi* loaded = nullptr;
+  if (loaded != nullptr) return loaded;
   LEXTRA_ASSIGN_OR_RETURN(void* const library, LoadCudaLibrary());
-  void* function = dlsym(library, name.c_str());
+  auto* const function =
+      reinterpret_cast<CudaApiFunction*>(dlsym(library, kCudaApiFunction));
   if (function == nullptr) {
-    return UsageError(absl::StrFormat(
-        "lextra_cuda.so does not match this program (missing symbol %s): "
-        "rebuild both",
-        name));
+    return UsageError(absl::StrCat(
+        "lextra_cuda.so does not match this program (missing symbol ",
+        kCudaApiFunction, "): rebuild both"));
   }
-  return function;
+  LEXTRA_RETURN_IF_ERROR(CheckCudaApi(*function()));
+  loaded = function();
+  return loaded;
+}
+
+absl::Status CheckCudaApi(const CudaApi& api) {
+  if (api.version == kCudaApiVersion && api.bytes == sizeof(CudaApi)) {
+    return absl::OkStatus();
+  }
+  return UsageError(absl::StrFormat(
+      "lextra_cuda.so does not match this program (interface version %d of %d "
+      "bytes, expected %d of %d): rebuild both",
+      api.version, api.bytes, kCudaApiVersion, sizeof(CudaApi)));
 }
 
 absl::Status LoadError(const std::string& module, const std::string& error) {

@@ -7,15 +7,20 @@
 #include <string>
 
 #include "base/status.h"
+#include "ops/cuda_api.h"
 
 namespace lextra {
 
 // Ending of errors that leave the user without a GPU.
 inline constexpr char kOrCpu[] = ", or use parallel.device=CPU";
 
-// A function of the module, which is loaded if necessary. Not collective.
-// UsageError if there is no module, it fails to load or lacks the function.
-absl::StatusOr<void*> CudaLibraryFunction(const std::string& name);
+// The module's table, which is loaded on first use and lives as long as the
+// process. Not collective. UsageError if there is no module, it fails to load
+// or is of another build.
+absl::StatusOr<const CudaApi*> LoadCudaApi();
+
+// UsageError unless the table is the one that this program was compiled with.
+absl::Status CheckCudaApi(const CudaApi& api);
 
 // The error for dlerror's text on `module`, with what to do.
 absl::Status LoadError(const std::string& module, const std::string& error);

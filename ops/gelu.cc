@@ -65,7 +65,7 @@ at::Tensor GradientByKernels(const at::Tensor& dy, const at::Tensor& derivative,
 
 at::Tensor GradientOnGpu(const at::Tensor& dy, const at::Tensor& h,
                          const at::Tensor& dbias) {
-  static const CudaKernel<GeluGradientCuda> kernel(kGeluGradientCuda);
+  static const CudaKernel<GeluGradientCuda> kernel(&CudaKernels::gelu_gradient);
   const int64_t rows = dy.size(0);
   const int64_t columns = dy.size(1);
   const at::Tensor dh = at::empty_like(dy);

@@ -151,7 +151,7 @@ MemoryPlan PlanMemory(const RunConfig& config, const FlatParameters& parameters,
 }
 
 void ReportGpuMemory(const MemoryPlan& plan) {
-  const GpuMemory peak = PeakGpuMemory();
+  const GpuMemory peak = LoadedCudaApi().peak_memory();
   LogInfo(
       "peak GPU memory: %.3f GiB allocated (planned %.3f), %.3f GiB reserved",
       InGib(peak.tensor_bytes), InGib(plan.total()), InGib(peak.held_bytes));

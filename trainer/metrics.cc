@@ -81,7 +81,7 @@ void Metrics::Record(const Step& step) {
   const double flops =
       tokens_per_second * TrainingFlopsPerToken(config_.model());
   const bool on_gpu = config_.parallel().device() == CUDA;
-  const GpuMemory gpu = on_gpu ? PeakGpuMemory() : GpuMemory();
+  const GpuMemory gpu = on_gpu ? LoadedCudaApi().peak_memory() : GpuMemory();
   const double memory_gib = on_gpu ? InGib(gpu.held_bytes) : PeakMemoryGib();
   LogInfo(
       "step %6d/%d | %8.2fM tok | loss %7.4f | norm %8.4f | lr %.2e | %8.2f ms "

@@ -1,7 +1,6 @@
 #include "checkpoint/files/safetensors.h"
 
 #include <algorithm>
-#include <array>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -12,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/io/open_files.h"
+#include "checkpoint/files/dtypes.h"
 
 namespace lextra {
 namespace {
@@ -23,36 +23,6 @@ constexpr uint64_t kMaxHeaderBytes = uint64_t{8} << 20;
 constexpr size_t kMaxDims = 64;  // as many as LibTorch's own kernels take
 constexpr int64_t kAlignment = 8;
 constexpr char kMetadataKey[] = "__metadata__";
-
-// In the order of the format's own writers: larger elements later.
-struct Dtype {
-  std::string_view name;
-  int64_t bytes;
-};
-constexpr std::array<Dtype, 16> kDtypes = {{{"BOOL", 1},
-                                            {"U8", 1},
-                                            {"I8", 1},
-                                            {"F8_E5M2", 1},
-                                            {"F8_E4M3", 1},
-                                            {"I16", 2},
-                                            {"U16", 2},
-                                            {"F16", 2},
-                                            {"BF16", 2},
-                                            {"I32", 4},
-                                            {"U32", 4},
-                                            {"F32", 4},
-                                            {"C64", 8},
-                                            {"F64", 8},
-                                            {"I64", 8},
-                                            {"U64", 8}}};
-
-// The place in kDtypes, or -1.
-int DtypeRank(std::string_view name) {
-  for (size_t i = 0; i < kDtypes.size(); ++i) {
-    if (kDtypes[i].name == name) return static_cast<int>(i);
-  }
-  return -1;
-}
 
 // A tensor as its header states it, offsets relative to the data.
 struct StatedTensor {
@@ -320,12 +290,6 @@ std::string HeaderJson(const Metadata& metadata,
 }
 
 }  // namespace
-
-std::optional<int64_t> DtypeBytes(const std::string& dtype) {
-  const int rank = DtypeRank(dtype);
-  if (rank < 0) return std::nullopt;
-  return kDtypes[rank].bytes;
-}
 
 std::string KindText(const std::string& dtype,
                      const std::vector<int64_t>& shape) {

@@ -15,6 +15,7 @@
 
 #include "base/io/open_files.h"
 #include "base/status.h"
+#include "checkpoint/files/dtypes.h"
 
 namespace lextra {
 
@@ -33,9 +34,6 @@ std::string KindText(const std::string& dtype,
                      const std::vector<int64_t>& shape);
 
 using Metadata = std::map<std::string, std::string>;
-
-// Bytes of one element; nullopt for an unknown dtype.
-std::optional<int64_t> DtypeBytes(const std::string& dtype);
 
 // prod(shape) * bytes of an element; nullopt for an unknown dtype, a negative
 // extent or a product beyond int64.

@@ -9,6 +9,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "evaluator/html/escape_html.h"
 
 namespace lextra {
 namespace {
@@ -388,16 +389,5 @@ Extent ExtentOfY(const std::vector<ChartSeries>& series) {
 }
 
 std::string ChartSvg(const Chart& chart) { return Drawing(chart).Svg(); }
-
-std::string EscapeHtml(const std::string& text) {
-  std::string printable;
-  for (const char letter : text) {
-    const auto byte = static_cast<unsigned char>(letter);
-    printable += byte < ' ' && letter != '\n' ? ' ' : letter;
-  }
-  return absl::StrReplaceAll(
-      printable,
-      {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}});
-}
 
 }  // namespace lextra

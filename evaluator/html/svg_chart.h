@@ -47,10 +47,6 @@ Extent ExtentOfY(const std::vector<ChartSeries>& series);
 // axis, y <= 0.
 std::string ChartSvg(const Chart& chart);
 
-// & < > " for text and attributes of a page; control characters, which XML does
-// not allow, become blanks.
-std::string EscapeHtml(const std::string& text);
-
 }  // namespace lextra
 
 #endif  // LEXTRA_EVALUATOR_HTML_SVG_CHART_H_

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "base/log.h"
 
 namespace lextra {
 namespace {
@@ -90,6 +91,13 @@ absl::Status CommandLine::Parse(const std::vector<std::string>& arguments) {
     }
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<bool> CommandLine::ParseOrHelp(
+    const std::vector<std::string>& arguments) {
+  LEXTRA_RETURN_IF_ERROR(Parse(arguments));
+  if (help_wanted_) PrintResult(Help());
+  return help_wanted_;
 }
 
 std::string CommandLine::Help() const {

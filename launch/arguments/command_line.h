@@ -32,6 +32,9 @@ class CommandLine {
   // ends them.
   absl::Status Parse(const std::vector<std::string>& arguments);
 
+  // The same, or the help is printed if --help was given: then true.
+  absl::StatusOr<bool> ParseOrHelp(const std::vector<std::string>& arguments);
+
   bool help_wanted() const { return help_wanted_; }  // --help was given
   std::string Help() const;
   const std::vector<std::string>& rest() const { return rest_; }

@@ -6,6 +6,7 @@
 #include "model/attention/attention.h"
 #include "model/attention/packed_heads.h"
 #include "ops/attention_part.h"
+#include "ops/saved_pointer.h"
 
 // Legend: D documents, R rows = blocks * D, h places of a block.
 namespace lextra {
@@ -62,7 +63,7 @@ class BlockwiseFunction : public torch::autograd::Function<BlockwiseFunction> {
                         heads.v.narrow(0, 0, later));
     context->save_for_backward(
         {qkv_RhED, q_back, whole.out_BTHD, whole.lse_BTH});
-    context->saved_data["positions"] = reinterpret_cast<int64_t>(positions);
+    context->saved_data["positions"] = SavedPointer(positions);
     context->saved_data["num_kv_heads"] = num_kv_heads;
     return whole.out_BTHD;
   }
@@ -70,8 +71,8 @@ class BlockwiseFunction : public torch::autograd::Function<BlockwiseFunction> {
   static variable_list backward(AutogradContext* context,
                                 variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    const auto& positions = *reinterpret_cast<const PositionEncoding*>(
-        context->saved_data["positions"].toInt());
+    const auto& positions =
+        *PointerOf<const PositionEncoding>(context->saved_data["positions"]);
     const int64_t num_kv_heads = context->saved_data["num_kv_heads"].toInt();
     const at::Tensor& q_back = saved[1];
     const at::Tensor dout = gradients[0].contiguous();

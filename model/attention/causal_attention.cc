@@ -7,6 +7,7 @@
 #include "model/attention/piecewise_attention.h"
 #include "ops/attention_part.h"
 #include "ops/matmul.h"
+#include "ops/saved_pointer.h"
 
 namespace lextra {
 namespace {
@@ -48,7 +49,7 @@ class CausalFunction : public torch::autograd::Function<CausalFunction> {
       part.out_BTHD = part.out_BTHD.to(qkv_BTED.scalar_type());
     }
     context->save_for_backward({qkv_BTED, part.out_BTHD, part.lse_BTH});
-    context->saved_data["positions"] = reinterpret_cast<int64_t>(positions);
+    context->saved_data["positions"] = SavedPointer(positions);
     context->saved_data["num_kv_heads"] = num_kv_heads;
     return part.out_BTHD;
   }
@@ -56,8 +57,8 @@ class CausalFunction : public torch::autograd::Function<CausalFunction> {
   static variable_list backward(AutogradContext* context,
                                 variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    const auto* positions = reinterpret_cast<const PositionEncoding*>(
-        context->saved_data["positions"].toInt());
+    const auto* positions =
+        PointerOf<const PositionEncoding>(context->saved_data["positions"]);
     const int64_t num_kv_heads = context->saved_data["num_kv_heads"].toInt();
     const PackedHeads heads(saved[0], num_kv_heads);
     const at::Tensor dqkv = at::empty_like(saved[0]);

@@ -128,7 +128,7 @@ class RotaryEncoding : public PositionEncoding {
   static void RotateOnCuda(const Table& table, const at::Tensor& in,
                            const at::Tensor& out, int64_t first_position,
                            bool transposed) {
-    static const CudaKernel<RotatePairsCuda> kernel(kRotatePairsCuda);
+    static const CudaKernel<RotatePairsCuda> kernel(&CudaKernels::rotate_pairs);
     kernel(
         {.type = ElementTypeOf(in.scalar_type()),
          .in = {in.const_data_ptr(), in.stride(0), in.stride(1), in.stride(2)},

@@ -48,11 +48,9 @@ __global__ void GeluGradientKernel(GeluGradientCuda a) {
 }
 
 }  // namespace
-}  // namespace lextra
 
-extern "C" const char* LextraGeluGradient(
-    const lextra::GeluGradientCuda& arguments, void* stream) {
-  using namespace lextra;
+const char* LaunchGeluGradient(const GeluGradientCuda& arguments,
+                               void* stream) {
   const GeluGradientCuda& a = arguments;
   return DispatchElement(a.type, [&](auto element) {
     using Element = decltype(element);
@@ -67,3 +65,5 @@ extern "C" const char* LextraGeluGradient(
     });
   });
 }
+
+}  // namespace lextra

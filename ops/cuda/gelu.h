@@ -14,6 +14,7 @@ constexpr int64_t kGeluRowsPerBlock = 32;
 
 // Device pointers to [rows, columns] elements.
 struct GeluGradientCuda {
+  static constexpr char kName[] = "gelu_gradient";
   ElementType type;
   const void* h;   // gelu's argument
   const void* dy;  // of gelu(h)
@@ -24,7 +25,7 @@ struct GeluGradientCuda {
   int64_t rows;
   int64_t columns;
 };
-inline constexpr char kGeluGradientCuda[] = "LextraGeluGradient";
+const char* LaunchGeluGradient(const GeluGradientCuda& arguments, void* stream);
 
 }  // namespace lextra
 

@@ -285,11 +285,9 @@ __global__ void NormalizeRowsGradientKernel(NormalizeRowsGradientCuda a) {
 }
 
 }  // namespace
-}  // namespace lextra
 
-extern "C" const char* LextraNormalizeRows(
-    const lextra::NormalizeRowsCuda& arguments, void* stream) {
-  using namespace lextra;
+const char* LaunchNormalizeRows(const NormalizeRowsCuda& arguments,
+                                void* stream) {
   const NormalizeRowsCuda& a = arguments;
   return DispatchElement(a.type, [&](auto element) {
     using Element = decltype(element);
@@ -311,9 +309,8 @@ extern "C" const char* LextraNormalizeRows(
   });
 }
 
-extern "C" const char* LextraNormalizeRowsGradient(
-    const lextra::NormalizeRowsGradientCuda& arguments, void* stream) {
-  using namespace lextra;
+const char* LaunchNormalizeRowsGradient(
+    const NormalizeRowsGradientCuda& arguments, void* stream) {
   const NormalizeRowsGradientCuda& a = arguments;
   return DispatchElement(a.type, [&](auto element) {
     using Element = decltype(element);
@@ -327,3 +324,5 @@ extern "C" const char* LextraNormalizeRowsGradient(
     });
   });
 }
+
+}  // namespace lextra

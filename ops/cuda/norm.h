@@ -22,6 +22,7 @@ enum class NormStage {
 // Device pointers to [rows, columns] and [columns] elements; mean, rstd, sums
 // and dparameters are double for double elements, else float.
 struct NormalizeRowsCuda {
+  static constexpr char kName[] = "normalize_rows";
   ElementType type;
   NormStage stage;
   const void* x;
@@ -38,12 +39,14 @@ struct NormalizeRowsCuda {
   bool centered;
   double epsilon;
 };
-inline constexpr char kNormalizeRowsCuda[] = "LextraNormalizeRows";
+const char* LaunchNormalizeRows(const NormalizeRowsCuda& arguments,
+                                void* stream);
 
 // Rows per thread block, which sums their parameters' gradients.
 constexpr int64_t kNormRowsPerBlock = 16;
 
 struct NormalizeRowsGradientCuda {
+  static constexpr char kName[] = "normalize_rows_gradient";
   ElementType type;
   NormStage stage;
   const void* x;
@@ -61,8 +64,8 @@ struct NormalizeRowsGradientCuda {
   int64_t width;
   bool centered;
 };
-inline constexpr char kNormalizeRowsGradientCuda[] =
-    "LextraNormalizeRowsGradient";
+const char* LaunchNormalizeRowsGradient(
+    const NormalizeRowsGradientCuda& arguments, void* stream);
 
 }  // namespace lextra
 

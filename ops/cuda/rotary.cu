@@ -56,11 +56,8 @@ bool BeginAtPacks(const HeadVectors<Data>& vectors) {
 }
 
 }  // namespace
-}  // namespace lextra
 
-extern "C" const char* LextraRotatePairs(
-    const lextra::RotatePairsCuda& arguments, void* stream) {
-  using namespace lextra;
+const char* LaunchRotatePairs(const RotatePairsCuda& arguments, void* stream) {
   const RotatePairsCuda& a = arguments;
   const auto launch = [&](auto* kernel, int pairs_of_thread) {
     const int64_t threads =
@@ -80,3 +77,5 @@ extern "C" const char* LextraRotatePairs(
                : launch(RotatePairsKernel<Element, 1, 1>, 1);
   });
 }
+
+}  // namespace lextra

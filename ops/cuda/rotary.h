@@ -11,6 +11,7 @@ namespace lextra {
 
 // Device pointers. Tables are double for double elements, else float.
 struct RotatePairsCuda {
+  static constexpr char kName[] = "rotate_pairs";
   ElementType type;
   HeadVectors<const void> in;
   HeadVectors<void> out;  // may be `in`
@@ -22,7 +23,7 @@ struct RotatePairsCuda {
   int64_t head_dim;
   bool transposed;
 };
-inline constexpr char kRotatePairsCuda[] = "LextraRotatePairs";
+const char* LaunchRotatePairs(const RotatePairsCuda& arguments, void* stream);
 
 }  // namespace lextra
 

@@ -125,11 +125,9 @@ const char* LaunchScoreStatistics(const ScoreStatisticsCuda& a, void* stream) {
 constexpr char kUnknownTypes[] = "unsupported type of scores or gradients";
 
 }  // namespace
-}  // namespace lextra
 
-extern "C" const char* LextraScoreStatistics(
-    const lextra::ScoreStatisticsCuda& arguments, void* stream) {
-  using namespace lextra;
+const char* LaunchScoreStatisticsKernel(const ScoreStatisticsCuda& arguments,
+                                        void* stream) {
   switch (arguments.rows.type) {
     case ElementType::kFloat:
       return LaunchScoreStatistics<float>(arguments, stream);
@@ -140,9 +138,8 @@ extern "C" const char* LextraScoreStatistics(
   }
 }
 
-extern "C" const char* LextraScoreGradient(
-    const lextra::ScoreGradientCuda& arguments, void* stream) {
-  using namespace lextra;
+const char* LaunchScoreGradientKernel(const ScoreGradientCuda& arguments,
+                                      void* stream) {
   const ElementType scores = arguments.rows.type;
   const ElementType gradients = arguments.gradient_type;
   if (scores == ElementType::kFloat && gradients == ElementType::kFloat) {
@@ -156,3 +153,5 @@ extern "C" const char* LextraScoreGradient(
   }
   return kUnknownTypes;
 }
+
+}  // namespace lextra

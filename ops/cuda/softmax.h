@@ -25,24 +25,28 @@ struct ScoreRows {
 // Per row: the largest score (finite also without columns), the sum of
 // exp(score - largest), and the target's score, or 0 if it is on another rank.
 struct ScoreStatisticsCuda {
+  static constexpr char kName[] = "score_statistics";
   ScoreRows rows;
   void* maximum;
   void* sum;
   void* target_score;
 };
-inline constexpr char kScoreStatisticsCuda[] = "LextraScoreStatistics";
+const char* LaunchScoreStatisticsKernel(const ScoreStatisticsCuda& arguments,
+                                        void* stream);
 
 // scale (exp(score - maximum) share - (1 at the target)), rounded to
 // `gradient_type`, overwrites the scores: a row of gradients begins where the
 // row of scores did. bf16 gradients of fp32 scores, or of one type.
 struct ScoreGradientCuda {
+  static constexpr char kName[] = "score_gradient";
   ScoreRows rows;
   ElementType gradient_type;
   const void* maximum;
   const void* share;
   double scale;
 };
-inline constexpr char kScoreGradientCuda[] = "LextraScoreGradient";
+const char* LaunchScoreGradientKernel(const ScoreGradientCuda& arguments,
+                                      void* stream);
 
 }  // namespace lextra
 

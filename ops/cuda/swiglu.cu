@@ -63,11 +63,8 @@ int64_t NumBlocks(const Arguments& a, int pack) {
 }
 
 }  // namespace
-}  // namespace lextra
 
-extern "C" const char* LextraSwiGlu(const lextra::SwiGluCuda& arguments,
-                                    void* stream) {
-  using namespace lextra;
+const char* LaunchSwiGlu(const SwiGluCuda& arguments, void* stream) {
   const SwiGluCuda& a = arguments;
   return DispatchElement(a.type, [&](auto element) {
     using Element = decltype(element);
@@ -80,9 +77,8 @@ extern "C" const char* LextraSwiGlu(const lextra::SwiGluCuda& arguments,
   });
 }
 
-extern "C" const char* LextraSwiGluGradient(
-    const lextra::SwiGluGradientCuda& arguments, void* stream) {
-  using namespace lextra;
+const char* LaunchSwiGluGradient(const SwiGluGradientCuda& arguments,
+                                 void* stream) {
   const SwiGluGradientCuda& a = arguments;
   return DispatchElement(a.type, [&](auto element) {
     using Element = decltype(element);
@@ -95,3 +91,5 @@ extern "C" const char* LextraSwiGluGradient(
         });
   });
 }
+
+}  // namespace lextra

@@ -13,15 +13,17 @@ namespace lextra {
 
 // Device pointers to contiguous rows.
 struct SwiGluCuda {
+  static constexpr char kName[] = "swi_glu";
   ElementType type;
   const void* packed;  // [rows, 2 columns]
   void* y;             // [rows, columns]
   int64_t rows;
   int64_t columns;
 };
-inline constexpr char kSwiGluCuda[] = "LextraSwiGlu";
+const char* LaunchSwiGlu(const SwiGluCuda& arguments, void* stream);
 
 struct SwiGluGradientCuda {
+  static constexpr char kName[] = "swi_glu_gradient";
   ElementType type;
   const void* packed;
   const void* dy;
@@ -29,7 +31,8 @@ struct SwiGluGradientCuda {
   int64_t rows;
   int64_t columns;
 };
-inline constexpr char kSwiGluGradientCuda[] = "LextraSwiGluGradient";
+const char* LaunchSwiGluGradient(const SwiGluGradientCuda& arguments,
+                                 void* stream);
 
 }  // namespace lextra
 

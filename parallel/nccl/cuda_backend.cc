@@ -17,20 +17,16 @@ namespace {
 
 constexpr char kShareVariable[] = "LEXTRA_TEST_SHARE_GPU";
 
-// The module's functions and the host's GPUs, or why there are none.
+// The module's table and this rank's host, or why there is none.
 struct Backend {
   GpuHost host;
-  CudaCommunicatorMaker* make = nullptr;
+  const CudaApi* api = nullptr;
 };
 
 absl::StatusOr<Backend> FindBackend() {
-  LEXTRA_ASSIGN_OR_RETURN(void* const describe,
-                          CudaLibraryFunction(kGpuHostDescriber));
-  LEXTRA_ASSIGN_OR_RETURN(void* const make,
-                          CudaLibraryFunction(kCudaCommunicatorMaker));
   Backend backend;
-  backend.make = reinterpret_cast<CudaCommunicatorMaker*>(make);
-  reinterpret_cast<GpuHostDescriber*>(describe)(backend.host);
+  LEXTRA_ASSIGN_OR_RETURN(backend.api, LoadCudaApi());
+  backend.api->describe_host(backend.host);
   LEXTRA_RETURN_IF_ERROR(CheckGpuHost(backend.host));
   return backend;
 }
@@ -89,9 +85,7 @@ absl::StatusOr<std::unique_ptr<Communicator>> MakeCudaCommunicator(
   }
   if (shared) PretendToBeAHost(world.rank());
 
-  std::unique_ptr<Communicator> result;
-  backend->make(world, devices[world.rank()], result);
-  return result;
+  return backend->api->make_communicator(world, devices[world.rank()]);
 }
 
 absl::Status CheckGpuHost(const GpuHost& host) {

@@ -44,13 +44,6 @@ absl::Status CheckGpuHost(const GpuHost& host);
 absl::StatusOr<std::vector<int>> ChooseDevices(
     const std::vector<std::vector<std::string>>& visible, bool may_share);
 
-// Functions of the module.
-using GpuHostDescriber = void(GpuHost& result);
-inline constexpr char kGpuHostDescriber[] = "LextraDescribeGpuHost";
-using CudaCommunicatorMaker = void(Communicator& world, int device_index,
-                                   std::unique_ptr<Communicator>& result);
-inline constexpr char kCudaCommunicatorMaker[] = "LextraMakeCudaCommunicator";
-
 }  // namespace lextra
 
 #endif  // LEXTRA_PARALLEL_NCCL_CUDA_BACKEND_H_

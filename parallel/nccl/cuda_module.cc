@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
-#include "ops/cuda_kernel.h"
+#include "ops/cuda_api.h"
 #include "parallel/nccl/cuda_backend.h"
 #include "parallel/nccl/cuda_streams.h"
 #include "parallel/nccl/nccl_communicator.h"
@@ -58,45 +58,47 @@ std::unique_ptr<Communicator> Make(Communicator& world, int device_index) {
       "world", world.NextChild(0));
 }
 
-}  // namespace
-}  // namespace lextra
-
-extern "C" void LextraDescribeGpuHost(lextra::GpuHost& result) {
-  result = lextra::Describe();
-}
-
-extern "C" void LextraMakeCudaCommunicator(
-    lextra::Communicator& world, int device_index,
-    std::unique_ptr<lextra::Communicator>& result) {
-  result = lextra::Make(world, device_index);
-}
-
-extern "C" void* LextraCurrentCudaStream(int device_index) {
+void* CurrentStream(int device_index) {
   return c10::cuda::getCurrentCUDAStream(
              static_cast<c10::DeviceIndex>(device_index))
       .stream();
 }
 
-extern "C" void LextraPeakGpuMemory(lextra::GpuMemory& result) {
+GpuMemory PeakMemory() {
   const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(
       c10::cuda::current_device());
-  result = {.tensor_bytes = stats.allocated_bytes[lextra::kAll].peak,
-            .held_bytes = stats.reserved_bytes[lextra::kAll].peak};
+  return {.tensor_bytes = stats.allocated_bytes[kAll].peak,
+          .held_bytes = stats.reserved_bytes[kAll].peak};
 }
 
-extern "C" int64_t LextraGpuBytesLeft() {
+int64_t BytesLeft() {
   const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(
       c10::cuda::current_device());
   size_t free = 0;
   size_t total = 0;
   if (cudaMemGetInfo(&free, &total) != cudaSuccess) return 0;
-  return static_cast<int64_t>(free) +
-         stats.reserved_bytes[lextra::kAll].current -
-         stats.allocated_bytes[lextra::kAll].current;
+  return static_cast<int64_t>(free) + stats.reserved_bytes[kAll].current -
+         stats.allocated_bytes[kAll].current;
 }
 
-extern "C" void LextraSetHostSyncsAreErrors(bool errors) {
+void SetHostSyncsAreErrors(bool errors) {
   c10::cuda::warning_state().set_sync_debug_mode(
       errors ? c10::cuda::SyncDebugMode::L_ERROR
              : c10::cuda::SyncDebugMode::L_DISABLED);
+}
+
+}  // namespace
+}  // namespace lextra
+
+extern "C" const lextra::CudaApi* LextraCudaApi() {
+  using namespace lextra;
+  static const CudaApi api = {
+      .kernels = LinkedCudaKernels(),
+      .current_stream = CurrentStream,
+      .peak_memory = PeakMemory,
+      .bytes_left = BytesLeft,
+      .set_host_syncs_are_errors = SetHostSyncsAreErrors,
+      .describe_host = [](GpuHost& host) { host = Describe(); },
+      .make_communicator = Make};
+  return &api;
 }

@@ -108,7 +108,8 @@ void ChunkedSoftmax::SetStatistics(const at::Tensor& mine_3n) {
 }
 
 void ChunkedSoftmax::SetStatisticsByKernel(const at::Tensor& mine_3n) {
-  static const CudaKernel<ScoreStatisticsCuda> kernel(kScoreStatisticsCuda);
+  static const CudaKernel<ScoreStatisticsCuda> kernel(
+      &CudaKernels::score_statistics);
   ScoreStatisticsCuda arguments = {
       .rows = RowsOf(scores_nv_, targets_n_, first_row_),
       .maximum = maximum_n_.mutable_data_ptr(),
@@ -144,7 +145,8 @@ at::Tensor ChunkedSoftmax::ScoreGradient(double scale) {
 }
 
 at::Tensor ChunkedSoftmax::ScoreGradientByKernel(double scale) {
-  static const CudaKernel<ScoreGradientCuda> kernel(kScoreGradientCuda);
+  static const CudaKernel<ScoreGradientCuda> kernel(
+      &CudaKernels::score_gradient);
   const at::ScalarType dtype = rows_vC_.scalar_type();
   const at::Tensor gradient_nv = scores_.view(dtype)
                                      .narrow(0, 0, scores_nv_.size(0))

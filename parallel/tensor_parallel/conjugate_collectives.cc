@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "ops/saved_pointer.h"
+
 namespace lextra {
 namespace {
 
@@ -27,15 +29,14 @@ class ReduceScatter : public torch::autograd::Function<ReduceScatter> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
                             Communicator* axis) {
-    // saved_data holds only numbers; the axis outlives every graph.
-    context->saved_data["axis"] = reinterpret_cast<int64_t>(axis);
+    // The axis outlives every graph.
+    context->saved_data["axis"] = SavedPointer(axis);
     context->saved_data["shape"] = x.sizes();
     return StartReduceScatter(x.flatten(0, -2), *axis).Wait();
   }
   static variable_list backward(AutogradContext* context,
                                 variable_list gradients) {
-    auto* axis =
-        reinterpret_cast<Communicator*>(context->saved_data["axis"].toInt());
+    auto* axis = PointerOf<Communicator>(context->saved_data["axis"]);
     return {StartGather(gradients[0], *axis)
                 .Wait()
                 .view(context->saved_data["shape"].toIntVector()),

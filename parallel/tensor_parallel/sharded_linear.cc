@@ -7,6 +7,7 @@
 
 #include "ops/gelu.h"
 #include "ops/matmul.h"
+#include "ops/saved_pointer.h"
 #include "parallel/tensor_parallel/conjugate_collectives.h"
 #include "parallel/tensor_parallel/sharded_layers.h"
 
@@ -64,8 +65,7 @@ class Linear : public torch::autograd::Function<Linear> {
       Matmul(product.y, x_NC, weight.t(), bias);
     }
     context->save_for_backward({kept, weight, bias, product.saved});
-    // saved_data holds only numbers.
-    context->saved_data["axis"] = reinterpret_cast<int64_t>(axis);
+    context->saved_data["axis"] = SavedPointer(axis);
     context->saved_data["is_split"] = is_split;
     context->saved_data["shape"] = x.sizes();
     if (is_split) return product.y;
@@ -79,8 +79,7 @@ class Linear : public torch::autograd::Function<Linear> {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor& weight = saved[1];
     const at::Tensor& before_gelu = saved[3];
-    auto* axis =
-        reinterpret_cast<Communicator*>(context->saved_data["axis"].toInt());
+    auto* axis = PointerOf<Communicator>(context->saved_data["axis"]);
     const at::Tensor dbias = saved[2].defined() && context->needs_input_grad(2)
                                  ? GradientOf(saved[2])
                                  : at::Tensor();

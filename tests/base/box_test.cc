@@ -184,5 +184,25 @@ TEST_F(BoxTest, CutsLieAtTheMultiplesAndLoseNothing) {
   }
 }
 
+TEST(LiesWithin, AsksForTheSameDimensionsAndNothingOutside) {
+  EXPECT_TRUE(LiesWithin({{1, 2}, {2, 3}}, {3, 5}));
+  EXPECT_FALSE(LiesWithin({{1, 2}, {2, 4}}, {3, 5}));
+  EXPECT_FALSE(LiesWithin({{-1, 2}, {2, 3}}, {3, 5}));
+  EXPECT_FALSE(LiesWithin({{1, 2}, {0, 3}}, {3, 5}));
+  EXPECT_FALSE(LiesWithin({{1}, {2}}, {3, 5}));
+  EXPECT_FALSE(LiesWithin({{INT64_MAX, 0}, {2, 3}}, {3, 5}));
+}
+
+TEST(FindOverlap, FindsTwoBoxesThatShareAPlace) {
+  std::vector<Box> boxes;
+  for (int64_t row = 0; row < 100; ++row) boxes.push_back({{row, 0}, {1, 4}});
+  EXPECT_FALSE(FindOverlap(boxes));
+  boxes.push_back({{41, 3}, {2, 1}});
+  const auto found = FindOverlap(boxes);
+  ASSERT_TRUE(found);
+  EXPECT_TRUE(Intersect(found->first, found->second));
+  EXPECT_TRUE(FindOverlap({{{}, {}}, {{}, {}}})) << "two scalars";
+}
+
 }  // namespace
 }  // namespace lextra

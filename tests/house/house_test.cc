@@ -3,7 +3,9 @@
 // some headers stay out.
 #include <gtest/gtest.h>
 
+#include <cctype>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <regex>
@@ -118,6 +120,30 @@ bool IsSource(const fs::path& path) {
   return extensions.contains(path.extension());
 }
 
+// What people read: sources, scripts and documents. Results are as they were
+// recorded.
+std::vector<fs::path> Texts() {
+  static const std::set<std::string> extensions = {
+      ".h",     ".cc", ".cu", ".cuh",       ".inc",   ".md",
+      ".proto", ".sh", ".py", ".textproto", ".cmake", ".txt"};
+  std::vector<fs::path> texts;
+  for (auto entry = fs::recursive_directory_iterator(Root());
+       entry != fs::recursive_directory_iterator(); ++entry) {
+    const fs::path path = fs::relative(entry->path(), Root());
+    const std::string name = path.filename();
+    const bool is_ours = path != "build" && path != "tests/golden" &&
+                         path != "tests/fuzz/corpus" && path != "runs" &&
+                         path != "data/text/testdata" && name[0] != '.' &&
+                         !name.starts_with("build");
+    if (entry->is_directory()) {
+      if (!is_ours || path == "docs/results") entry.disable_recursion_pending();
+    } else if (is_ours && extensions.contains(path.extension())) {
+      texts.push_back(path);
+    }
+  }
+  return texts;
+}
+
 std::vector<Source> Sources() {
   std::set<std::string> folders;
   for (const auto& [room, unused] : Ladder()) {
@@ -187,6 +213,54 @@ TEST(House, NoFolderIsCrowded) {
   }
 }
 
+TEST(House, NoFileIsLongerThanFourHundredLines) {
+  for (const Source& source : Sources()) {
+    EXPECT_LE(std::count(source.text.begin(), source.text.end(), '\n'), 400)
+        << source.path;
+  }
+}
+
+// In lower case, as one line: what lies between two words, the ends of lines
+// with their quotes and comment marks included, is one blank.
+std::string Flattened(const std::string& text) {
+  std::string flat = " ";
+  for (const char c : text) {
+    const bool is_word =
+        std::isalnum(static_cast<unsigned char>(c)) || c == '_';
+    if (is_word) {
+      flat += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    } else if (flat.back() != ' ' && std::strchr(" \n\"/#", c) != nullptr) {
+      flat += ' ';
+    } else if (std::strchr(" \n\"/#", c) == nullptr) {
+      flat += c;
+    }
+  }
+  return flat + " ";
+}
+
+TEST(House, NoTextHasAPhraseThatIsNotUsed) {
+  const char* const phrases[] = {
+      "goes on",      "go on",        "beside",       "for ever",  "nobody",
+      "anew",         "stood still",  "stands still", "known are", "in vain",
+      "sign of life", "stands there", "stand there"};
+  for (const fs::path& path : Texts()) {
+    if (path == "docs/style.md" || path == "tests/house/house_test.cc")
+      continue;
+    const std::string text =
+        Flattened(ReadFile(Root() / path, int64_t{1} << 24).value());
+    for (const std::string phrase : phrases) {
+      for (size_t at = text.find(phrase); at != std::string::npos;
+           at = text.find(phrase, at + 1)) {
+        const char before = text[at - 1];
+        const char after = text[at + phrase.size()];
+        EXPECT_TRUE(std::isalnum(before) || std::isalnum(after) ||
+                    before == '_' || after == '_')
+            << path << " says \"" << phrase << "\"";
+      }
+    }
+  }
+}
+
 TEST(House, IncludeGuardsAreThePaths) {
   for (const Source& source : Sources()) {
     if (!source.path.ends_with(".h")) continue;
@@ -211,7 +285,9 @@ TEST(House, WhatNeedsNoLibTorchHasNone) {
                          "base/io",
                          "config",
                          "data",
+                         "data/samples",
                          "data/text",
+                         "launch/arguments",
                          "ops/cuda",
                          "parallel/activity",
                          "parallel/watchdog",

@@ -33,5 +33,17 @@ TEST(LoadError, TellsAModuleOfAnotherBuild) {
                     HasSubstr("f")));
 }
 
+TEST(CheckCudaApi, RefusesAModuleOfAnotherVersionOrSize) {
+  CudaApi api;
+  EXPECT_TRUE(CheckCudaApi(api).ok());
+  api.version = kCudaApiVersion + 1;
+  EXPECT_THAT(Refusal(CheckCudaApi(api)),
+              AllOf(HasSubstr("does not match this program"),
+                    HasSubstr("rebuild both")));
+  api.version = kCudaApiVersion;
+  api.bytes -= 8;
+  EXPECT_THAT(Refusal(CheckCudaApi(api)), HasSubstr("rebuild both"));
+}
+
 }  // namespace
 }  // namespace lextra

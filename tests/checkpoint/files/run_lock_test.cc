@@ -129,7 +129,7 @@ TEST_F(RunLockTest, OfTwoJobsOneWinsAndTheOtherNamesIt) {
     EXPECT_THAT(a_wins ? answer_b : answer_a,
                 AllOf(HasSubstr("soon class 5"), HasSubstr(folder()),
                       HasSubstr(absl::StrCat("process ", (a_wins ? a : b).pid(),
-                                             " on host ", ThisHost(), " "))));
+                                             " on host ", ThisHost(), ","))));
   }
 }
 

@@ -164,9 +164,9 @@ TEST_F(SafetensorsTest, RefusesHolesOverlapsAndRests) {
                         begin, ",", end, "]}}");
   };
   EXPECT_THAT(ErrorOf(FileBytes(two(3, 4), 4)),
-              AllOf(HasSubstr("'b'"), HasSubstr("begin at 3"),
+              AllOf(HasSubstr("'b'"), HasSubstr("begin at offset 3"),
                     HasSubstr("expected 2")));
-  EXPECT_THAT(ErrorOf(FileBytes(two(1, 4), 4)), HasSubstr("begin at 1"));
+  EXPECT_THAT(ErrorOf(FileBytes(two(1, 4), 4)), HasSubstr("begin at offset 1"));
   EXPECT_THAT(ErrorOf(FileBytes(two(2, 4), 5)),
               HasSubstr("its tensors end at byte"));
   EXPECT_TRUE(SafetensorsFile::Open(Put("good", FileBytes(two(2, 4), 4))).ok());

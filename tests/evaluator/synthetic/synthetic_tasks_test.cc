@@ -7,7 +7,6 @@
 #include <cmath>
 #include <set>
 
-#include "base/wilson_interval.h"
 #include "data/byte_tokenizer.h"
 #include "evaluator/scoring/long_document_scorer.h"
 #include "evaluator/synthetic/synthetic_trials.h"
@@ -57,15 +56,6 @@ TEST(InductionTrial, EndsWithTheBytesThatItBeginsWith) {
   EXPECT_EQ(text.substr(0, 16), text.substr(184));
   EXPECT_EQ(std::set<char>(text.begin(), text.begin() + 16).size(), 16u);
   EXPECT_EQ(trial.first_answer, 185);
-}
-
-TEST(WilsonInterval, HasKnownValues) {
-  EXPECT_NEAR(WilsonInterval(8, 10).low, 0.4902, 1e-4);
-  EXPECT_NEAR(WilsonInterval(8, 10).high, 0.9433, 1e-4);
-  EXPECT_EQ(WilsonInterval(0, 20).low, 0);
-  EXPECT_NEAR(WilsonInterval(0, 20).high, 0.1611, 1e-4);
-  EXPECT_NEAR(WilsonInterval(20, 20).low, 0.8389, 1e-4);
-  EXPECT_EQ(WilsonInterval(20, 20).high, 1);
 }
 
 // At every layout 1 just where the target has the largest logit of a model that

@@ -32,7 +32,7 @@ std::vector<at::Tensor> Arguments(int64_t rows, int64_t columns,
 
 void Launch(const std::vector<at::Tensor>& t, bool with_sums = true) {
   testing::Launch(
-      kGeluGradientCuda,
+      &CudaKernels::gelu_gradient,
       GeluGradientCuda{.type = ElementTypeOf(t[0].scalar_type()),
                        .h = t[0].const_data_ptr(),
                        .dy = t[1].const_data_ptr(),

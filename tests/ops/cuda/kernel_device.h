@@ -14,7 +14,7 @@ namespace lextra::testing {
 // Empty, or why kernels can't run here.
 std::string WhyNoKernels();
 at::Device KernelDevice();
-void* FindKernel(const char* name);
+CudaKernels Kernels();
 void* KernelStream();
 
 // A test is skipped, with the reason, where its kernels can't run.
@@ -27,11 +27,10 @@ class KernelTest : public ::testing::Test {
 };
 
 template <typename Arguments>
-void Launch(const char* name, const Arguments& arguments) {
-  auto* launch = reinterpret_cast<CudaLauncher<Arguments>*>(FindKernel(name));
-  ASSERT_NE(launch, nullptr) << name;
-  const char* error = launch(arguments, KernelStream());
-  ASSERT_EQ(error, nullptr) << name << ": " << error;
+void Launch(CudaLauncher<Arguments>* CudaKernels::*kernel,
+            const Arguments& arguments) {
+  const char* error = (Kernels().*kernel)(arguments, KernelStream());
+  ASSERT_EQ(error, nullptr) << Arguments::kName << ": " << error;
 }
 
 using lextra::ElementTypeOf;

@@ -7,18 +7,14 @@ namespace lextra::testing {
 
 std::string WhyNoKernels() {
   // Before the first question: the module brings LibTorch's CUDA part.
-  const absl::StatusOr<void*> module =
-      CudaLibraryFunction("LextraCurrentCudaStream");
+  const absl::StatusOr<const CudaApi*> module = LoadCudaApi();
   if (!module.ok()) return std::string(module.status().message());
   return at::hasCUDA() ? "" : "no usable GPU";
 }
 
 at::Device KernelDevice() { return {at::kCUDA, 0}; }
 
-void* FindKernel(const char* name) {
-  const absl::StatusOr<void*> found = CudaLibraryFunction(name);
-  return found.ok() ? *found : nullptr;
-}
+CudaKernels Kernels() { return LoadedCudaApi().kernels; }
 
 void* KernelStream() { return CurrentCudaStream(KernelDevice()); }
 

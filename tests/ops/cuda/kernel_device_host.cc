@@ -1,5 +1,3 @@
-#include <dlfcn.h>
-
 #include "tests/ops/cuda/kernel_device.h"
 
 namespace lextra::testing {
@@ -8,7 +6,7 @@ std::string WhyNoKernels() { return ""; }
 
 at::Device KernelDevice() { return at::kCPU; }
 
-void* FindKernel(const char* name) { return dlsym(RTLD_DEFAULT, name); }
+CudaKernels Kernels() { return LinkedCudaKernels(); }
 
 void* KernelStream() { return nullptr; }
 

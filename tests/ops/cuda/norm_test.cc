@@ -92,7 +92,7 @@ TEST_F(NormalizeRowsOnGpu, ForwardEqualsFp64) {
     const at::Tensor rstd = Empty(c, {c.rows});
     const at::Tensor y = at::empty_like(x);
     testing::Launch(
-        kNormalizeRowsCuda,
+        &CudaKernels::normalize_rows,
         NormalizeRowsCuda{
             .type = ElementTypeOf(c.type),
             .stage = NormStage::kAll,
@@ -142,7 +142,7 @@ TEST_F(NormalizeRowsOnGpu, BackwardEqualsFp64) {
     const int64_t blocks = (c.rows + kNormRowsPerBlock - 1) / kNormRowsPerBlock;
     const at::Tensor dparameters = Empty(c, {blocks, 2, c.columns});
     testing::Launch(
-        kNormalizeRowsGradientCuda,
+        &CudaKernels::normalize_rows_gradient,
         NormalizeRowsGradientCuda{
             .type = ElementTypeOf(c.type),
             .stage = NormStage::kAll,
@@ -188,7 +188,7 @@ TEST_F(NormalizeRowsOnGpu, ForwardTakesEachPointerOffAlignment) {
       if (shifted >= 0) t[shifted] = testing::OffAlignment(t[shifted]);
       const at::Tensor mean = Empty(c, {c.rows}).zero_();
       const at::Tensor rstd = Empty(c, {c.rows});
-      testing::Launch(kNormalizeRowsCuda,
+      testing::Launch(&CudaKernels::normalize_rows,
                       NormalizeRowsCuda{.type = ElementTypeOf(type),
                                         .stage = NormStage::kAll,
                                         .x = t[0].const_data_ptr(),
@@ -224,7 +224,7 @@ TEST_F(NormalizeRowsOnGpu, BackwardTakesEachPointerOffAlignment) {
       const at::Tensor mean = Empty(c, {c.rows}).zero_();
       const at::Tensor rstd = Empty(c, {c.rows}).fill_(0.5);
       const at::Tensor dparameters = Empty(c, {1, 2, c.columns});
-      testing::Launch(kNormalizeRowsGradientCuda,
+      testing::Launch(&CudaKernels::normalize_rows_gradient,
                       NormalizeRowsGradientCuda{
                           .type = ElementTypeOf(type),
                           .stage = NormStage::kAll,
@@ -272,7 +272,7 @@ struct HalfOfRows {
   }
 
   void Forward(NormStage stage) const {
-    testing::Launch(kNormalizeRowsCuda,
+    testing::Launch(&CudaKernels::normalize_rows,
                     NormalizeRowsCuda{.type = ElementType::kDouble,
                                       .stage = stage,
                                       .x = x.const_data_ptr(),
@@ -292,7 +292,7 @@ struct HalfOfRows {
 
   void Backward(NormStage stage) const {
     testing::Launch(
-        kNormalizeRowsGradientCuda,
+        &CudaKernels::normalize_rows_gradient,
         NormalizeRowsGradientCuda{.type = ElementType::kDouble,
                                   .stage = stage,
                                   .x = x.const_data_ptr(),

@@ -50,7 +50,7 @@ void ExpectRotatedInPlace(at::ScalarType type, int64_t head_dim, bool shifted,
   const at::Tensor cos = table();
   const at::Tensor sin = table();
   const at::Tensor heads = packed.narrow(2, 2, 3);
-  testing::Launch(kRotatePairsCuda,
+  testing::Launch(&CudaKernels::rotate_pairs,
                   RotatePairsCuda{.type = testing::ElementTypeOf(type),
                                   .in = VectorsOf<const void>(heads),
                                   .out = VectorsOf<void>(heads),

@@ -78,7 +78,7 @@ TEST_F(SoftmaxOfScoresOnGpu, StatisticsEqualFp64) {
         const at::Tensor results =
             at::full({3, rows}, -7, type).to(KernelDevice());
         testing::Launch(
-            kScoreStatisticsCuda,
+            &CudaKernels::score_statistics,
             ScoreStatisticsCuda{.rows = chunk.Arguments(),
                                 .maximum = results[0].data_ptr(),
                                 .sum = results[1].data_ptr(),
@@ -108,7 +108,7 @@ TEST_F(SoftmaxOfScoresOnGpu, ScoresOfMinusInfinityAddNothing) {
   for (const int64_t columns : {300, 0}) {
     ScoreRows rows = chunk.Arguments();
     rows.columns = columns;
-    testing::Launch(kScoreStatisticsCuda,
+    testing::Launch(&CudaKernels::score_statistics,
                     ScoreStatisticsCuda{.rows = rows,
                                         .maximum = results[0].data_ptr(),
                                         .sum = results[1].data_ptr(),
@@ -140,7 +140,7 @@ TEST_F(SoftmaxOfScoresOnGpu, TakesScoresOffAlignment) {
     rows.first_id = kFirstId + 1;
     const at::Tensor results =
         at::full({3, 3}, -7, types.scores).to(KernelDevice());
-    testing::Launch(kScoreStatisticsCuda,
+    testing::Launch(&CudaKernels::score_statistics,
                     ScoreStatisticsCuda{.rows = rows,
                                         .maximum = results[0].data_ptr(),
                                         .sum = results[1].data_ptr(),
@@ -148,7 +148,7 @@ TEST_F(SoftmaxOfScoresOnGpu, TakesScoresOffAlignment) {
     const at::Tensor share = results[1].reciprocal();
     const at::Tensor mine = results.cpu().to(at::kDouble);
     testing::Launch(
-        kScoreGradientCuda,
+        &CudaKernels::score_gradient,
         ScoreGradientCuda{.rows = rows,
                           .gradient_type = ElementTypeOf(types.gradients),
                           .maximum = results[0].data_ptr(),
@@ -192,7 +192,7 @@ TEST_F(SoftmaxOfScoresOnGpu, GradientInPlaceEqualsFp64) {
             maximum.to(types.scores).to(KernelDevice());
         const at::Tensor device_share = share.to(KernelDevice());
         testing::Launch(
-            kScoreGradientCuda,
+            &CudaKernels::score_gradient,
             ScoreGradientCuda{.rows = chunk.Arguments(),
                               .gradient_type = ElementTypeOf(types.gradients),
                               .maximum = device_maximum.const_data_ptr(),

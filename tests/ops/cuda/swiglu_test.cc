@@ -30,14 +30,14 @@ TEST_F(SwiGluOnGpu, ForwardAndBackwardEqualFp64) {
         const at::Tensor dy = random(columns);
         const at::Tensor y = at::empty_like(dy);
         const at::Tensor dpacked = at::empty_like(packed);
-        testing::Launch(kSwiGluCuda,
+        testing::Launch(&CudaKernels::swi_glu,
                         SwiGluCuda{.type = ElementTypeOf(type),
                                    .packed = packed.const_data_ptr(),
                                    .y = y.mutable_data_ptr(),
                                    .rows = rows,
                                    .columns = columns});
         testing::Launch(
-            kSwiGluGradientCuda,
+            &CudaKernels::swi_glu_gradient,
             SwiGluGradientCuda{.type = ElementTypeOf(type),
                                .packed = packed.const_data_ptr(),
                                .dy = dy.const_data_ptr(),
@@ -76,12 +76,13 @@ TEST_F(SwiGluOnGpu, TakesEachPointerOffAlignment) {
         t.push_back(at::randn({3, width}).to(type).to(KernelDevice()));
       }
       if (shifted >= 0) t[shifted] = testing::OffAlignment(t[shifted]);
-      testing::Launch(kSwiGluCuda, SwiGluCuda{.type = ElementTypeOf(type),
-                                              .packed = t[0].const_data_ptr(),
-                                              .y = t[1].mutable_data_ptr(),
-                                              .rows = 3,
-                                              .columns = columns});
-      testing::Launch(kSwiGluGradientCuda,
+      testing::Launch(&CudaKernels::swi_glu,
+                      SwiGluCuda{.type = ElementTypeOf(type),
+                                 .packed = t[0].const_data_ptr(),
+                                 .y = t[1].mutable_data_ptr(),
+                                 .rows = 3,
+                                 .columns = columns});
+      testing::Launch(&CudaKernels::swi_glu_gradient,
                       SwiGluGradientCuda{.type = ElementTypeOf(type),
                                          .packed = t[0].const_data_ptr(),
                                          .dy = t[2].const_data_ptr(),
@@ -105,12 +106,13 @@ TEST_F(SwiGluOnGpu, LargeGatesStayFinite) {
   const at::Tensor dy = at::ones({1, 2}).to(KernelDevice());
   const at::Tensor y = at::empty_like(dy);
   const at::Tensor dpacked = at::empty_like(packed);
-  testing::Launch(kSwiGluCuda, SwiGluCuda{.type = ElementType::kFloat,
-                                          .packed = packed.const_data_ptr(),
-                                          .y = y.mutable_data_ptr(),
-                                          .rows = 1,
-                                          .columns = 2});
-  testing::Launch(kSwiGluGradientCuda,
+  testing::Launch(&CudaKernels::swi_glu,
+                  SwiGluCuda{.type = ElementType::kFloat,
+                             .packed = packed.const_data_ptr(),
+                             .y = y.mutable_data_ptr(),
+                             .rows = 1,
+                             .columns = 2});
+  testing::Launch(&CudaKernels::swi_glu_gradient,
                   SwiGluGradientCuda{.type = ElementType::kFloat,
                                      .packed = packed.const_data_ptr(),
                                      .dy = dy.const_data_ptr(),

@@ -31,12 +31,16 @@ class NcclCollectives
 
 TEST_P(NcclCollectives, Hold) {
   const auto& [claim, num_ranks] = GetParam();
-  RunRanks(num_ranks, [&claim = claim](Rank& rank) {
+  RunRanks(num_ranks, [&claim = claim, num_ranks = num_ranks](Rank& rank) {
     claim.check(
         {.group = *rank.world,
          .to_device =
              [&](const at::Tensor& values) {
-               return rank.Computed(values, milliseconds(0));
+               const at::Tensor tensor = rank.Computed(values, milliseconds(0));
+               // A group of one copies by LibTorch, which the fake's streams
+               // do not order.
+               if (num_ranks == 1) rank.gpu.Synchronize();
+               return tensor;
              },
          .room =
              [&](const at::Tensor& values) {
@@ -132,24 +136,6 @@ TEST(NcclCommunicator, AMissingWaitForTheInputWouldShow) {
 TEST(NcclCommunicator, AMissingWaitForTheResultWouldShow) {
   EXPECT_FALSE(AllReduceIsSeenRight(milliseconds(0), milliseconds(300), false,
                                     true, at::kFloat));
-}
-
-// The collective takes 300 ms, which nothing hides, or other work does.
-TEST(NcclCommunicator, MeasuresHowLongTheGpuStandsStill) {
-  RunRanks(2, [](Rank& rank) {
-    Communicator& world = *rank.world;
-    EXPECT_EQ(world.TakeExposedMilliseconds(), 0) << "nothing was measured";
-    rank.gpu.delay = milliseconds(300);
-    const at::Tensor tensor = rank.Computed(at::ones({4}), milliseconds(0));
-    world.AllReduce(tensor, ReduceOp::kSum);
-    const double exposed = world.TakeExposedMilliseconds();
-    EXPECT_GE(exposed, 250);
-    PendingCollective pending = world.AllReduceAsync(tensor, ReduceOp::kSum);
-    const at::Tensor other = rank.Computed(tensor, milliseconds(600));
-    pending.Wait();
-    EXPECT_LT(world.TakeExposedMilliseconds(), exposed / 2);
-    EXPECT_EQ(world.TakeExposedMilliseconds(), 0) << "they were taken";
-  });
 }
 
 TEST(NcclCommunicator, SeveralCollectivesUnderWayEndInTheirOrder) {
