@@ -184,7 +184,7 @@ def scoring_cases(model, k):
         [scoring("lextra_1rank", model, 32 * k, threads=1),
          scoring("lextra_2ranks", model, 64 * k, "parallel.context=2", ranks=2, threads=1)],
         [Ratio("lextra_1rank", "lextra_2ranks", "ms", ">= 0.9"),
-         Ratio("lextra_2ranks", messages * 2 * model.block * model.hidden_size * 4, "bytes_sent",
+         Ratio("lextra_2ranks", messages * 2 * model.block * model.width * 4, "bytes_sent",
                "== 1")], rounds=9)
     yield Case(
         "bca_vs_causal_16k", f"BCA against plain causal attention of {n} tokens: {about}",

@@ -26,13 +26,13 @@ MODELS = {
 def parameters(model):
     """With biases and norms, the tied embedding once."""
     padded = -(-model.vocabulary // 128) * 128
-    width = model.hidden_size
+    width = model.width
     return padded * width + model.layers * (12 * width * width + 13 * width) + 2 * width
 
 
 def flops_per_token(model, attention):
     """6 N + attention L C T: 6 counts the causal half, 12 is the PaLM formula."""
-    return 6 * parameters(model) + attention * model.layers * model.hidden_size * model.length
+    return 6 * parameters(model) + attention * model.layers * model.width * model.length
 
 
 class Bench:
@@ -55,7 +55,7 @@ class Bench:
         self.machine.run(self.machine.command(
             1, self.machine.lextra, "train", "--config=" + self.machine.config, "--run_dir=" + run,
             f"data.train={self.machine.path('long')}-train", *self.machine.on("device"),
-            *self.precision, f"model.num_layers={model.layers}", f"model.hidden_size={model.hidden_size}",
+            *self.precision, f"model.num_layers={model.layers}", f"model.hidden_size={model.width}",
             f"model.num_heads={model.heads}", f"model.training_length={model.length}",
             f"model.vocab_size={model.vocabulary}", f"model.position_encoding={position}",
             f"data.global_batch_size={model.batch}", f"schedule.num_steps={steps}",
