@@ -363,7 +363,8 @@ TEST(ReportData, WhatIsNoResultIsRefusedInOneLineThatNamesIt) {
   results["results"][0].erase("nll");
   EXPECT_THAT(message_of(results.dump()), HasSubstr("'nll' not found"));
   results["results"][0]["nll"] = nlohmann::json::array();
-  EXPECT_THAT(message_of(results.dump()), HasSubstr("expected a number, got []"));
+  EXPECT_THAT(message_of(results.dump()),
+              HasSubstr("expected a number, got []"));
   const absl::Status missing = ReadReportData({folder / "nothing"}).status();
   EXPECT_EQ(ExitCodeOf(missing), ExitCode::kInput);
   EXPECT_THAT(std::string(missing.message()), HasSubstr("nothing: is neither"));
