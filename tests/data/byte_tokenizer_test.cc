@@ -29,7 +29,9 @@ TEST(ByteTokenizer, GivesEveryByteItsOwnValue) {
 
 TEST(ByteTokenizer, GivesALongDocumentInOrder) {
   std::string text;
-  for (int i = 0; i < 100000; ++i) text += static_cast<char>(i * i % 251);
+  for (int64_t i = 0; i < 100000; ++i) {
+    text += static_cast<char>(i * i % 251);
+  }
   const std::vector<int32_t> ids = IdsOf(ByteTokenizer(), text);
   ASSERT_EQ(ids.size(), text.size());
   for (size_t i = 0; i < text.size(); ++i) {
