@@ -41,9 +41,9 @@ absl::StatusOr<const CudaApi*> LoadCudaApi() {
         "lextra_cuda.so does not match this program (missing symbol ",
         kCudaApiFunction, "): rebuild both"));
   }
-  LEXTRA_RETURN_IF_ERROR(CheckCudaApi(*function()));
-  loaded = function();
-  return loaded;
+  const CudaApi* const api = function();
+  LEXTRA_RETURN_IF_ERROR(CheckCudaApi(*api));
+  return loaded = api;
 }
 
 absl::Status CheckCudaApi(const CudaApi& api) {
