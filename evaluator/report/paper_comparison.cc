@@ -61,9 +61,6 @@ class Comparison {
     Add(statement, {{method, mask, multiple, 1}, {method, mask, 1, -1}}, rule);
   }
 
-  // The sum of signed NLLs of one method, or of two with otherwise equal
-  // settings.
-
   struct Term {
     std::string method;
     std::string mask;
@@ -71,6 +68,8 @@ class Comparison {
     double sign;
   };
 
+  // The sum of signed NLLs of one method, or of two with otherwise equal
+  // settings.
   void Add(const std::string& statement, const std::vector<Term>& terms,
            Rule rule) {
     const std::string& one = terms.front().method;
@@ -264,11 +263,10 @@ Cells PaperCells(const PaperRow& paper) {
 
 Cells OurCells(const ReportData& data, const PaperRow& paper,
                const ReportRow& line) {
+  const std::string differences = line.Differences();
   Cells cells = {
       "", "", "",
-      line.label == line.method
-          ? "here"
-          : absl::StrCat("here: ", line.label.substr(line.method.size() + 2))};
+      differences.empty() ? "here" : absl::StrCat("here: ", differences)};
   for (const double multiple : kMultiples) {
     const ReportRow* row = FindRow(
         data, line, multiple > 1 ? paper.mask_beyond : paper.mask, multiple);

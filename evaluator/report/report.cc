@@ -55,11 +55,6 @@ std::string CsvCell(const std::string& text) {
   return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}), "\"");
 }
 
-// What a label says in addition to the method.
-std::string DifferencesOf(const ReportRow& row) {
-  return row.label == row.method ? "" : row.label.substr(row.method.size() + 2);
-}
-
 }  // namespace
 
 std::string ReportCsv(const ReportData& data) {
@@ -83,7 +78,7 @@ std::string ReportCsv(const ReportData& data) {
         absl::StrCat(row.documents),
         CompactNumber(9, row.keys_per_token),
         CompactNumber(9, row.tokens_per_second),
-        CsvCell(DifferencesOf(row))};
+        CsvCell(row.Differences())};
     absl::StrAppend(&csv, absl::StrJoin(cells, ","), "\n");
   }
   return csv;

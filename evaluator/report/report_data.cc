@@ -77,6 +77,10 @@ double ReportRow::SeedDeviation() const {
   return std::sqrt(squares / (count - 1));
 }
 
+std::string ReportRow::Differences() const {
+  return label == method ? "" : label.substr(method.size() + 2);
+}
+
 ReportRow DifferenceOf(const ReportRow& row, const ReportRow& base) {
   ReportRow difference;
   double sum = 0;

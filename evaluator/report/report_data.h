@@ -78,6 +78,8 @@ struct ReportRow {
 
   // Of nll over runs; NaN for one.
   double SeedDeviation() const;
+  // What the label says in addition to the method; empty if nothing.
+  std::string Differences() const;
 };
 
 // The differences of `row` from `base`, another row of the series, for the runs
